@@ -1,0 +1,100 @@
+"""Time as the whole project sees it: an int of nanoseconds, and a Scheduler that is passed in.
+
+Links, queues, attacks and apps hold a `Scheduler` and nothing else; whether time is virtual (here) or real
+(the netns backend) is decided once, by whoever builds the lab.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any, Final
+
+NANOSECOND: Final = 1
+MICROSECOND: Final = 1_000
+MILLISECOND: Final = 1_000_000
+SECOND: Final = 1_000_000_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+
+#: Later than any instant a lab can reach (292 years); "no deadline".
+NEVER: Final = (1 << 63) - 1
+
+
+class Timer:
+    """One call that a Scheduler will make. `cancel()` is idempotent and costs nothing but the flag."""
+
+    __slots__ = ("arg", "fn", "time_ns")
+
+    def __init__(self, time_ns: int, fn: Callable[[Any], None] | None, arg: Any) -> None:
+        self.time_ns = time_ns
+        self.fn = fn
+        self.arg = arg
+
+    def cancel(self) -> None:
+        self.fn = None
+        self.arg = None
+
+
+class Scheduler:
+    """What code that needs time is given. Times are absolute nanoseconds of lab time, which starts at 0."""
+
+    def now(self) -> int:
+        """The current instant, ns."""
+        raise NotImplementedError
+
+    def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
+        """Call `fn(arg)` at `time_ns`. An instant already past means: as soon as possible, after what is due."""
+        raise NotImplementedError
+
+
+class SimScheduler(Scheduler):
+    """Virtual time: a heap of (time, insertion number), so equal times run in the order they were asked for.
+
+    Nothing here reads a clock. `run_next()` makes exactly one call and moves `now()` to its instant.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0
+        self._count = 0
+        self._heap: list[tuple[int, int, Timer]] = []
+
+    def now(self) -> int:
+        return self._now
+
+    def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
+        if time_ns < self._now:
+            time_ns = self._now
+        timer = Timer(time_ns, fn, arg)
+        self._count += 1
+        heapq.heappush(self._heap, (time_ns, self._count, timer))
+        return timer
+
+    def next_time(self) -> int:
+        """Instant of the next call, or NEVER when nothing is scheduled."""
+        heap = self._heap
+        while heap and heap[0][2].fn is None:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else NEVER
+
+    def run_next(self) -> bool:
+        """Make the next call. False when there is none."""
+        heap = self._heap
+        while heap:
+            time_ns, _, timer = heapq.heappop(heap)
+            fn = timer.fn
+            if fn is None:
+                continue
+            self._now = time_ns
+            fn(timer.arg)
+            return True
+        return False
+
+    def jump_to(self, time_ns: int) -> None:
+        """Move the clock forward to `time_ns` with nothing happening on the way.
+
+        Raises ValueError when that would go back or skip a scheduled call.
+        """
+        if time_ns < self._now or time_ns > self.next_time():
+            raise ValueError(f"cannot jump from {self._now} to {time_ns}: next call is at {self.next_time()}")
+        self._now = time_ns

@@ -1,0 +1,336 @@
+"""The trace schema: every kind of event, its fields and their units, and the sink events are given to.
+
+This table is the single source: the spool's records, the API's messages, the Parquet columns and the docs follow it
+(tests hold them together). Producers call the typed methods of `EventSink`; a sink packs, counts or ignores.
+
+Every event carries: its kind, `time_ns` (lab time), `node` and `connection` (0 where there is none) and a `cause`.
+Numbers are bytes, ns or counts; sequence numbers are the raw 32-bit ones of the wire.
+Strings are interned: `sink.name("h1")` gives an int once, records hold the int.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+# Trace levels: each includes those before it.
+LEVEL_OFF: Final = 0
+LEVEL_STATES: Final = 1
+LEVEL_CONGESTION: Final = 2
+LEVEL_SEGMENTS: Final = 3
+LEVEL_ALL: Final = 4
+LEVEL_NAMES: Final = ("off", "states", "congestion", "segments", "all")
+
+# Kinds of events.
+CONNECTION: Final = 1
+STATE: Final = 2
+SEGMENT: Final = 3
+SACK: Final = 4
+RETRANSMIT: Final = 5
+RTT: Final = 6
+CWND: Final = 7
+RECOVERY: Final = 8
+TIMER: Final = 9
+WINDOW: Final = 10
+CHALLENGE_ACK: Final = 11
+RESET: Final = 12
+DISCARD: Final = 13
+ILLEGAL: Final = 14
+CALL: Final = 15
+LISTENER: Final = 16
+ERROR: Final = 17
+FRAME: Final = 32
+VERDICT: Final = 33
+DELIVERY: Final = 34
+QUEUE: Final = 35
+LINK: Final = 36
+ATTACK: Final = 40
+APP: Final = 41
+ACTION: Final = 42
+COUNTER: Final = 43
+NAME: Final = 255
+
+# Enums of single fields; the number is an index into the tuple.
+ORIGINS: Final = ("", "ACTIVE", "PASSIVE")
+DIRECTIONS: Final = ("", "SENT", "RECEIVED")
+TIMERS: Final = (
+    "",
+    "RETRANSMISSION",
+    "DELAYED_ACK",
+    "PERSIST",
+    "KEEPALIVE",
+    "TIME_WAIT",
+    "FIN_WAIT_2",
+    "USER_TIMEOUT",
+    "SYN_ACK",
+)
+TIMER_ACTIONS: Final = ("", "SET", "FIRED", "CANCELLED")
+WINDOW_SIDES: Final = ("", "SEND", "RECEIVE")
+ALGORITHMS: Final = ("", "FAST_RECOVERY", "RTO_RECOVERY")
+CALLS: Final = ("", "OPEN", "LISTEN", "ACCEPT", "SEND", "RECEIVE", "SHUTDOWN", "CLOSE", "ABORT", "STATUS", "SET_OPTION")
+VERDICTS: Final = (
+    "",
+    "PASSED",
+    "DROPPED_LOSS",
+    "DROPPED_QUEUE",
+    "DROPPED_RULE",
+    "DROPPED_DOWN",
+    "CORRUPTED",
+    "DUPLICATED",
+    "DELAYED",
+    "REORDERED",
+    "HELD",
+    "RESET",
+    "INJECTED",
+)
+ATTACK_ACTIONS: Final = ("", "CREATED", "TRIGGERED", "INJECTED", "STOPPED", "DONE")
+
+SENT: Final = 1
+RECEIVED: Final = 2
+TIMER_RETRANSMISSION: Final = 1
+TIMER_DELAYED_ACK: Final = 2
+TIMER_PERSIST: Final = 3
+TIMER_KEEPALIVE: Final = 4
+TIMER_TIME_WAIT: Final = 5
+TIMER_FIN_WAIT_2: Final = 6
+TIMER_USER_TIMEOUT: Final = 7
+TIMER_SYN_ACK: Final = 8
+TIMER_SET: Final = 1
+TIMER_FIRED: Final = 2
+TIMER_CANCELLED: Final = 3
+WINDOW_SEND: Final = 1
+WINDOW_RECEIVE: Final = 2
+FAST_RECOVERY: Final = 1
+RTO_RECOVERY: Final = 2
+CALL_OPEN: Final = 1
+CALL_LISTEN: Final = 2
+CALL_ACCEPT: Final = 3
+CALL_SEND: Final = 4
+CALL_RECEIVE: Final = 5
+CALL_SHUTDOWN: Final = 6
+CALL_CLOSE: Final = 7
+CALL_ABORT: Final = 8
+CALL_STATUS: Final = 9
+CALL_SET_OPTION: Final = 10
+VERDICT_PASSED: Final = 1
+VERDICT_DROPPED_LOSS: Final = 2
+VERDICT_DROPPED_QUEUE: Final = 3
+VERDICT_DROPPED_RULE: Final = 4
+VERDICT_DROPPED_DOWN: Final = 5
+VERDICT_CORRUPTED: Final = 6
+VERDICT_DUPLICATED: Final = 7
+VERDICT_DELAYED: Final = 8
+VERDICT_REORDERED: Final = 9
+VERDICT_HELD: Final = 10
+VERDICT_RESET: Final = 11
+VERDICT_INJECTED: Final = 12
+ATTACK_CREATED: Final = 1
+ATTACK_TRIGGERED: Final = 2
+ATTACK_INJECTED: Final = 3
+ATTACK_STOPPED: Final = 4
+ATTACK_DONE: Final = 5
+
+#: NULL in a field of code "q": the value is unknown or does not apply.
+UNKNOWN: Final = -(1 << 63)
+
+
+class Field(NamedTuple):
+    """One field: `code` is its struct code (little endian), `type` one of int, bool, name, state or an enum's values."""
+
+    name: str
+    code: str
+    type: str = "int"
+
+
+class Kind(NamedTuple):
+    """One kind of event. `level` is the lowest trace level that records it; `tail` names a trailing bytes/text field."""
+
+    number: int
+    name: str
+    level: int
+    fields: tuple[Field, ...]
+    tail: str = ""
+
+
+_F = Field
+KINDS: Final[tuple[Kind, ...]] = (
+    Kind(CONNECTION, "connection", LEVEL_STATES, (
+        _F("origin", "B", "ORIGINS"), _F("local_address", "I", "name"), _F("local_port", "H"),
+        _F("remote_address", "I", "name"), _F("remote_port", "H"))),
+    Kind(STATE, "state", LEVEL_STATES, (_F("old", "B", "state"), _F("new", "B", "state"))),
+    Kind(SEGMENT, "segment", LEVEL_SEGMENTS, (
+        _F("direction", "B", "DIRECTIONS"), _F("interface", "I", "name"), _F("frame", "Q"),
+        _F("src_address", "I", "name"), _F("src_port", "H"), _F("dst_address", "I", "name"), _F("dst_port", "H"),
+        _F("seq", "I"), _F("ack", "I"), _F("flags", "H"), _F("window", "H"), _F("length", "I"),
+        _F("mss", "q"), _F("window_scale", "q"), _F("tsval", "q"), _F("tsecr", "q"),
+        _F("sack_permitted", "B", "bool"), _F("resent", "B", "bool"))),
+    Kind(SACK, "sack", LEVEL_SEGMENTS, (
+        _F("direction", "B", "DIRECTIONS"), _F("index", "B"), _F("left", "I"), _F("right", "I"))),
+    Kind(RETRANSMIT, "retransmit", LEVEL_CONGESTION, (_F("seq", "I"), _F("length", "I"), _F("count", "I"))),
+    Kind(RTT, "rtt", LEVEL_CONGESTION, (
+        _F("sample_ns", "q"), _F("srtt_ns", "q"), _F("rttvar_ns", "q"), _F("rto_ns", "q"))),
+    Kind(CWND, "cwnd", LEVEL_CONGESTION, (
+        _F("cwnd", "q"), _F("ssthresh", "q"), _F("flight", "q"), _F("pacing_rate", "q"), _F("mss", "I"))),
+    Kind(RECOVERY, "recovery", LEVEL_CONGESTION, (
+        _F("entered", "B", "bool"), _F("algorithm", "B", "ALGORITHMS"), _F("recover", "I"))),
+    Kind(TIMER, "timer", LEVEL_CONGESTION, (
+        _F("timer", "B", "TIMERS"), _F("action", "B", "TIMER_ACTIONS"), _F("deadline_ns", "q"), _F("backoff", "I"))),
+    Kind(WINDOW, "window", LEVEL_CONGESTION, (
+        _F("side", "B", "WINDOW_SIDES"), _F("window", "q"), _F("edge", "I"))),
+    Kind(CHALLENGE_ACK, "challenge_ack", LEVEL_STATES, (_F("seq", "I"), _F("suppressed", "B", "bool"))),
+    Kind(RESET, "reset", LEVEL_STATES, (
+        _F("direction", "B", "DIRECTIONS"), _F("accepted", "B", "bool"), _F("seq", "I"))),
+    Kind(DISCARD, "discard", LEVEL_CONGESTION, (_F("seq", "I"), _F("length", "I"), _F("flags", "H"))),
+    Kind(ILLEGAL, "illegal", LEVEL_STATES, (_F("state", "B", "state"), _F("call", "B", "CALLS"))),
+    Kind(CALL, "call", LEVEL_STATES, (_F("call", "B", "CALLS"), _F("bytes", "q"))),
+    Kind(LISTENER, "listener", LEVEL_STATES, (
+        _F("local_address", "I", "name"), _F("local_port", "H"), _F("syn_queue", "I"), _F("accept_queue", "I"),
+        _F("backlog", "I"))),
+    Kind(ERROR, "error", LEVEL_STATES, (_F("errno_name", "I", "name"),)),
+    Kind(FRAME, "frame", LEVEL_OFF, (_F("link", "I", "name"), _F("frame", "Q")), "data"),
+    Kind(VERDICT, "verdict", LEVEL_CONGESTION, (
+        _F("link", "I", "name"), _F("frame", "Q"), _F("verdict", "B", "VERDICTS"), _F("rule", "I", "name"),
+        _F("delay_ns", "q"))),
+    Kind(DELIVERY, "delivery", LEVEL_OFF, (
+        _F("link", "I", "name"), _F("frame", "Q"), _F("copy", "I"), _F("altered", "B", "bool")), "data"),
+    Kind(QUEUE, "queue", LEVEL_SEGMENTS, (_F("link", "I", "name"), _F("packets", "I"), _F("bytes", "q"))),
+    Kind(LINK, "link", LEVEL_STATES, (_F("link", "I", "name"), _F("up", "B", "bool")), "parameters"),
+    Kind(ATTACK, "attack", LEVEL_STATES, (
+        _F("attack", "I", "name"), _F("action", "B", "ATTACK_ACTIONS"), _F("packets", "q")), "note"),
+    Kind(APP, "app", LEVEL_STATES, (_F("app", "I", "name"), _F("what", "I", "name"), _F("value", "q"))),
+    Kind(ACTION, "action", LEVEL_STATES, (), "text"),
+    Kind(COUNTER, "counter", LEVEL_STATES, (_F("counter", "I", "name"), _F("value", "q"))),
+    Kind(NAME, "name", LEVEL_OFF, (_F("id", "I"),), "text"),
+)
+KIND_BY_NUMBER: Final[dict[int, Kind]] = {kind.number: kind for kind in KINDS}
+
+
+class EventSink:
+    """Receives events. This base discards everything; `lab.trace.spool` writes, tests collect.
+
+    `level` and `capture` are read by producers before they build an event, so a level that is off costs one
+    comparison. `node` is an interned name, `conn` the connection's number on its node (0: none).
+    """
+
+    def __init__(self, level: int = LEVEL_OFF, capture: bool = False) -> None:
+        self.level = level
+        self.capture = capture
+
+    def name(self, text: str) -> int:
+        """The number that stands for `text` in records; 0 for the empty string."""
+        return 0
+
+    def emit(self, kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...]) -> None:
+        """Record an event whose fields, in the table's order, are `values`. No level check is made here."""
+
+    def emit_tail(
+        self, kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...], tail: bytes
+    ) -> None:
+        """Record an event of a kind with a tail (bytes, or UTF-8 text)."""
+
+    # One typed method per kind that protocol code emits; each checks its level.
+
+    def connection(
+        self, time_ns: int, node: int, conn: int, origin: int, local_address: int, local_port: int,
+        remote_address: int, remote_port: int,
+    ) -> None:
+        """A TCB was made. Addresses are interned names."""
+        if self.level >= LEVEL_STATES:
+            self.emit(CONNECTION, time_ns, node, conn, 0, (origin, local_address, local_port, remote_address, remote_port))
+
+    def state(self, time_ns: int, node: int, conn: int, cause: int, old: int, new: int) -> None:
+        """The connection went from state `old` to `new` (numbers of nodes.tcp.states)."""
+        if self.level >= LEVEL_STATES:
+            self.emit(STATE, time_ns, node, conn, cause, (old, new))
+
+    def retransmit(self, time_ns: int, node: int, conn: int, cause: int, seq: int, length: int, count: int) -> None:
+        """`length` bytes from `seq` are sent again, for the `count`-th time."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(RETRANSMIT, time_ns, node, conn, cause, (seq, length, count))
+
+    def rtt(
+        self, time_ns: int, node: int, conn: int, sample_ns: int, srtt_ns: int, rttvar_ns: int, rto_ns: int
+    ) -> None:
+        """A round-trip sample was taken and the estimator now says this (RFC 6298 section 2)."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(RTT, time_ns, node, conn, 0, (sample_ns, srtt_ns, rttvar_ns, rto_ns))
+
+    def cwnd(
+        self, time_ns: int, node: int, conn: int, cause: int, cwnd: int, ssthresh: int, flight: int,
+        pacing_rate: int, mss: int,
+    ) -> None:
+        """Congestion window, slow-start threshold, bytes in flight; pacing in bytes/s or UNKNOWN."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(CWND, time_ns, node, conn, cause, (cwnd, ssthresh, flight, pacing_rate, mss))
+
+    def recovery(self, time_ns: int, node: int, conn: int, cause: int, entered: bool, algorithm: int, recover: int) -> None:
+        """Loss recovery entered or left; `recover` is the sequence number that ends it."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(RECOVERY, time_ns, node, conn, cause, (int(entered), algorithm, recover))
+
+    def timer(self, time_ns: int, node: int, conn: int, timer: int, action: int, deadline_ns: int, backoff: int) -> None:
+        """FIRED is recorded from level congestion on, SET and CANCELLED at level all."""
+        if self.level >= (LEVEL_CONGESTION if action == TIMER_FIRED else LEVEL_ALL):
+            self.emit(TIMER, time_ns, node, conn, 0, (timer, action, deadline_ns, backoff))
+
+    def window(self, time_ns: int, node: int, conn: int, side: int, window: int, edge: int, zero_edge: bool) -> None:
+        """A window changed. `zero_edge`: it became zero or opened again (recorded from level congestion on)."""
+        if self.level >= (LEVEL_CONGESTION if zero_edge else LEVEL_ALL):
+            self.emit(WINDOW, time_ns, node, conn, 0, (side, window, edge))
+
+    def challenge_ack(self, time_ns: int, node: int, conn: int, cause: int, seq: int, suppressed: bool) -> None:
+        """A challenge ACK was sent, or suppressed by the limit, because of the segment with `seq`."""
+        if self.level >= LEVEL_STATES:
+            self.emit(CHALLENGE_ACK, time_ns, node, conn, cause, (seq, int(suppressed)))
+
+    def reset(self, time_ns: int, node: int, conn: int, cause: int, direction: int, accepted: bool, seq: int) -> None:
+        """A RST was sent (`accepted` true), or received and accepted or ignored; the cause says why."""
+        if self.level >= LEVEL_STATES:
+            self.emit(RESET, time_ns, node, conn, cause, (direction, int(accepted), seq))
+
+    def discard(self, time_ns: int, node: int, conn: int, cause: int, seq: int, length: int, flags: int) -> None:
+        """A segment that arrived was not processed further; the cause says why."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(DISCARD, time_ns, node, conn, cause, (seq, length, flags))
+
+    def illegal(self, time_ns: int, node: int, conn: int, cause: int, state: int, call: int) -> None:
+        """A user call that RFC 9293 does not allow in this state; the cause has its words."""
+        if self.level >= LEVEL_STATES:
+            self.emit(ILLEGAL, time_ns, node, conn, cause, (state, call))
+
+    def call(self, time_ns: int, node: int, conn: int, call: int, length: int) -> None:
+        """A user call was made. SEND and RECEIVE are recorded from level segments on, with their bytes."""
+        if self.level >= (LEVEL_SEGMENTS if call == CALL_SEND or call == CALL_RECEIVE else LEVEL_STATES):
+            self.emit(CALL, time_ns, node, conn, 0, (call, length))
+
+    def listener(
+        self, time_ns: int, node: int, conn: int, cause: int, local_address: int, local_port: int, syn_queue: int,
+        accept_queue: int, backlog: int,
+    ) -> None:
+        """The queues of a listener changed, or one overflowed (cause)."""
+        if self.level >= LEVEL_STATES:
+            self.emit(LISTENER, time_ns, node, conn, cause, (local_address, local_port, syn_queue, accept_queue, backlog))
+
+    def error(self, time_ns: int, node: int, conn: int, cause: int, errno_name: int) -> None:
+        """The connection failed; its user will see this error (interned errno name)."""
+        if self.level >= LEVEL_STATES:
+            self.emit(ERROR, time_ns, node, conn, cause, (errno_name,))
+
+    def verdict(self, time_ns: int, link: int, frame: int, verdict: int, rule: int, delay_ns: int) -> None:
+        """What a link decided on the `frame`-th frame of a direction. PASSED is recorded from level segments on."""
+        if self.level >= (LEVEL_SEGMENTS if verdict == VERDICT_PASSED else LEVEL_CONGESTION):
+            self.emit(VERDICT, time_ns, 0, 0, 0, (link, frame, verdict, rule, delay_ns))
+
+    def queue(self, time_ns: int, link: int, packets: int, length: int) -> None:
+        """Occupancy of a link direction's queue after a change."""
+        if self.level >= LEVEL_SEGMENTS:
+            self.emit(QUEUE, time_ns, 0, 0, 0, (link, packets, length))
+
+    def attack(self, time_ns: int, attack: int, action: int, packets: int, note: str) -> None:
+        """An attack did something; `packets` it has injected so far."""
+        if self.level >= LEVEL_STATES:
+            self.emit_tail(ATTACK, time_ns, 0, 0, 0, (attack, action, packets), note.encode())
+
+    def app(self, time_ns: int, node: int, conn: int, app: int, what: int, value: int) -> None:
+        """An application reports something in its own words (interned) with one number."""
+        if self.level >= LEVEL_STATES:
+            self.emit(APP, time_ns, node, conn, 0, (app, what, value))

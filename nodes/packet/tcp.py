@@ -1,0 +1,51 @@
+"""The TCP segment: header, options, payload (RFC 9293 section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
+AE: Final = 0x100
+
+#: "the option is absent" for the int options below.
+ABSENT: Final = -1
+
+
+class Segment:
+    """One TCP segment, parsed. Sequence numbers and timestamps are raw 32-bit values, `window` is not scaled.
+
+    `mss`, `window_scale`, `tsval`, `tsecr` are ABSENT when the option is; `sack` holds (left, right) pairs.
+    """
+
+    __slots__ = (
+        "ack", "dst_port", "flags", "mss", "payload", "sack", "sack_permitted", "seq", "src_port", "tsecr", "tsval",
+        "urgent", "window", "window_scale",
+    )
+
+    def __init__(self, src_port: int, dst_port: int, seq: int, ack: int, flags: int, window: int, payload: bytes) -> None:
+        self.src_port = src_port
+        self.dst_port = dst_port
+        self.seq = seq
+        self.ack = ack
+        self.flags = flags
+        self.window = window
+        self.urgent = 0
+        self.payload = payload
+        self.mss = ABSENT
+        self.window_scale = ABSENT
+        self.sack_permitted = False
+        self.sack: tuple[tuple[int, int], ...] = ()
+        self.tsval = ABSENT
+        self.tsecr = ABSENT
+
+    @property
+    def length(self) -> int:
+        """SEG.LEN: payload bytes plus one each for SYN and FIN."""
+        return len(self.payload) + (1 if self.flags & SYN else 0) + (1 if self.flags & FIN else 0)
