@@ -1,0 +1,68 @@
+"""Components a test needs from the machine.
+
+`@pytest.mark.requires("tshark")` names them. A missing one fails the test: a skip would hide it. With `--allow-missing`
+(what `make test` passes outside CI) such tests are left out instead, and the last lines of the run say which and why.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOW_TO_GET = {"tshark": "apt-get install tshark", "node": "apt-get install nodejs", "npm": "apt-get install npm"}
+
+
+def interpreter(version: str) -> str | None:
+    """Path of a Python of that version (`3.12`), or None."""
+    found = subprocess.run([ROOT / "tools/interpreter", version], capture_output=True, text=True)
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def available(component: str) -> bool:
+    if component.startswith("python3."):
+        return interpreter(component.removeprefix("python")) is not None
+    return shutil.which(component) is not None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--allow-missing", action="store_true", help="leave out tests whose components are missing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requires(component, ...): programs of the machine that the test runs")
+
+
+def needs(item: pytest.Item) -> list[str]:
+    return [str(name) for mark in item.iter_markers("requires") for name in mark.args]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = {name for name in {name for item in items for name in needs(item)} if not available(name)}
+    config.stash[MISSING] = sorted(missing)
+    if not missing or not config.getoption("--allow-missing"):
+        return
+    out = [item for item in items if missing.intersection(needs(item))]
+    config.stash[LEFT_OUT] = len(out)
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in out]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in needs(item):
+        if name in item.config.stash[MISSING]:
+            pytest.fail(f"{name} is missing on this machine ({HOW_TO_GET.get(name, 'install it')})", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash.get(LEFT_OUT, 0):
+        terminalreporter.section("LEFT OUT")
+        for name in config.stash[MISSING]:
+            terminalreporter.line(f"tests that need {name}: it is missing ({HOW_TO_GET.get(name, 'install it')})")
+
+
+MISSING = pytest.StashKey[list[str]]()
+LEFT_OUT = pytest.StashKey[int]()
