@@ -1,0 +1,586 @@
+"""Mappings (YAML, JSON, plain dicts) -> frozen dataclasses; errors name file, line, field, value and what is allowed.
+
+A spec is a frozen dataclass. Each field has a `Kind`: the one given in its metadata by a helper below, or the one that
+its type hint implies (str, int, bool, a dataclass, tuple[X, ...], dict[str, X], X | None).
+
+    @dataclass(frozen=True)
+    class Link:
+        endpoints: tuple[str, ...]
+        delay_ns: int = duration(default=0)        # the file's key is `delay`: units and a trailing `_` are left out
+        loss: int = chance(default=0)
+
+    load_file(Link, "link.yaml")        load(Link, text)        from_mapping(Link, {...})
+    read_fields(Impairments, value)     only the fields that were named, for partial updates
+    plain(spec)                         back to a mapping with tc strings
+    schema(Link)                        JSON schema
+A class may name a field in `short: ClassVar[str]`: a scalar or list then stands for a mapping with only that field.
+A `__post_init__` may raise ValueError or InvalidArgument; the place is added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from lab import units
+from lab.yamltext import Value, read_file, read_text, shown, wrap
+from nodes.base.clock import NEVER
+from nodes.base.errors import InvalidArgument
+
+__all__ = [
+    "Anything", "Integer", "Items", "Kind", "Map", "Nested", "OneOf", "Quantity", "Text", "Value",
+    "chance", "choice", "duration", "from_mapping", "load", "load_file", "number", "of", "one_of", "override", "parse",
+    "plain", "rate", "read_fields", "read_file", "read_text", "schema", "size", "text", "wrap",
+]
+
+T = TypeVar("T")
+NAME_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,62}"
+NAME_WORDS: Final = "a name: a letter, then letters, digits, _ . - (63 at most)"
+_SUFFIXES: Final = ("_ns", "_bps", "_bytes")
+
+
+class Kind:
+    """How a field is read, described and written."""
+
+    def parse(self, value: Value, path: str) -> Any:
+        """The checked value; raises InvalidArgument naming the place."""
+        raise NotImplementedError
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        """Its JSON schema; shared classes go into `defs`."""
+        return {}
+
+    def plain(self, data: Any) -> Any:
+        """The value as a file would have it."""
+        return data
+
+
+class Anything(Kind):
+    """Any plain data, unchecked here."""
+
+    def parse(self, value: Value, path: str) -> Any:
+        return value.plain()
+
+
+class Text(Kind):
+    """Text, optionally matching a pattern (`what` says it in words) or being one of `choices`.
+
+    A number is taken as it is written.
+    """
+
+    def __init__(self, pattern: str = "", what: str = "text", choices: tuple[str, ...] = ()) -> None:
+        self.pattern = pattern
+        self.what = what
+        self.choices = choices
+
+    def parse(self, value: Value, path: str) -> str:
+        data = value.data
+        if isinstance(data, (int, Decimal)) and not isinstance(data, bool):
+            data = str(data)
+        if self.choices:
+            if data not in self.choices:
+                near = _nearest(data, self.choices)
+                raise value.error(path, f"{shown(value)} is not one of {', '.join(self.choices)}{near}")
+        elif not isinstance(data, str) or (self.pattern and not re.fullmatch(self.pattern, data)):
+            raise value.error(path, f"{shown(value)} is not {self.what}")
+        return str(data)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        if self.choices:
+            return {"enum": list(self.choices)}
+        return {"type": "string", "pattern": f"^{self.pattern}$"} if self.pattern else {"type": ["string", "number"]}
+
+
+class Boolean(Kind):
+    """true or false."""
+
+    def parse(self, value: Value, path: str) -> bool:
+        if not isinstance(value.data, bool):
+            raise value.error(path, f"{shown(value)} is not true or false")
+        return value.data
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+class Integer(Kind):
+    """A whole number in a range."""
+
+    def __init__(self, minimum: int = 0, maximum: int = NEVER) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def parse(self, value: Value, path: str) -> int:
+        data = value.data
+        if isinstance(data, bool) or not isinstance(data, int) or not self.minimum <= data <= self.maximum:
+            top = f"{self.minimum} to {self.maximum}" if self.maximum != NEVER else f"{self.minimum} or more"
+            raise value.error(path, f"{shown(value)} is not a whole number in {top}")
+        return data
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        bounds = {} if self.maximum == NEVER else {"maximum": self.maximum}
+        return {"type": "integer", "minimum": self.minimum, **bounds}
+
+
+class Quantity(Kind):
+    """A duration, rate, size or chance in units of lab/units.py."""
+
+    def __init__(
+        self, read: Callable[[units.Raw], int], write: Callable[[int], str], pattern: str, minimum: int, maximum: int
+    ) -> None:
+        self.read = read
+        self.write = write
+        self.pattern = pattern
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def parse(self, value: Value, path: str) -> int:
+        data = value.data
+        if isinstance(data, bool) or not isinstance(data, (str, int, Decimal)):
+            data = ""
+        try:
+            amount = self.read(data)
+        except ValueError as error:
+            raise value.error(path, f"{shown(value)} {error}") from None
+        if not self.minimum <= amount <= self.maximum:
+            low, high = self.write(self.minimum), self.write(self.maximum)
+            raise value.error(path, f"{shown(value)} is not in {low} to {high}")
+        return amount
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": ["string", "number"], "pattern": self.pattern, "minimum": 0}
+
+    def plain(self, data: Any) -> Any:
+        return self.write(data)
+
+
+class Items(Kind):
+    """A list; becomes a tuple. With `bare` one element may stand without the list."""
+
+    def __init__(self, element: Kind, minimum: int = 0, maximum: int = NEVER, bare: bool = False) -> None:
+        self.element = element
+        self.minimum = minimum
+        self.maximum = maximum
+        self.bare = bare
+
+    def parse(self, value: Value, path: str) -> tuple[Any, ...]:
+        data = [value] if self.bare and not isinstance(value.data, list) and value.data is not None else value.data
+        if data is None and self.minimum == 0:
+            data = []
+        if not isinstance(data, list):
+            raise value.error(path, f"{shown(value)} is not a list")
+        if not self.minimum <= len(data) <= self.maximum:
+            top = "or more" if self.maximum == NEVER else f"to {self.maximum}"
+            raise value.error(path, f"a list of {len(data)}; {self.minimum} {top} are needed")
+        return tuple(self.element.parse(item, f"{path}[{index}]") for index, item in enumerate(data))
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        element = self.element.schema(defs)
+        listed: dict[str, Any] = {"type": ["array", "null"] if self.minimum == 0 else "array", "items": element}
+        if self.minimum:
+            listed["minItems"] = self.minimum
+        if self.maximum != NEVER:
+            listed["maxItems"] = self.maximum
+        return {"anyOf": [element, listed]} if self.bare else listed
+
+    def plain(self, data: Any) -> Any:
+        return [self.element.plain(item) for item in data]
+
+
+class Map(Kind):
+    """A mapping from names to values of one kind, in the file's order."""
+
+    def __init__(self, element: Kind, key: str = NAME_PATTERN, what: str = NAME_WORDS) -> None:
+        self.element = element
+        self.key = key
+        self.what = what
+
+    def parse(self, value: Value, path: str) -> dict[str, Any]:
+        result = {}
+        for key, item in _mapping(value, path).items():
+            if not re.fullmatch(self.key, key):
+                raise value.error(path, f"{shown(key)} is not {self.what}", value.key_lines.get(key, 0))
+            result[key] = self.element.parse(item, f"{path}.{key}" if path else key)
+        return result
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": ["object", "null"], "additionalProperties": False,
+                "patternProperties": {f"^{self.key}$": self.element.schema(defs)}}
+
+    def plain(self, data: Any) -> Any:
+        return {key: self.element.plain(item) for key, item in data.items()}
+
+
+class Optional(Kind):
+    """Nothing (None), or another kind."""
+
+    def __init__(self, inner: Kind) -> None:
+        self.inner = inner
+
+    def parse(self, value: Value, path: str) -> Any:
+        return None if value.data is None else self.inner.parse(value, path)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"anyOf": [self.inner.schema(defs), {"type": "null"}]}
+
+    def plain(self, data: Any) -> Any:
+        return None if data is None else self.inner.plain(data)
+
+
+class OneOf(Kind):
+    """A tagged union: a mapping with one key, which selects the class, or that key alone when it needs no more."""
+
+    def __init__(self, what: str, classes: Mapping[str, type]) -> None:
+        self.what = what
+        self.classes = dict(classes)
+
+    def parse(self, value: Value, path: str) -> Any:
+        if isinstance(value.data, str):
+            return self.select(value, value.data, Value({}, value.source, value.line), path)
+        data = _mapping(value, path)
+        if len(data) != 1:
+            raise value.error(path, f"{len(data)} keys; exactly one {self.what} is needed: {', '.join(self.classes)}")
+        (key, item), = data.items()
+        return self.select(value, key, item, path)
+
+    def select(self, value: Value, key: str, item: Value, path: str) -> Any:
+        """Parse `item` as the class that `key` stands for."""
+        cls = self.classes.get(key)
+        if cls is None:
+            near = _nearest(key, self.classes)
+            message = f"{shown(key)} is not one of {', '.join(self.classes)}{near}"
+            raise value.error(path, message, value.key_lines.get(key, 0))
+        return parse(cls, item, f"{path}.{key}" if path else key)
+
+    def tag(self, data: Any) -> str:
+        """The key that stands for the class of `data`."""
+        return next(key for key, cls in self.classes.items() if type(data) is cls)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        choices: list[Any] = [{"type": "object", "properties": {key: _class_schema(cls, defs)}, "required": [key],
+                               "additionalProperties": False} for key, cls in self.classes.items()]
+        bare = [key for key, cls in self.classes.items() if not any(map(_required, dataclasses.fields(cls)))]
+        return {"oneOf": [*choices, {"enum": bare}] if bare else choices}
+
+    def plain(self, data: Any) -> Any:
+        return {self.tag(data): plain(data)}
+
+
+class Nested(Kind):
+    """Another spec class."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+    def parse(self, value: Value, path: str) -> Any:
+        return parse(self.cls, value, path)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return _class_schema(self.cls, defs)
+
+    def plain(self, data: Any) -> Any:
+        return plain(data)
+
+
+# Helpers for fields. Without `default` the field is required; `key` is the file's word for it when not the field's own.
+
+def of(kind: Kind, default: Any = dataclasses.MISSING, key: str = "", doc: str = "") -> Any:
+    """A field of any kind. A mutable default is copied for each instance. `doc` is the schema's description."""
+    metadata = {"kind": kind, "key": key, "doc": doc}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=functools.partial(type(default), default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def duration(
+    default: Any = dataclasses.MISSING, minimum: int = 0, maximum: int = NEVER, key: str = "", doc: str = ""
+) -> Any:
+    """ns, from `10ms`. A default of None makes it optional; so for the other quantities."""
+    kind = Quantity(units.parse_duration, units.format_duration, units.DURATION_PATTERN, minimum, maximum)
+    return of(_maybe(kind, default), default, key, doc)
+
+
+def rate(
+    default: Any = dataclasses.MISSING, minimum: int = 0, maximum: int = NEVER, key: str = "", doc: str = ""
+) -> Any:
+    """bit/s, from `5mbit`."""
+    kind = Quantity(units.parse_rate, units.format_rate, units.RATE_PATTERN, minimum, maximum)
+    return of(_maybe(kind, default), default, key, doc)
+
+
+def size(
+    default: Any = dataclasses.MISSING, minimum: int = 0, maximum: int = NEVER, key: str = "", doc: str = ""
+) -> Any:
+    """Bytes, from `64kb`."""
+    kind = Quantity(units.parse_size, units.format_size, units.SIZE_PATTERN, minimum, maximum)
+    return of(_maybe(kind, default), default, key, doc)
+
+
+def chance(default: Any = dataclasses.MISSING, key: str = "", doc: str = "") -> Any:
+    """Out of CHANCE_ONE, from `1%` or a fraction."""
+    kind = Quantity(units.parse_chance, units.format_chance, units.CHANCE_PATTERN, 0, NEVER)
+    return of(_maybe(kind, default), default, key, doc)
+
+
+def number(
+    default: Any = dataclasses.MISSING, minimum: int = 0, maximum: int = NEVER, key: str = "", doc: str = ""
+) -> Any:
+    """A whole number in a range."""
+    return of(_maybe(Integer(minimum, maximum), default), default, key, doc)
+
+
+def text(
+    default: Any = dataclasses.MISSING, pattern: str = "", what: str = "text", key: str = "", doc: str = ""
+) -> Any:
+    """Text that matches a pattern, said in words by `what`."""
+    return of(_maybe(Text(pattern, what), default), default, key, doc)
+
+
+def choice(choices: tuple[str, ...], default: Any = dataclasses.MISSING, key: str = "", doc: str = "") -> Any:
+    """One of some words."""
+    return of(_maybe(Text(choices=choices), default), default, key, doc)
+
+
+def one_of(
+    what: str, classes: Mapping[str, type], default: Any = dataclasses.MISSING, flat: bool = False, doc: str = ""
+) -> Any:
+    """A tagged union. `flat`: its key stands beside the mapping's other fields, not under this field's key."""
+    return dataclasses.field(default=default, metadata={
+        "kind": _maybe(OneOf(what, classes), default), "key": "", "doc": doc, "flat": flat})
+
+
+def _maybe(kind: Kind, default: Any) -> Kind:
+    return Optional(kind) if default is None else kind
+
+
+# Reading.
+
+def load_file(cls: type[T], path: str | Path) -> T:
+    """Read a YAML file as `cls`."""
+    return parse(cls, read_file(path))
+
+
+def load(cls: type[T], text: str, source: str = "") -> T:
+    """Read YAML text as `cls`; `source` is the file name that errors show."""
+    return parse(cls, read_text(text, source))
+
+
+def from_mapping(cls: type[T], data: Any, source: str = "") -> T:
+    """Read plain data as `cls`."""
+    return parse(cls, wrap(data, source))
+
+
+def parse(cls: type[T], value: Value, path: str = "") -> T:
+    """Read a Value as `cls`. Raises InvalidArgument at the first thing wrong."""
+    named = read_fields(cls, value, path)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name not in named and _required(field):
+            kind = _kinds(cls)[field.name]  # type: ignore[arg-type]
+            if _flat(field) and isinstance(kind, OneOf):
+                raise value.error(path, f"one {kind.what} is needed: {', '.join(kind.classes)}")
+            raise value.error(_join(path, key_of(field)), "is missing")
+    try:
+        return cls(**named)
+    except InvalidArgument as error:
+        if error.line or not value.line:
+            raise
+        raise value.error(_join(path, error.field), str(error)) from None
+    except ValueError as error:
+        raise value.error(path, str(error)) from None
+
+
+def read_fields(cls: type, value: Value, path: str = "") -> dict[str, Any]:
+    """The fields of `cls` that the mapping names, checked, by their Python names: what a partial update says."""
+    short = getattr(cls, "short", "")
+    if short and value.data is not None and not isinstance(value.data, dict):
+        return {short: _kinds(cls)[short].parse(value, path)}
+    kinds = _kinds(cls)
+    by_key = {key_of(field): field for field in dataclasses.fields(cls) if not _flat(field)}
+    tags = {tag: field for field in dataclasses.fields(cls) if _flat(field) for tag in _tags(kinds[field.name])}
+    result: dict[str, Any] = {}
+    for key, item in _mapping(value, path).items():
+        line = value.key_lines.get(key, 0)
+        if key in by_key:
+            name = by_key[key].name
+            result[name] = kinds[name].parse(item, _join(path, key))
+        elif key in tags:
+            name = tags[key].name
+            if name in result:
+                raise value.error(path, f"{key} beside another {_union(kinds[name]).what}; one is allowed", line)
+            result[name] = _union(kinds[name]).select(value, key, item, path)
+        else:
+            known = [*by_key, *tags]
+            near = _nearest(key, known)
+            raise value.error(_join(path, key), f"unknown field{near or '; known are ' + ', '.join(known)}", line)
+    return result
+
+
+def override(value: Value, path: str, text: str) -> None:
+    """Set `links[0].loss` (a path) to YAML text, in place: what `--set` does.
+
+    The last key may be new; the way to it must exist.
+    """
+    steps = re.findall(r"[^.\[\]]+|\[[0-9]+\]", path)
+    if not steps or "".join(step if step[0] == "[" else "." + step for step in steps).lstrip(".") != path:
+        raise InvalidArgument(f"{shown(path)} is not a field path such as links[0].loss", path)
+    new = read_text(text, f"--set {path}")
+    for step in steps[:-1]:
+        value = _step(value, step, path)
+    last = steps[-1]
+    if last[0] == "[":
+        _step(value, last, path)
+        value.data[int(last[1:-1])] = new
+    elif isinstance(value.data, dict):
+        value.data[last] = new
+    else:
+        raise InvalidArgument(f"{path}: {shown(value)} has no fields", path)
+
+
+def _step(value: Value, step: str, path: str) -> Value:
+    data = value.data
+    if step[0] == "[":
+        if isinstance(data, list) and int(step[1:-1]) < len(data):
+            return typing.cast(Value, data[int(step[1:-1])])
+    elif isinstance(data, dict) and step in data:
+        return typing.cast(Value, data[step])
+    raise InvalidArgument(f"{path}: there is no {step}{_nearest(step, data) if isinstance(data, dict) else ''}", path)
+
+
+# Writing.
+
+def plain(spec: Any) -> dict[str, Any]:
+    """A spec as a mapping in the file's words; fields that have their default are left out."""
+    result: dict[str, Any] = {}
+    kinds = _kinds(type(spec))  # type: ignore[arg-type]
+    for field in dataclasses.fields(spec):
+        data = getattr(spec, field.name)
+        if field.default_factory is not dataclasses.MISSING:
+            if data == field.default_factory():
+                continue
+        elif data == field.default:
+            continue
+        if _flat(field):
+            result.update(kinds[field.name].plain(data))
+        else:
+            result[key_of(field)] = kinds[field.name].plain(data)
+    return result
+
+
+def schema(cls: type, title: str = "") -> dict[str, Any]:
+    """The JSON schema (2020-12) of a spec class."""
+    defs: dict[str, Any] = {}
+    root = _class_schema(cls, defs)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title or cls.__name__,
+            **root, "$defs": defs}
+
+
+def _class_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
+    name = cls.__name__
+    if name not in defs:
+        defs[name] = {}
+        kinds = _kinds(cls)
+        properties: dict[str, Any] = {}
+        required = []
+        groups = []
+        for field in dataclasses.fields(cls):
+            if _flat(field):
+                union = _union(kinds[field.name])
+                properties.update({tag: _class_schema(tag_cls, defs) for tag, tag_cls in union.classes.items()})
+                if _required(field):
+                    groups.append({"oneOf": [{"required": [tag]} for tag in union.classes]})
+                continue
+            doc = field.metadata.get("doc", "")
+            properties[key_of(field)] = {**kinds[field.name].schema(defs), **({"description": doc} if doc else {})}
+            if _required(field):
+                required.append(key_of(field))
+        first = (cls.__doc__ or "").strip().split("\n")[0]
+        defs[name] = {"description": first, "type": "object", "properties": properties, "additionalProperties": False}
+        if required:
+            defs[name]["required"] = required
+        if groups:
+            defs[name]["allOf"] = groups
+        short = getattr(cls, "short", "")
+        if short:
+            defs[name] = {"anyOf": [kinds[short].schema(defs), defs[name]]}
+    return {"$ref": f"#/$defs/{name}"}
+
+
+# Classes and their kinds.
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """The file's word for a field."""
+    if field.metadata.get("key"):
+        return str(field.metadata["key"])
+    for suffix in _SUFFIXES:
+        if field.name.endswith(suffix):
+            return field.name.removesuffix(suffix)
+    return field.name.removesuffix("_")
+
+
+@functools.cache
+def _kinds(cls: Any) -> dict[str, Kind]:
+    """The Kind of each field of a class, by its Python name."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: field.metadata.get("kind") or _kind_of_hint(hints[field.name])
+            for field in dataclasses.fields(cls)}
+
+
+def _kind_of_hint(hint: Any) -> Kind:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and arguments[1] is type(None):
+        return Optional(_kind_of_hint(arguments[0]))
+    if origin is tuple:
+        return Items(_kind_of_hint(arguments[0]))
+    if origin is dict:
+        return Map(_kind_of_hint(arguments[1]))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return Nested(hint)
+    simple: dict[Any, Kind] = {str: Text(), int: Integer(), bool: Boolean(), Any: Anything()}
+    if hint in simple:
+        return simple[hint]
+    raise TypeError(f"no kind for a field of type {hint!r}; give one with of(...)")
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _flat(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("flat"))
+
+
+def _union(kind: Kind) -> OneOf:
+    inner = kind.inner if isinstance(kind, Optional) else kind
+    assert isinstance(inner, OneOf)
+    return inner
+
+
+def _tags(kind: Kind) -> list[str]:
+    return list(_union(kind).classes)
+
+
+def _mapping(value: Value, path: str) -> dict[str, Value]:
+    if value.data is None:
+        return {}
+    if not isinstance(value.data, dict):
+        raise value.error(path, f"{shown(value)} is not a mapping of fields")
+    return value.data
+
+
+def _nearest(word: Any, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), 1) if isinstance(word, str) else []
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _join(path: str, key: str) -> str:
+    if not key:
+        return path
+    return f"{path}.{key}" if path and not key.startswith("[") else path + key
