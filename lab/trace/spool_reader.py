@@ -1,0 +1,112 @@
+"""Reads a spool, finished or still growing: typed events, filters, a place to resume from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+from lab.trace.event import Event
+from lab.trace.spool import HEADER, MAGIC, fields_struct
+from nodes.base.errors import InvalidArgument, NotFound
+from nodes.base.events import KIND_BY_NUMBER, KINDS, NAME
+
+_CHUNK: Final = 1 << 20
+_LAYOUTS: Final = {kind.number: fields_struct(kind) for kind in KINDS}
+
+
+class SpoolReader:
+    """Iterating gives the events on file that were not given yet; iterating again, those appended since.
+
+    `kinds`, `node` and `connection` choose events; NAME records are given only when asked for. `after` resumes: only
+    records with a greater sequence number are given. `seq` and `offset` are the cursor: the last record read (given or
+    not) and the byte after it. Raises NotFound when there is no file, InvalidArgument when it is no spool or damaged.
+    """
+
+    def __init__(
+        self, path: Path | str, *, after: int = 0, kinds: Collection[int] | None = None, node: str | None = None,
+        connection: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.seq = 0
+        self.offset = 0
+        self.names: list[str] = [""]
+        self._after = after
+        self._kinds = None if kinds is None else frozenset(kinds)
+        self._node = node
+        self._connection = connection
+        if not self.path.is_file():
+            raise NotFound(f"{self.path}: no such spool")
+        with self.path.open("rb") as file:
+            start = file.read(len(MAGIC))
+        if start != MAGIC:
+            raise InvalidArgument(f"{self.path}: not a tcplab spool (it starts with {start[:12]!r})")
+        self.offset = len(MAGIC)
+
+    def __iter__(self) -> Iterator[Event]:
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = b""
+            at = 0
+            while True:
+                if len(data) - at < HEADER.size or len(data) - at < int.from_bytes(data[at : at + 4], "little"):
+                    more = file.read(_CHUNK)
+                    if not more:
+                        return
+                    data = data[at:] + more
+                    at = 0
+                    continue
+                length, kind, _, cause, time_ns, node, connection = HEADER.unpack_from(data, at)
+                layout = _LAYOUTS.get(kind)
+                if layout is None or length < HEADER.size + layout.size:
+                    raise InvalidArgument(
+                        f"{self.path}: damaged at byte {self.offset}: record of kind {kind} and length {length}"
+                    )
+                fields_at = at + HEADER.size
+                end = at + length
+                if kind == NAME:
+                    self._learn(layout.unpack_from(data, fields_at)[0], data[fields_at + layout.size : end])
+                event: Event | None = None
+                self.seq += 1
+                if self._wanted(kind, node, connection):
+                    values = layout.unpack_from(data, fields_at)
+                    tail = data[fields_at + layout.size : end]
+                    event = Event(self.seq, kind, time_ns, node, connection, cause, values, tail, self.names)
+                self.offset += length
+                at = end
+                if event is not None:
+                    yield event
+
+    def follow(self, wait: Callable[[], bool]) -> Iterator[Event]:
+        """Every event as it is appended. At the end of the file `wait()` is called; False ends, after a last look."""
+        while True:
+            yield from self
+            if not wait():
+                yield from self
+                return
+
+    def _wanted(self, kind: int, node: int, connection: int) -> bool:
+        if self.seq <= self._after:
+            return False
+        if self._kinds is None:
+            if kind == NAME:
+                return False
+        elif kind not in self._kinds:
+            return False
+        if self._connection is not None and connection != self._connection:
+            return False
+        return self._node is None or (node < len(self.names) and self.names[node] == self._node)
+
+    def _learn(self, number: int, text: bytes) -> None:
+        if number != len(self.names):
+            raise InvalidArgument(f"{self.path}: damaged at byte {self.offset}: name {number} out of order")
+        self.names.append(text.decode("utf-8", "replace"))
+
+
+def check_kinds(names: Collection[str]) -> frozenset[int]:
+    """Numbers of the kinds with these names. Raises InvalidArgument naming the one that is none."""
+    by_name = {kind.name: kind.number for kind in KIND_BY_NUMBER.values()}
+    for name in names:
+        if name not in by_name:
+            raise InvalidArgument(f"kind {name!r}: no such kind of event; there are: {', '.join(by_name)}", "kind")
+    return frozenset(by_name[name] for name in names)
