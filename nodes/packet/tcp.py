@@ -29,7 +29,9 @@ class Segment:
         "urgent", "window", "window_scale",
     )
 
-    def __init__(self, src_port: int, dst_port: int, seq: int, ack: int, flags: int, window: int, payload: bytes) -> None:
+    def __init__(
+        self, src_port: int, dst_port: int, seq: int, ack: int, flags: int, window: int, payload: bytes
+    ) -> None:
         self.src_port = src_port
         self.dst_port = dst_port
         self.seq = seq

@@ -1,0 +1,33 @@
+"""The Internet checksum (RFC 1071).
+
+One's complement addition of 16-bit words is addition modulo 65535, and 2**16 = 1 modulo 65535, so the whole packet
+read as one big number, modulo 65535, is that sum: two C calls whatever the length. Sums below are therefore plain
+ints that are congruent to the sum; ports, addresses and sequence numbers can be added as they are.
+"""
+
+from __future__ import annotations
+
+
+def sum16(data: bytes) -> int:
+    """An int congruent, modulo 65535, to the sum of the 16-bit words of `data`; an odd last byte is padded with 0."""
+    if len(data) & 1:
+        return (int.from_bytes(data, "big") << 8) % 65535
+    return int.from_bytes(data, "big") % 65535
+
+
+def checksum(data: bytes) -> int:
+    """The checksum of `data` whose own checksum field is zero: 0 to 0xffff, 0xffff only when all of it is zero."""
+    total = sum16(data)
+    if total:
+        return 65535 - total
+    return 0 if any(data) else 0xFFFF
+
+
+def pseudo_sum(src: bytes, dst: bytes, protocol: int, length: int) -> int:
+    """The sum of the pseudo-header of TCP, UDP (RFC 9293 section 3.1) and ICMPv6 (RFC 8200 section 8.1)."""
+    return int.from_bytes(src + dst, "big") + protocol + length
+
+
+def transport_checksum_ok(src: bytes, dst: bytes, protocol: int, data: bytes) -> bool:
+    """Whether the TCP or UDP packet `data`, its checksum field included, sums to zero."""
+    return (int.from_bytes(src + dst, "big") + protocol + len(data) + sum16(data)) % 65535 == 0

@@ -1,0 +1,141 @@
+"""TCP segments as bytes (RFC 9293 section 3.1). Options are written in Linux's order and read as Linux reads them."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from nodes.packet.malformed import MalformedPacket
+from nodes.packet.tcp import ABSENT, SYN, Segment
+
+HEADER_LEN: Final = 20
+MAX_OPTIONS_LEN: Final = 40
+
+_PROTOCOL: Final = 6
+
+# src port, dst port, seq, ack, data offset (4 bits) and flags (9), window, checksum, urgent
+_HEADER: Final = struct.Struct("!HHIIHHHH")
+# the same followed by NOP NOP Timestamps, the header of nearly every segment
+_HEADER_TIMESTAMPS: Final = struct.Struct("!HHIIHHHHIII")
+_TIMESTAMPS: Final = struct.Struct("!III")
+_NOP_NOP_TIMESTAMPS: Final = 0x0101080A
+
+_END: Final = 0
+_NOP: Final = 1
+_MSS: Final = 2
+_WINDOW_SCALE: Final = 3
+_SACK_PERMITTED: Final = 4
+_SACK: Final = 5
+_TIMESTAMP: Final = 8
+
+
+def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
+    """The segment's bytes between two IP addresses, checksummed.
+
+    Options that do not fit in 40 bytes are left out in the order they would be written; of SACK as many blocks as fit.
+    """
+    payload = segment.payload
+    seq = segment.seq
+    ack = segment.ack
+    window = segment.window
+    urgent = segment.urgent
+    size = len(payload)
+    total = (
+        int.from_bytes(src + dst, "big") + _PROTOCOL + size
+        + segment.src_port + segment.dst_port + seq + ack + window + urgent
+    )
+    if size:
+        payload_sum = int.from_bytes(payload, "big") % 65535
+        total += payload_sum << 8 if size & 1 else payload_sum
+    if segment.tsecr >= 0 and not segment.flags & SYN and not segment.sack and segment.mss == ABSENT \
+            and segment.window_scale == ABSENT and not segment.sack_permitted:
+        offset_flags = 0x8000 | segment.flags
+        tsval = segment.tsval
+        tsecr = segment.tsecr
+        return _HEADER_TIMESTAMPS.pack(
+            segment.src_port, segment.dst_port, seq, ack, offset_flags, window,
+            -(total + 32 + offset_flags + _NOP_NOP_TIMESTAMPS + tsval + tsecr) % 65535,
+            urgent, _NOP_NOP_TIMESTAMPS, tsval, tsecr,
+        ) + payload
+    options = encode_options(segment)
+    header_len = HEADER_LEN + len(options)
+    offset_flags = header_len << 10 | segment.flags
+    return _HEADER.pack(
+        segment.src_port, segment.dst_port, seq, ack, offset_flags, window,
+        -(total + header_len + offset_flags + int.from_bytes(options, "big")) % 65535, urgent,
+    ) + options + payload
+
+
+def encode_options(segment: Segment) -> bytes:
+    """The options in Linux's order, padded with NOPs to 32-bit words: MSS, SACK permitted with timestamps,
+    window scale, SACK blocks."""
+    options = b""
+    if segment.mss != ABSENT:
+        options = b"\x02\x04" + segment.mss.to_bytes(2, "big")
+    if segment.tsval != ABSENT:
+        options += b"\x04\x02" if segment.sack_permitted else b"\x01\x01"
+        options += b"\x08\x0a" + segment.tsval.to_bytes(4, "big") + max(segment.tsecr, 0).to_bytes(4, "big")
+    elif segment.sack_permitted:
+        options += b"\x01\x01\x04\x02"
+    if segment.window_scale != ABSENT:
+        options += b"\x01\x03\x03" + segment.window_scale.to_bytes(1, "big")
+    blocks = segment.sack[: (MAX_OPTIONS_LEN - len(options) - 4) >> 3]
+    if blocks:
+        options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
+        for left, right in blocks:
+            options += left.to_bytes(4, "big") + right.to_bytes(4, "big")
+    return options
+
+
+def decode_tcp(data: bytes) -> Segment:
+    """The segment in an IP payload. Its checksum is not looked at (`transport_checksum_ok` does that).
+
+    Raises MalformedPacket when the header does not fit. Options that are cut off or have an impossible length end
+    the reading of options, and those before them count, as in Linux (tcp_parse_options).
+    """
+    if len(data) < HEADER_LEN:
+        raise MalformedPacket(f"TCP segment of {len(data)} bytes; its header alone has {HEADER_LEN}")
+    src_port, dst_port, seq, ack, offset_flags, window, _, urgent = _HEADER.unpack_from(data)
+    header_len = offset_flags >> 10 & 0x3C
+    if not HEADER_LEN <= header_len <= len(data):
+        raise MalformedPacket(f"TCP data offset {header_len >> 2} words in {len(data)} bytes")
+    segment = Segment(src_port, dst_port, seq, ack, offset_flags & 0x1FF, window, data[header_len:])
+    if urgent:
+        segment.urgent = urgent
+    if header_len > HEADER_LEN:
+        if header_len == 32:
+            prefix, tsval, tsecr = _TIMESTAMPS.unpack_from(data, HEADER_LEN)
+            if prefix == _NOP_NOP_TIMESTAMPS:
+                segment.tsval = tsval
+                segment.tsecr = tsecr
+                return segment
+        _decode_options(segment, data, header_len)
+    return segment
+
+
+def _decode_options(segment: Segment, data: bytes, end: int) -> None:
+    at = HEADER_LEN
+    while at < end:
+        kind = data[at]
+        if kind == _NOP:
+            at += 1
+            continue
+        if kind == _END or at + 1 >= end:
+            return
+        size = data[at + 1]
+        if size < 2 or at + size > end:
+            return
+        value = data[at + 2 : at + size]
+        if kind == _MSS and size == 4:
+            segment.mss = int.from_bytes(value, "big")
+        elif kind == _WINDOW_SCALE and size == 3:
+            segment.window_scale = value[0]
+        elif kind == _SACK_PERMITTED and size == 2:
+            segment.sack_permitted = True
+        elif kind == _SACK and size >= 10 and size % 8 == 2:
+            edges = struct.unpack(f"!{(size - 2) >> 2}I", value)
+            segment.sack = tuple(zip(edges[::2], edges[1::2], strict=True))
+        elif kind == _TIMESTAMP and size == 10:
+            segment.tsval = int.from_bytes(value[:4], "big")
+            segment.tsecr = int.from_bytes(value[4:], "big")
+        at += size
