@@ -1,0 +1,308 @@
+"""`Lab`: one running lab, as the gRPC services and the experiment runner see it. `sim.py` is the virtual-time one.
+
+Calls never move time: each takes effect at the current instant; one that must wait returns an Operation. Time moves by
+`advance` alone. Every call that changes something is recorded first, as an ACTION event whose text is canonical JSON:
+`{"call": "send", "node": "h1", ..., "step": 1234}`; `step` is how many scheduled calls had been made, so a session can
+be rerun to the byte. What only reads is not recorded.
+
+All methods may raise TcplabError: NotFound for a name that does not exist, InvalidArgument, FailedPrecondition (also for
+any changing call on a closed lab). A call that raises has changed nothing, and is not recorded.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.backends.payload import Payload
+from lab.backends.until import Stopped, Until
+from lab.operations import Operation, Operations
+from nodes.base.clock import NEVER
+
+if TYPE_CHECKING:
+    from lab.attacks.base import Attack, AttackSpec
+    from lab.links.link import Link
+    from lab.links.rules import Rule, RuleSpec
+    from lab.topology.model import Topology
+    from lab.trace.spool import SpoolWriter
+    from nodes.tcp.info import TcpInfo
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Something a backend can do, or why it cannot."""
+
+    name: str
+    available: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ListenerInfo:
+    """A passive OPEN. `number` is unique on its node; queues are counts of connections."""
+
+    node: str
+    number: int
+    local: str
+    local_port: int
+    backlog: int
+    syn_queue: int
+    accept_queue: int
+
+
+@dataclass(frozen=True)
+class AppInfo:
+    """An application. `result` is its own summary when it has ended well, `error` why it ended badly."""
+
+    name: str
+    node: str
+    kind: str
+    done: bool
+    result: Mapping[str, Any]
+    error: str
+
+
+class Advance(ABC):
+    """One movement of the clock, made in slices so that a server can do other things between them."""
+
+    @abstractmethod
+    def step(self, max_calls: int, not_after_ns: int = NEVER) -> Stopped | None:
+        """Make up to `max_calls` scheduled calls, none later than `not_after_ns`; None: not there yet.
+
+        Raises FailedPrecondition, naming who waits for what, when nothing can happen any more and the condition was
+        not `idle` or a time.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the clock back, wherever it is. Idempotent; done by `step` itself when it stops or raises."""
+
+
+class Lab(ABC):
+    """One running lab. Nodes, links and so on are in the topology's order."""
+
+    name: str
+    seed: int
+    backend: str
+    topology: Topology
+    operations: Operations
+    #: Where events go; `sink.subscribe` listens, `sink.path` is the spool for readers.
+    sink: SpoolWriter
+
+    # -- reading
+
+    @abstractmethod
+    def now(self) -> int:
+        """The current instant, ns of lab time."""
+
+    @abstractmethod
+    def next_time(self) -> int:
+        """When something happens next, ns; NEVER when nothing will."""
+
+    @abstractmethod
+    def capabilities(self) -> Sequence[Capability]:
+        """What can be done here, by name; the same for every lab of a backend."""
+
+    @property
+    @abstractmethod
+    def nodes(self) -> Sequence[str]:
+        """Names of the nodes with a TCP: hosts and routers, not switches."""
+
+    @property
+    @abstractmethod
+    def links(self) -> Mapping[str, Link]:
+        """Links by name."""
+
+    @property
+    @abstractmethod
+    def attacks(self) -> Mapping[str, Attack]:
+        """Attacks by name, stopped ones included."""
+
+    @property
+    @abstractmethod
+    def apps(self) -> Mapping[str, AppInfo]:
+        """Applications by name, ended ones included."""
+
+    @abstractmethod
+    def addresses(self, node: str) -> Sequence[str]:
+        """The node's addresses, first interface first."""
+
+    @abstractmethod
+    def resolve(self, host: str) -> bytes:
+        """The address that a node's name (its first address) or an address in text stands for."""
+
+    @abstractmethod
+    def parameters(self, node: str) -> Mapping[str, int | str]:
+        """Every knob of the node by its sysctl name."""
+
+    @abstractmethod
+    def counters(self, node: str) -> Mapping[str, int]:
+        """Every counter of the node by its nstat name."""
+
+    @abstractmethod
+    def status(self, node: str, connection: int) -> TcpInfo:
+        """STATUS (RFC 9293 section 3.10.6); ended connections too."""
+
+    @abstractmethod
+    def connections(self, node: str) -> Sequence[TcpInfo]:
+        """STATUS of every connection the node ever had, by number."""
+
+    @abstractmethod
+    def listeners(self, node: str) -> Sequence[ListenerInfo]:
+        """Open listeners of the node."""
+
+    @abstractmethod
+    def get_option(self, node: str, connection: int, name: str) -> int | str:
+        """A socket option such as TCP_NODELAY."""
+
+    @abstractmethod
+    def link_statistics(self, link: str) -> Mapping[str, Mapping[str, int]]:
+        """Counters of each direction (`h1->r1`) by name."""
+
+    @abstractmethod
+    def rules(self, link: str) -> Sequence[Rule]:
+        """The link's packet rules in their order."""
+
+    # -- the clock
+
+    @abstractmethod
+    def start_advance(self, until: Until) -> Advance:
+        """Take the clock. Raises FailedPrecondition while another advance holds it, NotFound for an unknown operation,
+        InvalidArgument for a time in the past or an event the trace level leaves out."""
+
+    def advance(self, until: Until) -> Stopped:
+        """`start_advance`, run to its end."""
+        advance = self.start_advance(until)
+        while True:
+            stopped = advance.step(1 << 30)
+            if stopped is not None:
+                return stopped
+
+    def wait(self, *operations: Operation) -> None:
+        """Advance until these are done; raises the first one's error."""
+        pending = tuple(operation.name for operation in operations if not operation.done)
+        if pending:
+            self.advance(Until(operations=pending))
+        for operation in operations:
+            operation.value()
+
+    # -- TCP user calls (RFC 9293 section 3.9.1). `timeout_ns` is lab time from now; the operation then ends with
+    #    TimeoutError and the connection stays as it is.
+
+    @abstractmethod
+    def open(
+        self, node: str, remote: str, remote_port: int, *, local: str = "", local_port: int = 0,
+        options: Mapping[str, int | str] | None = None, timeout_ns: int = NEVER,
+    ) -> Operation:
+        """Active OPEN. `connection` is known at once; done (result: TcpInfo) when ESTABLISHED. `remote` may be a node."""
+
+    @abstractmethod
+    def listen(
+        self, node: str, local_port: int, *, local: str = "", backlog: int = 128,
+        options: Mapping[str, int | str] | None = None,
+    ) -> ListenerInfo:
+        """Passive OPEN. Its connections are taken by `accept`."""
+
+    @abstractmethod
+    def close_listener(self, node: str, listener: int) -> None:
+        """Stop listening; connections not yet accepted are reset."""
+
+    @abstractmethod
+    def accept(self, node: str, listener: int, *, timeout_ns: int = NEVER) -> Operation:
+        """The next established connection of a listener (result: TcpInfo)."""
+
+    @abstractmethod
+    def send(self, node: str, connection: int, payload: Payload, *, timeout_ns: int = NEVER) -> Operation:
+        """SEND; done when all is in the send buffer (result: number of bytes)."""
+
+    @abstractmethod
+    def receive(
+        self, node: str, connection: int, *, max_bytes: int = 65536, min_bytes: int = 1, keep: bool = True,
+        timeout_ns: int = NEVER,
+    ) -> Operation:
+        """RECEIVE; done with `min_bytes` to `max_bytes` or at the FIN (result: Received). Without `keep` the bytes are
+        only counted and digested, and `min_bytes` = `max_bytes` may be any length."""
+
+    @abstractmethod
+    def wait_ready(self, node: str, connection: int, *, read: bool, write: bool, timeout_ns: int = NEVER) -> Operation:
+        """Done when readable (data, FIN or error) or writable, whichever was asked (result: tuple of these words:
+        `readable`, `writable`)."""
+
+    @abstractmethod
+    def shutdown(self, node: str, connection: int) -> None:
+        """Half-close: no more sending; FIN follows what is queued."""
+
+    @abstractmethod
+    def close(self, node: str, connection: int) -> None:
+        """CLOSE."""
+
+    @abstractmethod
+    def abort(self, node: str, connection: int) -> None:
+        """ABORT: RST."""
+
+    @abstractmethod
+    def set_option(self, node: str, connection: int, name: str, value: int | str) -> None:
+        """Set a socket option."""
+
+    @abstractmethod
+    def cancel(self, operation: str) -> None:
+        """Cancel an operation; nothing happens when it is done."""
+
+    # -- nodes, links, attacks, apps
+
+    @abstractmethod
+    def set_parameters(self, node: str, values: Mapping[str, int | str]) -> None:
+        """Change knobs, all or none; each acts at its next use."""
+
+    @abstractmethod
+    def update_link(self, link: str, changes: Mapping[str, Any], direction: str = "") -> None:
+        """Change the named fields of Impairments (Python names), of one direction (`h1->r1`) or both, atomically.
+        What is in flight stays in flight."""
+
+    @abstractmethod
+    def set_link_up(self, link: str, up: bool) -> None:
+        """Take the link down (frames offered are dropped) or up."""
+
+    @abstractmethod
+    def add_rule(self, link: str, rule: RuleSpec) -> Rule:
+        """Append a packet rule."""
+
+    @abstractmethod
+    def remove_rule(self, link: str, rule: str) -> None:
+        """Remove a packet rule; what it holds is released."""
+
+    @abstractmethod
+    def create_attack(self, spec: AttackSpec, name: str = "") -> Attack:
+        """Start an attack (`attack-1` ... when no name is given)."""
+
+    @abstractmethod
+    def stop_attack(self, attack: str) -> None:
+        """Stop an attack; nothing happens when it has ended."""
+
+    @abstractmethod
+    def start_app(self, node: str, kind: str, settings: Mapping[str, Any], name: str = "") -> AppInfo:
+        """Start an application of nodes/apps now (`<node>-<kind>-1` ... when no name is given)."""
+
+    @abstractmethod
+    def stop_app(self, app: str) -> None:
+        """Cancel an application; it closes what it holds."""
+
+    # -- the end
+
+    @abstractmethod
+    def close_lab(self) -> None:
+        """End the lab: counters are recorded, the spool is closed, no timer runs. Reading goes on. Idempotent."""
+
+
+@dataclass(frozen=True)
+class LabOptions:
+    """What a lab is made with beside its topology. `directory` must exist; the spool is `directory/spool`."""
+
+    name: str
+    seed: int
+    directory: Path
+    level: int
+    capture: bool
