@@ -1,0 +1,1 @@
+"""Attacks on connections: one file each, one packet forge for all."""

@@ -1,0 +1,67 @@
+"""What a link does to packets by chance and by rate: one frozen value, in tc-netem's words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from lab import spec
+from lab.links.queue import QUEUES
+from nodes.base.clock import HOUR
+from nodes.base.errors import InvalidArgument
+from nodes.base.random import CHANCE_ONE
+
+_WORDS = "delay jitter loss duplicate corrupt reorder reorder_gap reorder_delay rate limit limit_bytes queue"
+
+
+@dataclasses.dataclass(frozen=True)
+class Impairments:
+    """Impairments of one direction of a link. The default is a perfect wire: no delay, no loss, no rate."""
+
+    delay_ns: int = spec.duration(default=0, maximum=HOUR, doc="Propagation delay.")
+    jitter_ns: int = spec.duration(
+        default=0, maximum=HOUR, doc="The delay varies uniformly by this either way, never below 0; order is kept.")
+    loss: int = spec.chance(default=0, doc="Chance that a frame is lost on the wire, after the queue.")
+    duplicate: int = spec.chance(default=0, doc="Chance that a frame arrives twice.")
+    corrupt: int = spec.chance(default=0, doc="Chance that one random bit of a frame is flipped.")
+    reorder: int = spec.chance(
+        default=0, doc="Chance that a frame leaves its place: it skips the delay, or comes later by reorder_delay.")
+    reorder_gap: int = spec.number(
+        default=0, maximum=1_000_000, doc="Only every n-th frame is up for reordering; 0: each one.")
+    reorder_delay_ns: int = spec.duration(
+        default=0, maximum=HOUR, doc="A reordered frame comes later by this, others overtake; 0: it skips the delay.")
+    rate_bps: int = spec.rate(default=0, maximum=10**12, doc="Bits of Ethernet frame per second; 0: no limit.")
+    limit_packets: int = spec.number(
+        default=1000, minimum=1, maximum=1_000_000, key="limit", doc="Packets the queue before the rate holds.")
+    limit_bytes: int = spec.size(
+        default=0, maximum=1 << 40, key="limit_bytes", doc="Bytes the queue holds; 0: no limit.")
+    queue: str = spec.choice(tuple(QUEUES), default="droptail", doc="Discipline of the queue before the rate.")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < 0:
+                raise InvalidArgument(f"{value} is negative", spec.key_of(field))
+        for name in ("loss", "duplicate", "corrupt", "reorder"):
+            if getattr(self, name) > CHANCE_ONE:
+                raise InvalidArgument(f"{getattr(self, name)} is more than {CHANCE_ONE}, which is 100%", name)
+        if self.limit_packets < 1:
+            raise InvalidArgument("0 is not a queue limit: 1 packet or more", "limit")
+        if self.queue not in QUEUES:
+            raise InvalidArgument(f"{self.queue} is not one of {', '.join(QUEUES)}", "queue")
+
+    def merged(self, changes: Mapping[str, Any]) -> Impairments:
+        """These with the named fields (Python names) changed, all or none. Raises InvalidArgument."""
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise InvalidArgument(f"no such impairment; there are {_WORDS}", name)
+        return dataclasses.replace(self, **changes)
+
+    def words(self) -> str:
+        """As one would give them to tc: `delay 10ms loss 1%`; empty for a perfect wire."""
+        return " ".join(f"{key} {value}" for key, value in spec.plain(self).items())
+
+
+NO_IMPAIRMENTS = Impairments()
