@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from lab.trace.event import Event
-from lab.trace.frames import DROPS, direction_ends, interface_name, verdict_words
+from lab.trace.frames import DROPS, Injections, direction_ends, interface_name, verdict_words
 from lab.trace.spool_reader import SpoolReader
-from nodes.base.events import DELIVERY, FRAME, RECEIVED, SEGMENT, VERDICT, VERDICT_INJECTED
+from nodes.base.events import (
+    DELIVERY,
+    FRAME,
+    RECEIVED,
+    SEGMENT,
+    SENT,
+    VERDICT,
+    VERDICT_INJECTED,
+    VERDICT_PASSED,
+    VERDICT_RESET,
+)
 
 #: IPv4 identification, then addresses and the first 20 bytes above: for TCP that includes its checksum.
 _IDENTIFICATION: Final = slice(18, 20)
@@ -34,11 +44,13 @@ class Journey:
 
 
 class Journeys:
-    """Reads a spool once; `of(segment)` gives the journey of a SEGMENT event, sent or received, or None."""
+    """Reads a spool; `of(segment)` gives the journey of a SEGMENT event, sent or received, or None."""
 
     def __init__(self, spool: Path | str) -> None:
+        self._injections = Injections(spool)
         self._by_frame: dict[tuple[str, int, int], Journey] = {}
         self._by_link: dict[tuple[str, int], Journey] = {}
+        self._fingerprints: dict[tuple[str, int], bytes] = {}
         self._waiting: dict[tuple[str, bytes], deque[Journey]] = {}
         self._in_flight: dict[tuple[object, ...], deque[Journey]] = {}
         self._arrived: dict[str, int] = {}
@@ -51,9 +63,10 @@ class Journeys:
                 self._delivery(event)
             else:
                 self._segment(event)
+        self._by_link.clear()
+        self._fingerprints.clear()
         self._waiting.clear()
         self._in_flight.clear()
-        self._by_link.clear()
 
     def of(self, segment: Event) -> Journey | None:
         return self._by_frame.get((interface_name(segment), segment.values[0], segment.values[2]))
@@ -62,17 +75,20 @@ class Journeys:
         """The journey of a frame on a link; made by whichever of its events comes first."""
         journey = self._by_link.get((link, ordinal))
         if journey is None:
-            interface = direction_ends(link)[0]
-            journey = self._by_frame.get((interface, 1, ordinal)) or Journey()
+            sent = self._injections.sent_ordinal(link, ordinal)
+            if sent:
+                journey = self._by_frame.setdefault((direction_ends(link)[0], SENT, sent), Journey())
+            else:
+                journey = Journey()
+                journey.injected = self._injections.by(link, ordinal)
             self._by_link[link, ordinal] = journey
-            self._by_frame.setdefault((interface, 1, ordinal), journey)
         return journey
 
     def _frame(self, event: Event) -> None:
         link, ordinal = str(event["link"]), int(event["frame"])
-        interface = direction_ends(link)[0]
-        waiting = self._waiting.get((_node(interface), _fingerprint(event.tail)))
-        if waiting:
+        fingerprint = self._fingerprints[link, ordinal] = _fingerprint(event.tail)
+        waiting = self._waiting.get((_node(direction_ends(link)[0]), fingerprint))
+        if waiting and self._injections.sent_ordinal(link, ordinal):
             self._by_link[link, ordinal] = waiting.popleft()  # a router or switch sends on what it was given
         else:
             self._on_link(link, ordinal)
@@ -83,9 +99,10 @@ class Journeys:
         if verdict in DROPS:
             journey.dropped = verdict_words(event)
             journey.dropped_ns = event.time_ns
-        elif verdict == VERDICT_INJECTED:
-            journey.injected = str(event["rule"]) or "link"
-        elif event["verdict"] not in ("PASSED", "DELAYED"):
+        elif verdict == VERDICT_RESET:
+            journey.dropped = f"replaced by resets, rule {event['rule']}"
+            journey.dropped_ns = event.time_ns
+        elif verdict not in (VERDICT_PASSED, VERDICT_INJECTED):
             journey.changes.append(verdict_words(event))
 
     def _delivery(self, event: Event) -> None:
@@ -94,8 +111,8 @@ class Journeys:
         arrived = self._arrived[interface] = self._arrived.get(interface, 0) + 1
         journey = self._on_link(link, ordinal)
         self._by_frame[interface, RECEIVED, arrived] = journey
-        if event.tail:
-            self._waiting.setdefault((_node(interface), _fingerprint(event.tail)), deque()).append(journey)
+        fingerprint = _fingerprint(event.tail) if event.tail else self._fingerprints.get((link, ordinal), b"")
+        self._waiting.setdefault((_node(interface), fingerprint), deque()).append(journey)
 
     def _segment(self, event: Event) -> None:
         direction, ordinal = event.values[0], event.values[2]
@@ -109,7 +126,7 @@ class Journeys:
                     if not journey.dropped:
                         self._by_frame[interface, RECEIVED, ordinal] = journey
                         break
-        else:
+        elif not self._arrived:  # nothing is captured: headers must do
             journey = self._by_frame.setdefault((interface, direction, ordinal), Journey())
             self._in_flight.setdefault(key, deque()).append(journey)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from lab.trace.event import Event
-from lab.trace.frames import direction_ends, interface_name, verdict_words
+from lab.trace.frames import Injections, direction_ends, interface_name, verdict_words
 from lab.trace.spool_reader import SpoolReader
 from nodes.base.causes import NONE
 from nodes.base.events import DELIVERY, FRAME, RECEIVED, SEGMENT, SENT, VERDICT
@@ -64,12 +64,14 @@ def _option(code: int, value: bytes) -> bytes:
 def write_captures(spool: Path | str, directory: Path | str) -> list[Path]:
     """Write `<node>-<interface>.pcapng` for every interface that sent or received a frame. Returns the paths, sorted.
 
-    An interface has what it sent (also what the link then dropped) and what was delivered to it. A lab that ran
+    An interface has what it sent (also what the link then dropped) and what was delivered to it; a frame that was
+    injected on the link only the receiver has. A lab that ran
     with capture off has no frames, so no files.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     verdicts, segments = _remarks(spool)
+    injections = Injections(spool)
     files: dict[str, tuple[BinaryIO, PcapngWriter]] = {}
     paths: list[Path] = []
     frames: dict[tuple[str, int], bytes] = {}
@@ -79,10 +81,15 @@ def write_captures(spool: Path | str, directory: Path | str) -> list[Path]:
             link, ordinal = str(event["link"]), int(event["frame"])
             source, target = direction_ends(link)
             said = [verdict_words(verdict) for verdict in verdicts.get((link, ordinal), ())]
+            if event.kind == DELIVERY and (by := injections.by(link, ordinal)):
+                said.append(f"by {by}")
             if event.kind == FRAME:
                 interface, direction, data = source, OUTBOUND, event.tail
                 frames[link, ordinal] = data
-                segment = segments.get((interface, SENT, ordinal))
+                sent = injections.sent_ordinal(link, ordinal)
+                if not sent:
+                    continue
+                segment = segments.get((interface, SENT, sent))
             else:
                 interface, direction = target, INBOUND
                 data = event.tail or frames.get((link, ordinal), b"")
