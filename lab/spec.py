@@ -10,7 +10,7 @@ its type hint implies (str, int, bool, a dataclass, tuple[X, ...], dict[str, X],
         loss: int = chance(default=0)
 
     load_file(Link, "link.yaml")        load(Link, text)        from_mapping(Link, {...})
-    read_fields(Impairments, value)     only the fields that were named, for partial updates
+    partial(Impairments)                a field that holds only what was named of another class, for partial updates
     plain(spec)                         back to a mapping with tc strings
     schema(Link)                        JSON schema
 A class may name a field in `short: ClassVar[str]`: a scalar or list then stands for a mapping with only that field.
@@ -20,219 +20,43 @@ A `__post_init__` may raise ValueError or InvalidArgument; the place is added.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lab import units
+from lab.kinds import (
+    NAME_PATTERN,
+    NAME_WORDS,
+    Anything,
+    Boolean,
+    Integer,
+    Items,
+    Kind,
+    Map,
+    Optional,
+    Quantity,
+    Text,
+    mapping_of,
+    nearest,
+)
 from lab.yamltext import Value, read_file, read_text, shown, wrap
 from nodes.base.clock import NEVER
 from nodes.base.errors import InvalidArgument
 
 __all__ = [
-    "Anything", "Integer", "Items", "Kind", "Map", "Nested", "OneOf", "Quantity", "Text", "Value",
-    "chance", "choice", "duration", "from_mapping", "load", "load_file", "number", "of", "one_of", "override", "parse",
-    "plain", "rate", "read_fields", "read_file", "read_text", "schema", "size", "text", "wrap",
+    "NAME_PATTERN", "NAME_WORDS", "Anything", "Boolean", "Integer", "Items", "Kind", "Map", "Nested", "OneOf",
+    "Optional", "Partial", "Quantity", "Text", "Value", "at", "chance", "choice", "duration", "from_mapping", "key_of", "load",
+    "load_file", "number", "of", "one_of", "override", "parse", "partial", "plain", "rate", "read_fields", "read_file",
+    "read_text", "schema", "size", "text", "wrap",
 ]
 
 T = TypeVar("T")
-NAME_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,62}"
-NAME_WORDS: Final = "a name: a letter, then letters, digits, _ . - (63 at most)"
 _SUFFIXES: Final = ("_ns", "_bps", "_bytes")
-
-
-class Kind:
-    """How a field is read, described and written."""
-
-    def parse(self, value: Value, path: str) -> Any:
-        """The checked value; raises InvalidArgument naming the place."""
-        raise NotImplementedError
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        """Its JSON schema; shared classes go into `defs`."""
-        return {}
-
-    def plain(self, data: Any) -> Any:
-        """The value as a file would have it."""
-        return data
-
-
-class Anything(Kind):
-    """Any plain data, unchecked here."""
-
-    def parse(self, value: Value, path: str) -> Any:
-        return value.plain()
-
-
-class Text(Kind):
-    """Text, optionally matching a pattern (`what` says it in words) or being one of `choices`.
-
-    A number is taken as it is written.
-    """
-
-    def __init__(self, pattern: str = "", what: str = "text", choices: tuple[str, ...] = ()) -> None:
-        self.pattern = pattern
-        self.what = what
-        self.choices = choices
-
-    def parse(self, value: Value, path: str) -> str:
-        data = value.data
-        if isinstance(data, (int, Decimal)) and not isinstance(data, bool):
-            data = str(data)
-        if self.choices:
-            if data not in self.choices:
-                near = _nearest(data, self.choices)
-                raise value.error(path, f"{shown(value)} is not one of {', '.join(self.choices)}{near}")
-        elif not isinstance(data, str) or (self.pattern and not re.fullmatch(self.pattern, data)):
-            raise value.error(path, f"{shown(value)} is not {self.what}")
-        return str(data)
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        if self.choices:
-            return {"enum": list(self.choices)}
-        return {"type": "string", "pattern": f"^{self.pattern}$"} if self.pattern else {"type": ["string", "number"]}
-
-
-class Boolean(Kind):
-    """true or false."""
-
-    def parse(self, value: Value, path: str) -> bool:
-        if not isinstance(value.data, bool):
-            raise value.error(path, f"{shown(value)} is not true or false")
-        return value.data
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "boolean"}
-
-
-class Integer(Kind):
-    """A whole number in a range."""
-
-    def __init__(self, minimum: int = 0, maximum: int = NEVER) -> None:
-        self.minimum = minimum
-        self.maximum = maximum
-
-    def parse(self, value: Value, path: str) -> int:
-        data = value.data
-        if isinstance(data, bool) or not isinstance(data, int) or not self.minimum <= data <= self.maximum:
-            top = f"{self.minimum} to {self.maximum}" if self.maximum != NEVER else f"{self.minimum} or more"
-            raise value.error(path, f"{shown(value)} is not a whole number in {top}")
-        return data
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        bounds = {} if self.maximum == NEVER else {"maximum": self.maximum}
-        return {"type": "integer", "minimum": self.minimum, **bounds}
-
-
-class Quantity(Kind):
-    """A duration, rate, size or chance in units of lab/units.py."""
-
-    def __init__(
-        self, read: Callable[[units.Raw], int], write: Callable[[int], str], pattern: str, minimum: int, maximum: int
-    ) -> None:
-        self.read = read
-        self.write = write
-        self.pattern = pattern
-        self.minimum = minimum
-        self.maximum = maximum
-
-    def parse(self, value: Value, path: str) -> int:
-        data = value.data
-        if isinstance(data, bool) or not isinstance(data, (str, int, Decimal)):
-            data = ""
-        try:
-            amount = self.read(data)
-        except ValueError as error:
-            raise value.error(path, f"{shown(value)} {error}") from None
-        if not self.minimum <= amount <= self.maximum:
-            low, high = self.write(self.minimum), self.write(self.maximum)
-            raise value.error(path, f"{shown(value)} is not in {low} to {high}")
-        return amount
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": ["string", "number"], "pattern": self.pattern, "minimum": 0}
-
-    def plain(self, data: Any) -> Any:
-        return self.write(data)
-
-
-class Items(Kind):
-    """A list; becomes a tuple. With `bare` one element may stand without the list."""
-
-    def __init__(self, element: Kind, minimum: int = 0, maximum: int = NEVER, bare: bool = False) -> None:
-        self.element = element
-        self.minimum = minimum
-        self.maximum = maximum
-        self.bare = bare
-
-    def parse(self, value: Value, path: str) -> tuple[Any, ...]:
-        data = [value] if self.bare and not isinstance(value.data, list) and value.data is not None else value.data
-        if data is None and self.minimum == 0:
-            data = []
-        if not isinstance(data, list):
-            raise value.error(path, f"{shown(value)} is not a list")
-        if not self.minimum <= len(data) <= self.maximum:
-            top = "or more" if self.maximum == NEVER else f"to {self.maximum}"
-            raise value.error(path, f"a list of {len(data)}; {self.minimum} {top} are needed")
-        return tuple(self.element.parse(item, f"{path}[{index}]") for index, item in enumerate(data))
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        element = self.element.schema(defs)
-        listed: dict[str, Any] = {"type": ["array", "null"] if self.minimum == 0 else "array", "items": element}
-        if self.minimum:
-            listed["minItems"] = self.minimum
-        if self.maximum != NEVER:
-            listed["maxItems"] = self.maximum
-        return {"anyOf": [element, listed]} if self.bare else listed
-
-    def plain(self, data: Any) -> Any:
-        return [self.element.plain(item) for item in data]
-
-
-class Map(Kind):
-    """A mapping from names to values of one kind, in the file's order."""
-
-    def __init__(self, element: Kind, key: str = NAME_PATTERN, what: str = NAME_WORDS) -> None:
-        self.element = element
-        self.key = key
-        self.what = what
-
-    def parse(self, value: Value, path: str) -> dict[str, Any]:
-        result = {}
-        for key, item in _mapping(value, path).items():
-            if not re.fullmatch(self.key, key):
-                raise value.error(path, f"{shown(key)} is not {self.what}", value.key_lines.get(key, 0))
-            result[key] = self.element.parse(item, f"{path}.{key}" if path else key)
-        return result
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": ["object", "null"], "additionalProperties": False,
-                "patternProperties": {f"^{self.key}$": self.element.schema(defs)}}
-
-    def plain(self, data: Any) -> Any:
-        return {key: self.element.plain(item) for key, item in data.items()}
-
-
-class Optional(Kind):
-    """Nothing (None), or another kind."""
-
-    def __init__(self, inner: Kind) -> None:
-        self.inner = inner
-
-    def parse(self, value: Value, path: str) -> Any:
-        return None if value.data is None else self.inner.parse(value, path)
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"anyOf": [self.inner.schema(defs), {"type": "null"}]}
-
-    def plain(self, data: Any) -> Any:
-        return None if data is None else self.inner.plain(data)
 
 
 class OneOf(Kind):
@@ -245,7 +69,7 @@ class OneOf(Kind):
     def parse(self, value: Value, path: str) -> Any:
         if isinstance(value.data, str):
             return self.select(value, value.data, Value({}, value.source, value.line), path)
-        data = _mapping(value, path)
+        data = mapping_of(value, path)
         if len(data) != 1:
             raise value.error(path, f"{len(data)} keys; exactly one {self.what} is needed: {', '.join(self.classes)}")
         (key, item), = data.items()
@@ -255,7 +79,7 @@ class OneOf(Kind):
         """Parse `item` as the class that `key` stands for."""
         cls = self.classes.get(key)
         if cls is None:
-            near = _nearest(key, self.classes)
+            near = nearest(key, self.classes)
             message = f"{shown(key)} is not one of {', '.join(self.classes)}{near}"
             raise value.error(path, message, value.key_lines.get(key, 0))
         return parse(cls, item, f"{path}.{key}" if path else key)
@@ -288,6 +112,24 @@ class Nested(Kind):
 
     def plain(self, data: Any) -> Any:
         return plain(data)
+
+
+class Partial(Kind):
+    """Any of the fields of a spec class; becomes a dict of those that were named, by their Python names."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+    def parse(self, value: Value, path: str) -> dict[str, Any]:
+        return read_fields(self.cls, value, path)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return _class_schema(self.cls, defs)
+
+    def plain(self, data: Any) -> Any:
+        kinds = _kinds(self.cls)
+        return {key_of(field): kinds[field.name].plain(data[field.name])
+                for field in dataclasses.fields(self.cls) if field.name in data}
 
 
 # Helpers for fields. Without `default` the field is required; `key` is the file's word for it when not the field's own.
@@ -357,6 +199,12 @@ def one_of(
         "kind": _maybe(OneOf(what, classes), default), "key": "", "doc": doc, "flat": flat})
 
 
+def partial(cls: type, flat: bool = False, key: str = "", doc: str = "") -> Any:
+    """Any of the fields of a class, as a dict. `flat`: they stand beside the mapping's other fields."""
+    return dataclasses.field(default_factory=dict, metadata={
+        "kind": Partial(cls), "key": key, "doc": doc, "flat": flat})
+
+
 def _maybe(kind: Kind, default: Any) -> Kind:
     return Optional(kind) if default is None else kind
 
@@ -403,24 +251,45 @@ def read_fields(cls: type, value: Value, path: str = "") -> dict[str, Any]:
     if short and value.data is not None and not isinstance(value.data, dict):
         return {short: _kinds(cls)[short].parse(value, path)}
     kinds = _kinds(cls)
-    by_key = {key_of(field): field for field in dataclasses.fields(cls) if not _flat(field)}
-    tags = {tag: field for field in dataclasses.fields(cls) if _flat(field) for tag in _tags(kinds[field.name])}
+    by_key: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    for field in dataclasses.fields(cls):
+        kind = kinds[field.name]
+        if not _flat(field):
+            by_key[key_of(field)] = field.name
+        elif isinstance(kind, Partial):
+            parts.update({key_of(part): field.name for part in dataclasses.fields(kind.cls)})
+        else:
+            tags.update(dict.fromkeys(_union(kind).classes, field.name))
     result: dict[str, Any] = {}
-    for key, item in _mapping(value, path).items():
+    for key, item in mapping_of(value, path).items():
         line = value.key_lines.get(key, 0)
         if key in by_key:
-            name = by_key[key].name
-            result[name] = kinds[name].parse(item, _join(path, key))
+            result[by_key[key]] = kinds[by_key[key]].parse(item, _join(path, key))
         elif key in tags:
-            name = tags[key].name
+            name = tags[key]
             if name in result:
                 raise value.error(path, f"{key} beside another {_union(kinds[name]).what}; one is allowed", line)
             result[name] = _union(kinds[name]).select(value, key, item, path)
+        elif key in parts:
+            named = kinds[parts[key]].parse(Value({key: item}, value.source, value.line), path)
+            result.setdefault(parts[key], {}).update(named)
         else:
-            known = [*by_key, *tags]
-            near = _nearest(key, known)
+            known = [*by_key, *tags, *parts]
+            near = nearest(key, known)
             raise value.error(_join(path, key), f"unknown field{near or '; known are ' + ', '.join(known)}", line)
     return result
+
+
+def at(value: Value, path: str) -> Value:
+    """The value at a field path such as `links[0].loss`, or the nearest one above it."""
+    for step in re.findall(r"[^.\[\]]+|\[[0-9]+\]", path):
+        try:
+            value = _step(value, step, path)
+        except InvalidArgument:
+            break
+    return value
 
 
 def override(value: Value, path: str, text: str) -> None:
@@ -451,7 +320,7 @@ def _step(value: Value, step: str, path: str) -> Value:
             return typing.cast(Value, data[int(step[1:-1])])
     elif isinstance(data, dict) and step in data:
         return typing.cast(Value, data[step])
-    raise InvalidArgument(f"{path}: there is no {step}{_nearest(step, data) if isinstance(data, dict) else ''}", path)
+    raise InvalidArgument(f"{path}: there is no {step}{nearest(step, data) if isinstance(data, dict) else ''}", path)
 
 
 # Writing.
@@ -492,13 +361,18 @@ def _class_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
         groups = []
         for field in dataclasses.fields(cls):
             if _flat(field):
-                union = _union(kinds[field.name])
+                kind = kinds[field.name]
+                if isinstance(kind, Partial):
+                    part_kinds = _kinds(kind.cls)
+                    for part in dataclasses.fields(kind.cls):
+                        properties[key_of(part)] = _described(part, part_kinds[part.name], defs)
+                    continue
+                union = _union(kind)
                 properties.update({tag: _class_schema(tag_cls, defs) for tag, tag_cls in union.classes.items()})
                 if _required(field):
                     groups.append({"oneOf": [{"required": [tag]} for tag in union.classes]})
                 continue
-            doc = field.metadata.get("doc", "")
-            properties[key_of(field)] = {**kinds[field.name].schema(defs), **({"description": doc} if doc else {})}
+            properties[key_of(field)] = _described(field, kinds[field.name], defs)
             if _required(field):
                 required.append(key_of(field))
         first = (cls.__doc__ or "").strip().split("\n")[0]
@@ -511,6 +385,11 @@ def _class_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
         if short:
             defs[name] = {"anyOf": [kinds[short].schema(defs), defs[name]]}
     return {"$ref": f"#/$defs/{name}"}
+
+
+def _described(field: dataclasses.Field[Any], kind: Kind, defs: dict[str, Any]) -> dict[str, Any]:
+    doc = field.metadata.get("doc", "")
+    return {**kind.schema(defs), **({"description": doc} if doc else {})}
 
 
 # Classes and their kinds.
@@ -561,23 +440,6 @@ def _union(kind: Kind) -> OneOf:
     inner = kind.inner if isinstance(kind, Optional) else kind
     assert isinstance(inner, OneOf)
     return inner
-
-
-def _tags(kind: Kind) -> list[str]:
-    return list(_union(kind).classes)
-
-
-def _mapping(value: Value, path: str) -> dict[str, Value]:
-    if value.data is None:
-        return {}
-    if not isinstance(value.data, dict):
-        raise value.error(path, f"{shown(value)} is not a mapping of fields")
-    return value.data
-
-
-def _nearest(word: Any, known: Any) -> str:
-    near = difflib.get_close_matches(word, list(known), 1) if isinstance(word, str) else []
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _join(path: str, key: str) -> str:

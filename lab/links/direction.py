@@ -71,7 +71,8 @@ class _Draws:
 class Direction:
     """One direction of a link, named `link/a->b` in the trace.
 
-    `deliver(frame)` is called at the far end, one call a copy; taps see the frame there too, after it. `opposite` is the other direction of the link, which reset rules need.
+    `deliver(frame)` is called at the far end, one call a copy; taps see the frame there too, after it. `opposite` is
+    the other direction of the link, which reset rules need.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Direction:
         self._reorder = _Draws(randomness.stream(f"link/{name}/reorder"))
         self._number = 0  # of the last frame, injected ones included
         self._offered = 0  # frames that the node offered: the k of the k-th draw
-        self._held: list[tuple[int, Packet]] = []  # (goes after this offered frame, packet)
+        self._held: list[tuple[int, Packet, Rule]] = []  # (goes after this offered frame, packet, whose)
         self._queue: Queue = QUEUES[impairments.queue](impairments.limit_packets, impairments.limit_bytes)
         self._transmitting = False  # a call of _transmit is scheduled
         self._busy_until = 0  # end of the serialisation in progress
@@ -147,6 +148,12 @@ class Direction:
         """Stop it; nothing happens when it is not there."""
         self._taps = tuple(one for one in self._taps if one != tap)
 
+    def remove_rule(self, rule: Rule) -> None:
+        """Take a rule away; what it holds goes on."""
+        if rule in self.rules:
+            self.rules.remove(rule)
+            self._release_held(self._scheduler.now(), rule)
+
     def update(self, changes: Mapping[str, Any]) -> None:
         """Change the named impairments (Python field names); all or, when one is wrong, none."""
         self.replace(self.impairments.merged(changes))
@@ -165,7 +172,7 @@ class Direction:
         if not up:
             while (packet := self._queue.pop(now)) is not None:
                 self._drop_down(now, packet)
-            for _, packet in self._held:
+            for _, packet, _ in self._held:
                 self._drop_down(now, packet)
             self._held.clear()
             self._queue_changed(now)
@@ -253,7 +260,7 @@ class Direction:
         elif isinstance(action, Hold):
             verdict = VERDICT_HELD
             statistics.held += 1
-            self._held.append((self._offered + action.packets, packet))
+            self._held.append((self._offered + action.packets, packet, rule))
         elif isinstance(action, Duplicate):
             verdict = VERDICT_DUPLICATED
             statistics.duplicated += 1
@@ -282,13 +289,15 @@ class Direction:
     def _enter_late(self, packet: Packet) -> None:
         self._enter(self._scheduler.now(), packet)
 
-    def _release_held(self, now: int) -> None:
-        """Let those go that have waited for their number of frames."""
-        due = [packet for after, packet in self._held if after <= self._offered]
-        if due:
-            self._held = [(after, packet) for after, packet in self._held if after > self._offered]
-            for packet in due:
+    def _release_held(self, now: int, whose: Rule | None = None) -> None:
+        """Let those go that have waited for their number of frames, or all of one rule."""
+        held, self._held = self._held, []
+        for entry in held:
+            after, packet, rule = entry
+            if after <= self._offered or rule is whose:
                 self._enter(now, packet)
+            else:
+                self._held.append(entry)
 
     # Queue, rate, wire.
 

@@ -24,12 +24,14 @@ class Link:
     """A link between nodes `a` and `b`. Its directions are named `a->b` and `b->a`.
 
     Frames go in by `forward.send` (from a) and `backward.send` (from b) and come out by each direction's `deliver`.
-    A `direction` argument of "" means both.
+    A `direction` argument of "" means both. `interfaces` are the two ends' (`h1:eth0`): the trace and the random streams
+    name directions by them (`h1-r1/h1:eth0->r1:eth0`), so that a frame can be joined with its interface.
     """
 
     def __init__(
         self, name: str, a: str, b: str, impairments: tuple[Impairments, Impairments], scheduler: Scheduler,
         randomness: Randomness, sink: EventSink, resolve: Resolver | None = None, deliver: Deliver = discard,
+        interfaces: tuple[str, str] = ("", ""),
     ) -> None:
         self.name = name
         self.a = a
@@ -40,8 +42,9 @@ class Link:
         self._sink = sink
         self._resolve = resolve
         self._rules_made = 0
-        self.forward = Direction(f"{name}/{a}->{b}", impairments[0], scheduler, randomness, sink, deliver)
-        self.backward = Direction(f"{name}/{b}->{a}", impairments[1], scheduler, randomness, sink, deliver)
+        at_a, at_b = interfaces[0] or a, interfaces[1] or b
+        self.forward = Direction(f"{name}/{at_a}->{at_b}", impairments[0], scheduler, randomness, sink, deliver)
+        self.backward = Direction(f"{name}/{at_b}->{at_a}", impairments[1], scheduler, randomness, sink, deliver)
         self.forward.opposite = self.backward
         self.backward.opposite = self.forward
         self.directions: dict[str, Direction] = {f"{a}->{b}": self.forward, f"{b}->{a}": self.backward}
@@ -101,12 +104,11 @@ class Link:
         return rule
 
     def remove_rule(self, name: str) -> None:
-        """Remove a packet rule; frames it holds or delays go on as it decided. Raises NotFound."""
+        """Remove a packet rule; what it holds is released. Raises NotFound."""
         rule = self.rule(name)
         self.rules.remove(rule)
         for one in (self.forward, self.backward):
-            if rule in one.rules:
-                one.rules.remove(rule)
+            one.remove_rule(rule)
 
     def rule(self, name: str) -> Rule:
         """A rule by name. Raises NotFound."""
