@@ -31,12 +31,13 @@ _ADDRESSES_AND_TCP: Final = slice(26, 54)
 
 
 class Journey:
-    """One packet's way. `dropped` is "" or what became of it; `injected` names who put it on the wire, "" for its
-    node; `changes` are verdicts worth telling (corrupted, held ...)."""
+    """One packet's way. `origin` is the node that sent it; or else `injected` says who put it on a link. `dropped` is
+    "" or what became of it; `changes` are verdicts worth telling (corrupted, held ...)."""
 
-    __slots__ = ("changes", "dropped", "dropped_ns", "injected")
+    __slots__ = ("changes", "dropped", "dropped_ns", "injected", "origin")
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "") -> None:
+        self.origin = origin
         self.dropped = ""
         self.dropped_ns = 0
         self.injected = ""
@@ -77,7 +78,8 @@ class Journeys:
         if journey is None:
             sent = self._injections.sent_ordinal(link, ordinal)
             if sent:
-                journey = self._by_frame.setdefault((direction_ends(link)[0], SENT, sent), Journey())
+                interface = direction_ends(link)[0]
+                journey = self._by_frame.setdefault((interface, SENT, sent), Journey(_node(interface)))
             else:
                 journey = Journey()
                 journey.injected = self._injections.by(link, ordinal)
@@ -127,7 +129,7 @@ class Journeys:
                         self._by_frame[interface, RECEIVED, ordinal] = journey
                         break
         elif not self._arrived:  # nothing is captured: headers must do
-            journey = self._by_frame.setdefault((interface, direction, ordinal), Journey())
+            journey = self._by_frame.setdefault((interface, direction, ordinal), Journey(event.node))
             self._in_flight.setdefault(key, deque()).append(journey)
 
 
