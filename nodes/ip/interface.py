@@ -1,0 +1,54 @@
+"""A network interface of a host: its addresses and what passed through it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: `index` of the loopback interface; the others count from 0.
+LOOPBACK_INDEX: Final = -1
+
+
+class InterfaceCounters:
+    """Frames and bytes (whole frames) since the start. Errors: malformed; dropped: discarded with good reason."""
+
+    __slots__ = (
+        "rx_bytes", "rx_dropped", "rx_errors", "rx_packets", "tx_bytes", "tx_dropped", "tx_errors", "tx_packets",
+    )
+
+    def __init__(self) -> None:
+        self.rx_packets = 0
+        self.rx_bytes = 0
+        self.rx_errors = 0
+        self.rx_dropped = 0
+        self.tx_packets = 0
+        self.tx_bytes = 0
+        self.tx_errors = 0
+        self.tx_dropped = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in InterfaceCounters.__slots__}
+
+
+class Interface(InterfaceCounters):
+    """One interface. `address` is b"" when it has none; `label` ("h1:eth0") names it in the trace, where it is
+    `trace_name`. The number of a frame on it is `tx_packets` or `rx_packets` after counting it."""
+
+    __slots__ = ("address", "broadcast", "index", "label", "mac", "mtu", "name", "prefix_len", "trace_name")
+
+    def __init__(
+        self, index: int, name: str, label: str, trace_name: int, mac: bytes, address: bytes, prefix_len: int, mtu: int
+    ) -> None:
+        super().__init__()
+        self.index = index
+        self.name = name
+        self.label = label
+        self.trace_name = trace_name
+        self.mac = mac
+        self.address = address
+        self.prefix_len = prefix_len
+        self.mtu = mtu
+        #: The directed broadcast address of its subnet, b"" where there is none (RFC 3021).
+        self.broadcast = b""
+        if len(address) == 4 and prefix_len < 31:
+            host = (1 << 32 - prefix_len) - 1
+            self.broadcast = (int.from_bytes(address, "big") | host).to_bytes(4, "big")

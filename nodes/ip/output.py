@@ -1,0 +1,22 @@
+"""What UDP and ICMP ask of the IP layer. `nodes.stack.Stack` implements it."""
+
+from __future__ import annotations
+
+
+class IpOutput:
+    """Sending packets of this host."""
+
+    def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
+        """Send `payload` from `src` to `dst`, fragmented where it must be; `ttl` 0: ip_default_ttl.
+
+        Raises SocketError ENETUNREACH when there is no route.
+        """
+        raise NotImplementedError
+
+    def source_for(self, dst: bytes) -> bytes:
+        """Our address that packets to `dst` carry. Raises SocketError ENETUNREACH when there is no route."""
+        raise NotImplementedError
+
+    def is_local(self, address: bytes) -> bool:
+        """Whether `address` is one of ours."""
+        raise NotImplementedError

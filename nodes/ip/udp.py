@@ -1,0 +1,205 @@
+"""UDP of one host (RFC 768, RFC 1122 section 4.1): sockets by port, with bounded receive buffers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from nodes.base.errors import SocketError
+from nodes.base.random import RandomStream
+from nodes.ip.counters import HostCounters
+from nodes.ip.output import IpOutput
+from nodes.packet import icmp, ipv4
+from nodes.packet.malformed import MalformedPacket
+from nodes.packet.udp import HEADER_LEN, Datagram, decode_udp, encode_udp
+from nodes.tcp.parameters import Parameters
+
+#: Largest payload of one datagram over IPv4, bytes.
+MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
+#: Receive buffer of a socket, payload bytes (Linux: net.core.rmem_default).
+RECEIVE_BUFFER: Final = 212_992
+
+
+class Received(NamedTuple):
+    """A datagram as a socket hands it out."""
+
+    data: bytes
+    address: bytes
+    port: int
+
+
+class UdpSocket:
+    """A bound UDP socket. `local` is b"" for any address; `remote` is b"" unless connected.
+
+    `on_ready()` is called when something can be received; `error` is the pending asynchronous error ("": none),
+    raised and cleared by the next receive or send.
+    """
+
+    def __init__(self, udp: Udp, local: bytes, port: int) -> None:
+        self._udp = udp
+        self._queue: deque[Received] = deque()
+        self._queued = 0
+        self.local = local
+        self.port = port
+        self.remote = b""
+        self.remote_port = 0
+        self.error = ""
+        self.closed = False
+        self.on_ready: Callable[[], None] | None = None
+
+    @property
+    def readable(self) -> bool:
+        return bool(self._queue) or self.error != "" or self.closed
+
+    def connect(self, remote: bytes, port: int) -> None:
+        """Fix the other end: only its datagrams arrive, its ICMP errors are reported, and `send` needs no address."""
+        if not self.local:
+            self.local = self._udp.output.source_for(remote)
+        self.remote = remote
+        self.remote_port = port
+
+    def send_to(self, now: int, data: bytes, remote: bytes = b"", port: int = 0) -> None:
+        """Send one datagram. Raises SocketError EDESTADDRREQ, EMSGSIZE, ENETUNREACH or the pending error."""
+        self._raise_pending()
+        remote = remote or self.remote
+        port = port or self.remote_port
+        if not remote:
+            raise SocketError("EDESTADDRREQ", "the socket is not connected and no destination was given")
+        if len(data) > MAX_PAYLOAD:
+            raise SocketError("EMSGSIZE", f"a datagram holds at most {MAX_PAYLOAD} bytes, not {len(data)}")
+        src = self.local or self._udp.output.source_for(remote)
+        self._udp.counters.UdpOutDatagrams += 1
+        wire = encode_udp(Datagram(self.port, port, data), src, remote)
+        self._udp.output.send_ip(now, src, remote, ipv4.UDP, wire)
+
+    def receive(self) -> Received | None:
+        """The oldest datagram, None when there is none. Raises the pending error, or EBADF once closed."""
+        if self._queue:
+            received = self._queue.popleft()
+            self._queued -= len(received.data)
+            return received
+        self._raise_pending()
+        return None
+
+    def close(self) -> None:
+        """Unbind; what is queued is lost. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._queue.clear()
+            self._udp.forget(self)
+            self._notify()
+
+    def _raise_pending(self) -> None:
+        if self.closed:
+            raise SocketError("EBADF", "the socket is closed")
+        if self.error:
+            name, self.error = self.error, ""
+            raise SocketError(name, "reported by ICMP")
+
+    def put(self, received: Received) -> bool:
+        """Queue a datagram that arrived. False: no room."""
+        if self._queued + len(received.data) > RECEIVE_BUFFER:
+            return False
+        self._queue.append(received)
+        self._queued += len(received.data)
+        self._notify()
+        return True
+
+    def fail(self, errno_name: str) -> None:
+        """Set the pending error."""
+        self.error = errno_name
+        self._notify()
+
+    def _notify(self) -> None:
+        if self.on_ready is not None:
+            self.on_ready()
+
+
+class Udp:
+    """The sockets of one host."""
+
+    def __init__(
+        self, output: IpOutput, parameters: Parameters, randomness: RandomStream, counters: HostCounters
+    ) -> None:
+        self.output = output
+        self.counters = counters
+        self._parameters = parameters
+        self._randomness = randomness
+        self._sockets: dict[int, list[UdpSocket]] = {}
+
+    def bind(self, local: bytes = b"", port: int = 0) -> UdpSocket:
+        """A new socket; port 0: an ephemeral one. Raises SocketError EADDRINUSE or EADDRNOTAVAIL."""
+        if local and not self.output.is_local(local):
+            raise SocketError("EADDRNOTAVAIL", "no interface has the local address")
+        if port == 0:
+            port = self._free_port()
+        for other in self._sockets.get(port, ()):
+            if not local or not other.local or other.local == local:
+                raise SocketError("EADDRINUSE", f"UDP port {port} is taken")
+        socket = UdpSocket(self, local, port)
+        self._sockets.setdefault(port, []).append(socket)
+        return socket
+
+    def _free_port(self) -> int:
+        low, high = self._parameters.ip_local_port_range
+        count = high - low + 1
+        first = self._randomness.below(count)
+        for step in range(count):
+            port = low + (first + step) % count
+            if port not in self._sockets:
+                return port
+        raise SocketError("EADDRINUSE", f"every UDP port from {low} to {high} is taken")
+
+    def forget(self, socket: UdpSocket) -> None:
+        rest = [other for other in self._sockets[socket.port] if other is not socket]
+        if rest:
+            self._sockets[socket.port] = rest
+        else:
+            del self._sockets[socket.port]
+
+    def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpSocket | None:
+        """The most specific socket: a connected one, then one bound to the address, then any."""
+        best: UdpSocket | None = None
+        best_score = -1
+        for socket in self._sockets.get(port, ()):
+            if socket.local not in (b"", local) or (
+                socket.remote and (socket.remote, socket.remote_port) != (remote, remote_port)
+            ):
+                continue
+            score = (2 if socket.remote else 0) + (1 if socket.local else 0)
+            if score > best_score:
+                best, best_score = socket, score
+        return best
+
+    def on_packet(self, src: bytes, dst: bytes, payload: bytes, broadcast: bool) -> bool:
+        """A UDP packet for this host. False when no socket has its port."""
+        try:
+            datagram = decode_udp(payload, src, dst)
+        except MalformedPacket:
+            self.counters.UdpInErrors += 1
+            self.counters.UdpInCsumErrors += 1
+            return True
+        socket = self._find(b"" if broadcast else dst, datagram.dst_port, src, datagram.src_port)
+        if socket is None:
+            self.counters.UdpNoPorts += 1
+            return False
+        if socket.put(Received(datagram.payload, src, datagram.src_port)):
+            self.counters.UdpInDatagrams += 1
+        else:
+            self.counters.UdpInErrors += 1
+            self.counters.UdpRcvbufErrors += 1
+        return True
+
+    def on_icmp_error(self, local: bytes, remote: bytes, quoted: bytes, kind: int, code: int) -> None:
+        """An ICMP error about a datagram we sent; connected sockets learn of hard ones (RFC 1122 section 4.1.3.3)."""
+        if len(quoted) < 4 or kind != icmp.DESTINATION_UNREACHABLE or code not in _HARD_ERRORS:
+            return
+        port = int.from_bytes(quoted[0:2], "big")
+        remote_port = int.from_bytes(quoted[2:4], "big")
+        socket = self._find(local, port, remote, remote_port)
+        if socket is not None and socket.remote:
+            socket.fail(_HARD_ERRORS[code])
+
+
+_HARD_ERRORS: Final = {icmp.PORT_UNREACHABLE: "ECONNREFUSED", icmp.PROTOCOL_UNREACHABLE: "ENOPROTOOPT"}

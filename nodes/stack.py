@@ -1,0 +1,492 @@
+"""One host, sans-I/O: interfaces, ARP, routes, forwarding, ICMP, UDP and TCP. It knows no clock and sends nothing by
+itself: frames and instants go in, frames and the next deadline come out. A router is a Stack with ip_forward on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodes.base import causes
+from nodes.base.clock import NEVER
+from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
+from nodes.base.events import LEVEL_SEGMENTS, SENT, EventSink
+from nodes.base.random import Randomness
+from nodes.ip.arp import ArpCache, Neighbour
+from nodes.ip.counters import HostCounters
+from nodes.ip.fragments import Reassembly, fragment
+from nodes.ip.icmp import Icmp
+from nodes.ip.interface import LOOPBACK_INDEX, Interface
+from nodes.ip.output import IpOutput
+from nodes.ip.path import Path, SentSegment, Waiting
+from nodes.ip.routing import Route, RoutingTable
+from nodes.ip.udp import Udp
+from nodes.packet import arp, icmp, ipv4
+from nodes.packet.address import address_text
+from nodes.packet.arp import ArpPacket, decode_arp, encode_arp
+from nodes.packet.checksum import sum16
+from nodes.packet.ethernet import BROADCAST, HEADER_LEN, TYPE_ARP, TYPE_IPV4
+from nodes.packet.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK, Ipv4Packet, decode_ipv4, encode_ipv4
+from nodes.packet.malformed import MalformedPacket
+from nodes.packet.tcp import Segment
+from nodes.packet.tcp_codec import decode_tcp, encode_tcp
+from nodes.packet.trace import record_segment
+from nodes.tcp.endpoints import Tcp
+from nodes.tcp.network import Network
+from nodes.tcp.parameters import Parameters
+
+LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
+#: Destinations whose path is kept; then all are looked up anew.
+MAX_PATHS: Final = 4096
+
+_IP_HEADER: Final = ipv4.HEADER
+_IP_START: Final = HEADER_LEN
+_TCP: Final = ipv4.TCP
+_FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
+_NO_MAC: Final = bytes(6)
+
+
+class Stack(Network, IpOutput):
+    """One host called `name`. Interfaces are numbered from 0 as they are added; `loopback` has 127.0.0.1."""
+
+    def __init__(self, name: str, parameters: Parameters, randomness: Randomness, sink: EventSink) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.sink = sink
+        self.node = sink.name(name)
+        self.counters = HostCounters()
+        self.routes = RoutingTable()
+        self.arp: ArpCache[Waiting] = ArpCache(parameters)
+        self.reassembly = Reassembly(parameters)
+        self.interfaces: list[Interface] = []
+        self.tcp = Tcp(name, self, parameters, randomness, sink, self.counters)
+        self.udp = Udp(self, parameters, randomness.stream(f"node/{name}/udp-ports"), self.counters)
+        self.icmp = Icmp(self, self.tcp, self.udp, self.counters)
+        self._local: dict[bytes, Interface] = {}
+        self._broadcast: dict[bytes, Interface | None] = {LIMITED_BROADCAST: None}
+        self._paths: dict[bytes, Path] = {}
+        self._out: list[tuple[int, bytes]] = []
+        self._looped: list[bytes] = []
+        self._looped_at = NEVER
+        self._identification = 0
+        lo = f"{name}:lo"
+        loopback = Interface(LOOPBACK_INDEX, "lo", lo, sink.name(lo), _NO_MAC, b"\x7f\x00\x00\x01", 8, ipv4.MAX_LEN)
+        self.loopback = loopback
+        self._local[loopback.address] = loopback
+
+    # Configuration.
+
+    def add_interface(
+        self, name: str, mac: bytes, address: bytes = b"", prefix_len: int = 0, mtu: int = 1500
+    ) -> Interface:
+        """Add an interface with an IPv4 address (or none, b"") and the route to its network.
+
+        Raises InvalidArgument for impossible values, AlreadyExists for a name or address this host has.
+        """
+        if len(mac) != 6 or mac[0] & 1:
+            raise InvalidArgument(f"{self.name}: {mac.hex(':')!r} is not a unicast MAC address of 6 bytes", "mac")
+        if len(address) not in (0, 4):
+            raise InvalidArgument(f"{self.name}: {address.hex()!r} is not an IPv4 address of 4 bytes", "address")
+        if not 0 <= prefix_len <= 32:
+            raise InvalidArgument(f"{self.name}: a prefix length is 0 to 32, not {prefix_len}", "prefix_len")
+        if not 68 <= mtu <= ipv4.MAX_LEN:
+            raise InvalidArgument(f"{self.name}: an MTU is 68 to {ipv4.MAX_LEN} bytes, not {mtu}", "mtu")
+        if any(other.name == name for other in self.interfaces):
+            raise AlreadyExists(f"{self.name} already has an interface {name}")
+        if address in self._local:
+            raise AlreadyExists(f"{self.name} already has the address {address_text(address)}")
+        label = f"{self.name}:{name}"
+        trace_name = self.sink.name(label)
+        interface = Interface(len(self.interfaces), name, label, trace_name, mac, address, prefix_len, mtu)
+        self.interfaces.append(interface)
+        if address:
+            self._local[address] = interface
+            self.routes.add(Route(address, prefix_len, interface, b"", 0))
+            if interface.broadcast:
+                self._broadcast[interface.broadcast] = interface
+        self._paths.clear()
+        return interface
+
+    def add_route(
+        self, prefix: bytes, prefix_len: int, gateway: bytes = b"", interface: Interface | None = None, metric: int = 0
+    ) -> None:
+        """Send packets to `prefix`/`prefix_len` by `gateway`, or (b"") directly by `interface`.
+
+        Raises InvalidArgument when the gateway is on none of our networks and no interface is named.
+        """
+        if len(prefix) != 4 or not 0 <= prefix_len <= 32:
+            raise InvalidArgument(f"{self.name}: {address_text(prefix)}/{prefix_len} is not an IPv4 prefix", "prefix")
+        if interface is None:
+            direct = self.routes.lookup(gateway) if gateway else None
+            if direct is None or direct.gateway:
+                raise InvalidArgument(
+                    f"{self.name}: gateway {address_text(gateway) or '(none)'} is on none of its networks", "gateway"
+                )
+            interface = direct.interface
+        self.routes.add(Route(prefix, prefix_len, interface, gateway, metric))
+        self._paths.clear()
+
+    def remove_route(self, prefix: bytes, prefix_len: int) -> bool:
+        """Remove the routes to exactly this prefix. False when there is none."""
+        self._paths.clear()
+        return self.routes.remove(prefix, prefix_len)
+
+    # Sans-I/O: in, time, out.
+
+    def on_frame(self, now: int, interface_index: int, frame: bytes) -> None:
+        """A frame arrived at an interface at `now`."""
+        self._receive(now, self.interfaces[interface_index], frame)
+
+    def on_timer(self, now: int) -> None:
+        """Do what is due at `now`."""
+        if self._looped:
+            looped = self._looped
+            self._looped = []
+            for frame in looped:
+                self._receive(now, self.loopback, frame)
+        if self.arp.deadline <= now:
+            again, failed = self.arp.on_timer(now)
+            for neighbour in again:
+                self._request(now, neighbour)
+            for neighbour in failed:
+                self._neighbour_failed(now, neighbour)
+        if self.reassembly.deadline <= now:
+            for first in self.reassembly.on_timer(now):
+                self.icmp.report(now, first, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
+        if self.tcp.next_deadline() <= now:
+            self.tcp.on_timer(now)
+
+    def next_deadline(self) -> int:
+        """When `on_timer` must be called next, ns, or NEVER; an instant already past means at once."""
+        if self._looped:
+            return self._looped_at
+        deadline = self.tcp.next_deadline()
+        if self.arp.deadline < deadline:
+            deadline = self.arp.deadline
+        if self.reassembly.deadline < deadline:
+            deadline = self.reassembly.deadline
+        return deadline
+
+    def pull(self) -> list[tuple[int, bytes]]:
+        """The frames to be sent since the last call, in order, with the index of their interface."""
+        out = self._out
+        if out:
+            self._out = []
+        return out
+
+    # What TCP, UDP and ICMP ask (Network, IpOutput).
+
+    def transmit(
+        self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool
+    ) -> None:
+        path = self._paths.get(dst) or self._find_path(dst)
+        counters = self.counters
+        counters.IpOutRequests += 1
+        if path is None:
+            counters.IpOutNoRoutes += 1
+            return
+        data = encode_tcp(segment, src, dst)
+        length = 20 + len(data)
+        self._identification = identification = self._identification + 1 & 0xFFFF
+        ttl = self.parameters.ip_default_ttl
+        check = -(
+            0x4500 + length + identification + DONT_FRAGMENT + (ttl << 8) + _TCP + int.from_bytes(src + dst, "big")
+        ) % 65535
+        packet = _IP_HEADER.pack(0x45, 0, length, identification, DONT_FRAGMENT, ttl, _TCP, check, src, dst) + data
+        sent: SentSegment | None = None
+        if self.sink.level >= LEVEL_SEGMENTS:
+            sent = SentSegment(src, dst, segment, conn, cause, resent)
+        self._send(now, path, packet, sent)
+
+    def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
+        counters = self.counters
+        counters.IpOutRequests += 1
+        path = self._path(dst)
+        self._identification = identification = self._identification + 1 & 0xFFFF
+        packet = Ipv4Packet(src, dst, protocol, payload, ttl or self.parameters.ip_default_ttl, identification)
+        self._send_packet(now, path, packet)
+
+    def send_raw_ip(self, now: int, packet: bytes, cause: int = causes.ATTACK) -> None:
+        """Send an IPv4 packet exactly as it is, whoever it says it is from. A TCP segment in it is traced with `cause`.
+
+        Raises InvalidArgument for less than an IPv4 header, SocketError ENETUNREACH without a route.
+        """
+        if len(packet) < ipv4.HEADER_LEN:
+            raise InvalidArgument(f"{self.name}: {len(packet)} bytes are no IPv4 packet", "packet")
+        path = self._path(packet[16:20])
+        sent: SentSegment | None = None
+        if self.sink.level >= LEVEL_SEGMENTS and packet[9] == _TCP:
+            try:
+                parsed = decode_ipv4(packet)
+                sent = SentSegment(parsed.src, parsed.dst, decode_tcp(parsed.payload), 0, cause, False)
+            except MalformedPacket:
+                sent = None  # malformed on purpose: the capture has its bytes
+        self._send(now, path, packet, sent)
+
+    def source_for(self, dst: bytes) -> bytes:
+        return self._path(dst).source
+
+    def is_local(self, address: bytes) -> bool:
+        return address in self._local
+
+    def mtu_to(self, dst: bytes) -> int:
+        path = self._paths.get(dst) or self._find_path(dst)
+        return path.mtu if path is not None else 1500
+
+    # Sending.
+
+    def _path(self, dst: bytes) -> Path:
+        path = self._paths.get(dst) or self._find_path(dst)
+        if path is None:
+            self.counters.IpOutNoRoutes += 1
+            raise SocketError("ENETUNREACH", f"{self.name} has no route to {address_text(dst)}")
+        return path
+
+    def _find_path(self, dst: bytes) -> Path | None:
+        if len(self._paths) >= MAX_PATHS:
+            self._paths.clear()
+            self.arp.trim()
+        if dst in self._local or (len(dst) == 4 and dst[0] == 127):
+            path = Path(self.loopback, self._fixed_neighbour(self.loopback, dst, _NO_MAC), dst, self.loopback.mtu)
+        elif dst in self._broadcast:
+            interface = self._broadcast[dst] or (self.interfaces[0] if self.interfaces else None)
+            if interface is None:
+                return None
+            path = Path(interface, self._fixed_neighbour(interface, dst, BROADCAST), interface.address, interface.mtu)
+        else:
+            route = self.routes.lookup(dst)
+            if route is None:
+                return None
+            interface = route.interface
+            neighbour = self.arp.neighbour(interface, route.gateway or dst)
+            path = Path(interface, neighbour, interface.address, interface.mtu)
+        self._paths[dst] = path
+        return path
+
+    def _fixed_neighbour(self, interface: Interface, address: bytes, mac: bytes) -> Neighbour[Waiting]:
+        neighbour: Neighbour[Waiting] = Neighbour(interface, address)
+        neighbour.header = mac + interface.mac + TYPE_IPV4
+        neighbour.fresh_until = NEVER
+        return neighbour
+
+    def _send_packet(self, now: int, path: Path, packet: Ipv4Packet) -> None:
+        """Send a packet in as many fragments as the path asks for."""
+        if ipv4.HEADER_LEN + len(packet.options) + len(packet.payload) <= path.mtu:
+            self._send(now, path, encode_ipv4(packet), None)
+            return
+        pieces = fragment(packet, path.mtu)
+        self.counters.IpFragOKs += 1
+        self.counters.IpFragCreates += len(pieces)
+        for piece in pieces:
+            self._send(now, path, encode_ipv4(piece), None)
+
+    def _send(self, now: int, path: Path, packet: bytes, sent: SentSegment | None) -> None:
+        """Send an IP packet to the path's neighbour, whose MAC address may have to be asked for first."""
+        neighbour = path.neighbour
+        if now >= neighbour.fresh_until:
+            if self.arp.ask(now, neighbour):
+                self._request(now, neighbour)
+            if not neighbour.header:
+                if self.arp.wait(neighbour, (packet, sent)) is not None:
+                    neighbour.interface.tx_dropped += 1
+                    self.counters.IpOutDiscards += 1
+                return
+        self._emit(now, path.interface, neighbour.header + packet, sent)
+
+    def _emit(self, now: int, interface: Interface, frame: bytes, sent: SentSegment | None) -> None:
+        interface.tx_packets += 1
+        interface.tx_bytes += len(frame)
+        if interface.index == LOOPBACK_INDEX:
+            # Delivered by the next on_timer: in order, and without recursion into whoever is sending.
+            self._looped.append(frame)
+            self._looped_at = now
+        else:
+            self._out.append((interface.index, frame))
+        if sent is not None:
+            record_segment(
+                self.sink, now, self.node, sent.conn, sent.cause, SENT, interface.trace_name, interface.tx_packets,
+                sent.src, sent.dst, sent.segment, sent.resent,
+            )
+
+    # ARP.
+
+    def _request(self, now: int, neighbour: Neighbour[Waiting]) -> None:
+        """Ask everybody, or the neighbour itself when it is known and only to be confirmed."""
+        interface = neighbour.interface
+        packet = ArpPacket(arp.REQUEST, interface.mac, interface.address or bytes(4), _NO_MAC, neighbour.address)
+        frame = (neighbour.mac or BROADCAST) + interface.mac + TYPE_ARP + encode_arp(packet)
+        self._emit(now, interface, frame, None)
+
+    def _on_arp(self, now: int, interface: Interface, data: bytes) -> None:
+        try:
+            packet = decode_arp(data)
+        except MalformedPacket:
+            interface.rx_errors += 1
+            return
+        for_us = interface.address != b"" and packet.target == interface.address
+        if any(packet.sender) and packet.sender not in self._local and not packet.sender_mac[0] & 1:
+            neighbour = self.arp.learn(now, interface, packet.sender, packet.sender_mac, for_us)
+            while neighbour is not None and neighbour.waiting:
+                waiting, sent = neighbour.waiting.popleft()
+                self._emit(now, interface, neighbour.header + waiting, sent)
+        if for_us and packet.operation == arp.REQUEST:
+            reply = ArpPacket(arp.REPLY, interface.mac, interface.address, packet.sender_mac, packet.sender)
+            self._emit(now, interface, packet.sender_mac + interface.mac + TYPE_ARP + encode_arp(reply), None)
+
+    def _neighbour_failed(self, now: int, neighbour: Neighbour[Waiting]) -> None:
+        """Nobody answers: whoever sent what waits is told that the host cannot be reached (RFC 1122 2.3.2.2)."""
+        waiting = list(neighbour.waiting)
+        neighbour.waiting.clear()
+        for data, _ in waiting:
+            self.counters.IpOutDiscards += 1
+            neighbour.interface.tx_dropped += 1
+            try:
+                packet = decode_ipv4(data)
+            except MalformedPacket:
+                continue  # forged and malformed; nobody to tell
+            self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE)
+
+    # Receiving.
+
+    def _receive(self, now: int, interface: Interface, frame: bytes) -> None:
+        interface.rx_packets += 1
+        interface.rx_bytes += len(frame)
+        mac = frame[0:6]
+        if mac != interface.mac and not (mac and mac[0] & 1):
+            return
+        ethertype = frame[12:14]
+        if ethertype == TYPE_IPV4:
+            self._on_ipv4(now, interface, frame)
+        elif ethertype == TYPE_ARP:
+            self._on_arp(now, interface, frame[HEADER_LEN:])
+        elif len(frame) < HEADER_LEN:
+            interface.rx_errors += 1
+        else:
+            interface.rx_dropped += 1
+
+    def _on_ipv4(self, now: int, interface: Interface, frame: bytes) -> None:
+        counters = self.counters
+        counters.IpInReceives += 1
+        if len(frame) < _IP_START + 20:
+            counters.IpInHdrErrors += 1
+            return
+        version, tos, total, identification, word, ttl, protocol, _, src, dst = _IP_HEADER.unpack_from(frame, _IP_START)
+        start = _IP_START + ((version & 15) << 2)
+        end = _IP_START + total
+        if (
+            version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= len(frame)
+            or int.from_bytes(frame[_IP_START:start], "big") % 65535
+        ):
+            counters.IpInHdrErrors += 1
+            return
+        local = self._local.get(dst)
+        broadcast = local is None and dst in self._broadcast
+        if src in self._local and interface.index != LOOPBACK_INDEX:
+            counters.IpInAddrErrors += 1  # our own address from outside (RFC 1812 section 5.3.8)
+            return
+        if local is None and not broadcast:
+            if dst[0] == 127 and interface.index == LOOPBACK_INDEX:
+                local = interface
+            else:
+                self._forward(now, interface, frame, start, end)
+                return
+        if protocol == _TCP and not word & _FRAGMENTED:
+            counters.IpInDelivers += 1
+            if local is not None:
+                self._on_tcp(now, interface, src, dst, frame[start:end])
+            return
+        options = frame[_IP_START + 20 : start]
+        packet = Ipv4Packet(src, dst, protocol, frame[start:end], ttl, identification, word, tos, options)
+        if word & _FRAGMENTED:
+            counters.IpReasmReqds += 1
+            whole = self.reassembly.add(now, packet)
+            counters.IpReasmFails = self.reassembly.failures
+            if whole is None:
+                return
+            counters.IpReasmOKs += 1
+            packet = whole
+        self._deliver(now, interface, packet, broadcast)
+
+    def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes) -> None:
+        if (sum16(data) + int.from_bytes(src + dst, "big") + _TCP + len(data)) % 65535:
+            self._refuse_tcp(now, data, causes.BAD_CHECKSUM)
+            return
+        try:
+            segment = decode_tcp(data)
+        except MalformedPacket:
+            self._refuse_tcp(now, data, causes.MALFORMED)
+            return
+        self.tcp.on_segment(now, src, dst, segment, interface.trace_name, interface.rx_packets)
+
+    def _refuse_tcp(self, now: int, data: bytes, cause: int) -> None:
+        counters = self.counters
+        counters.TcpInSegs += 1
+        counters.TcpInErrs += 1
+        if cause == causes.BAD_CHECKSUM:
+            counters.TcpInCsumErrors += 1
+        seq = int.from_bytes(data[4:8], "big")
+        self.sink.discard(now, self.node, 0, cause, seq, len(data), int.from_bytes(data[12:14], "big") & 0x1FF)
+
+    def _deliver(self, now: int, interface: Interface, packet: Ipv4Packet, broadcast: bool) -> None:
+        counters = self.counters
+        counters.IpInDelivers += 1
+        if packet.protocol == ipv4.UDP:
+            if not self.udp.on_packet(packet.src, packet.dst, packet.payload, broadcast) and not broadcast:
+                self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.PORT_UNREACHABLE)
+        elif packet.protocol == ipv4.ICMP:
+            if not broadcast:
+                self.icmp.on_packet(now, packet)
+        elif packet.protocol == _TCP:
+            if not broadcast:
+                self._on_tcp(now, interface, packet.src, packet.dst, packet.payload)
+        else:
+            counters.IpInUnknownProtos += 1
+            if not broadcast:
+                self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.PROTOCOL_UNREACHABLE)
+
+    def _forward(self, now: int, interface: Interface, frame: bytes, start: int, end: int) -> None:
+        """Pass on a packet for somebody else (RFC 1812 section 5.2.1)."""
+        counters = self.counters
+        dst = frame[30:34]
+        if not self.parameters.ip_forward or frame[0] & 1 or dst[0] >= 224 or dst[0] == 127:
+            counters.IpInAddrErrors += 1
+            return
+        ttl = frame[22]
+        path = self._paths.get(dst) or self._find_path(dst)
+        if ttl <= 1:
+            counters.IpInHdrErrors += 1
+            self.icmp.report(now, decode_ipv4(frame[_IP_START:end]), icmp.TIME_EXCEEDED, icmp.TTL_EXCEEDED)
+            return
+        if path is None:
+            counters.IpOutNoRoutes += 1
+            self.icmp.report(
+                now, decode_ipv4(frame[_IP_START:end]), icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE
+            )
+            return
+        if end - _IP_START > path.mtu:
+            self._forward_large(now, path, decode_ipv4(frame[_IP_START:end]))
+            return
+        counters.IpForwDatagrams += 1
+        # The TTL's byte went down by one, so the checksum goes up by 0x0100 in one's complement (RFC 1624).
+        check = (frame[24] << 8) + frame[25] + 0x100
+        if check >= 0xFFFF:
+            check -= 0xFFFF
+        changed = bytes((ttl - 1, frame[23], check >> 8, check & 0xFF))
+        neighbour = path.neighbour
+        if now < neighbour.fresh_until:
+            out = path.interface
+            frame = neighbour.header + frame[_IP_START:22] + changed + frame[26:end]
+            out.tx_packets += 1
+            out.tx_bytes += len(frame)
+            self._out.append((out.index, frame))
+        else:
+            self._send(now, path, frame[_IP_START:22] + changed + frame[26:end], None)
+
+    def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:
+        if packet.fragment & DONT_FRAGMENT:
+            self.counters.IpFragFails += 1
+            self.icmp.report(
+                now, packet, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, path.interface.mtu
+            )
+            return
+        self.counters.IpForwDatagrams += 1
+        packet.ttl -= 1
+        self._send_packet(now, path, packet)
