@@ -60,6 +60,7 @@ RETRANSMIT_PARTIAL_ACK: Final = 71
 RETRANSMIT_SYN: Final = 72
 RETRANSMIT_SYN_ACK: Final = 73
 LIMITED_TRANSMIT: Final = 74
+RETRANSMIT_MTU: Final = 75
 # congestion control
 SLOW_START: Final = 90
 CONGESTION_AVOIDANCE: Final = 91
@@ -93,6 +94,10 @@ LINGER_ABORT: Final = 138
 TIME_WAIT_REUSED: Final = 139
 ICMP_HARD_ERROR: Final = 140
 ICMP_SOFT_ERROR: Final = 141
+RST_IN_TIME_WAIT: Final = 142
+TIMESTAMP_MISSING: Final = 143
+MTU_REDUCED: Final = 144
+NO_SYN: Final = 145
 # calls that RFC 9293 does not allow in the state
 ERROR_DOES_NOT_EXIST: Final = 160
 ERROR_ALREADY_EXISTS: Final = 161
@@ -189,5 +194,10 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     ERROR_TIMED_OUT: CauseInfo("ERROR_TIMED_OUT", "RFC 9293 3.8.3", "connection timed out"),
     ERROR_NO_ROUTE: CauseInfo("ERROR_NO_ROUTE", "RFC 9293 3.9.2.2", "no route to host"),
     ERROR_INSUFFICIENT_RESOURCES: CauseInfo("ERROR_INSUFFICIENT_RESOURCES", "RFC 9293 3.10", "insufficient resources"),
+    RETRANSMIT_MTU: CauseInfo("RETRANSMIT_MTU", "RFC 1191 6.3", "retransmission in segments that fit the path"),
+    RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),
+    TIMESTAMP_MISSING: CauseInfo("TIMESTAMP_MISSING", "RFC 7323 3.2", "no timestamp where both ends agreed on them"),
+    MTU_REDUCED: CauseInfo("MTU_REDUCED", "RFC 1191 6.3", "the path takes smaller packets than before"),
+    NO_SYN: CauseInfo("NO_SYN", "RFC 9293 3.10.7.3", "neither SYN nor RST where one is due"),
     ATTACK: CauseInfo("ATTACK", "", "injected by an attack"),
 }

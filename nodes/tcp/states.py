@@ -1,8 +1,18 @@
-"""The 11 states of RFC 9293, section 3.3.2, numbered as Linux numbers them (include/net/tcp_states.h, TCP_INFO)."""
+"""The 11 states of RFC 9293, section 3.3.2, and every transition between them that this TCP makes.
+
+States are numbered as Linux numbers them (include/net/tcp_states.h, TCP_INFO). The transitions are data: the one
+function that changes a state (`nodes.tcp.tcb.change_state`) refuses any that is not in `TRANSITIONS`.
+
+Two differences in shape from the RFC's diagram: a listener stays in LISTEN and each SYN gets a connection of its
+own, which starts in LISTEN and, when the handshake fails, ends in CLOSED; and FIN-WAIT-1 -> TIME-WAIT never
+happens in one step, because 3.10.7.4 takes the ACK (to FIN-WAIT-2) before the FIN (to TIME-WAIT).
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
+
+from nodes.base import causes
 
 ESTABLISHED: Final = 1
 SYN_SENT: Final = 2
@@ -31,3 +41,95 @@ STATE_NAMES: Final = (
     "LISTEN",
     "CLOSING",
 )
+
+
+class Transition(NamedTuple):
+    """From state `old` to `new` because of `cause`; `section` is where a specification says so."""
+
+    old: int
+    new: int
+    cause: int
+    section: str
+
+
+_T = Transition
+_SYNCHRONIZED: Final = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK)
+
+TRANSITIONS: Final[tuple[Transition, ...]] = (
+    # opening
+    _T(CLOSED, LISTEN, causes.USER_PASSIVE_OPEN, "RFC 9293 3.10.1"),
+    _T(CLOSED, SYN_SENT, causes.USER_ACTIVE_OPEN, "RFC 9293 3.10.1"),
+    _T(LISTEN, SYN_RECEIVED, causes.SYN_RECEIVED, "RFC 9293 3.10.7.2"),
+    _T(SYN_SENT, ESTABLISHED, causes.SYN_ACK_RECEIVED, "RFC 9293 3.10.7.3"),
+    _T(SYN_SENT, SYN_RECEIVED, causes.SIMULTANEOUS_SYN, "RFC 9293 3.10.7.3"),
+    _T(SYN_RECEIVED, ESTABLISHED, causes.ACK_OF_SYN, "RFC 9293 3.10.7.4"),
+    # closing
+    _T(LISTEN, CLOSED, causes.USER_CLOSE, "RFC 9293 3.10.4"),
+    _T(SYN_SENT, CLOSED, causes.USER_CLOSE, "RFC 9293 3.10.4"),
+    _T(SYN_SENT, CLOSED, causes.USER_SHUTDOWN, "RFC 9293 3.10.4"),
+    _T(SYN_RECEIVED, FIN_WAIT_1, causes.USER_CLOSE, "RFC 9293 3.10.4"),
+    _T(SYN_RECEIVED, FIN_WAIT_1, causes.USER_SHUTDOWN, "RFC 9293 3.10.4"),
+    _T(SYN_RECEIVED, CLOSED, causes.USER_CLOSE, "RFC 9293 3.10.4"),
+    _T(ESTABLISHED, FIN_WAIT_1, causes.USER_CLOSE, "RFC 9293 3.10.4"),
+    _T(ESTABLISHED, FIN_WAIT_1, causes.USER_SHUTDOWN, "RFC 9293 3.10.4"),
+    _T(ESTABLISHED, CLOSE_WAIT, causes.FIN_RECEIVED, "RFC 9293 3.10.7.4"),
+    _T(FIN_WAIT_1, FIN_WAIT_2, causes.ACK_OF_FIN, "RFC 9293 3.10.7.4"),
+    _T(FIN_WAIT_1, CLOSING, causes.FIN_RECEIVED, "RFC 9293 3.10.7.4"),
+    _T(FIN_WAIT_2, TIME_WAIT, causes.FIN_RECEIVED, "RFC 9293 3.10.7.4"),
+    _T(FIN_WAIT_2, CLOSED, causes.FIN_WAIT_2_EXPIRED, "tcp(7) tcp_fin_timeout"),
+    _T(CLOSING, TIME_WAIT, causes.ACK_OF_FIN, "RFC 9293 3.10.7.4"),
+    _T(CLOSE_WAIT, LAST_ACK, causes.USER_CLOSE, "RFC 9293 3.10.4"),
+    _T(CLOSE_WAIT, LAST_ACK, causes.USER_SHUTDOWN, "RFC 9293 3.10.4"),
+    _T(LAST_ACK, CLOSED, causes.ACK_OF_FIN, "RFC 9293 3.10.7.4"),
+    _T(TIME_WAIT, CLOSED, causes.TIME_WAIT_EXPIRED, "RFC 9293 3.10.8"),
+    _T(TIME_WAIT, CLOSED, causes.TIME_WAIT_REUSED, "RFC 9293 3.6.1"),
+    # a connection that fails before it is established
+    _T(SYN_SENT, CLOSED, causes.RST_RECEIVED, "RFC 9293 3.10.7.3"),
+    _T(SYN_SENT, CLOSED, causes.USER_ABORT, "RFC 9293 3.10.5"),
+    _T(SYN_SENT, CLOSED, causes.RETRIES_EXHAUSTED, "RFC 9293 3.8.3"),
+    _T(SYN_SENT, CLOSED, causes.USER_TIMEOUT_EXPIRED, "RFC 9293 3.10.8"),
+    _T(SYN_SENT, CLOSED, causes.ICMP_HARD_ERROR, "RFC 5927 4"),
+    _T(SYN_SENT, CLOSED, causes.ICMP_SOFT_ERROR, "RFC 5461 4.1"),
+    _T(SYN_RECEIVED, CLOSED, causes.RST_RECEIVED, "RFC 9293 3.10.7.4"),
+    _T(SYN_RECEIVED, CLOSED, causes.SYN_IN_WINDOW, "RFC 9293 3.10.7.4"),
+    _T(SYN_RECEIVED, CLOSED, causes.USER_ABORT, "RFC 9293 3.10.5"),
+    _T(SYN_RECEIVED, CLOSED, causes.RETRIES_EXHAUSTED, "RFC 9293 3.8.3"),
+    _T(SYN_RECEIVED, CLOSED, causes.USER_TIMEOUT_EXPIRED, "RFC 9293 3.10.8"),
+    _T(SYN_RECEIVED, CLOSED, causes.ICMP_HARD_ERROR, "RFC 5927 4"),
+    _T(SYN_RECEIVED, CLOSED, causes.ACCEPT_QUEUE_FULL, "tcp(7) tcp_abort_on_overflow"),
+    _T(TIME_WAIT, CLOSED, causes.RST_RECEIVED, "RFC 9293 3.10.7.4"),
+    _T(TIME_WAIT, CLOSED, causes.USER_ABORT, "RFC 9293 3.10.5"),
+    # a connection that is cut off
+    *(_T(state, CLOSED, causes.RST_RECEIVED, "RFC 9293 3.10.7.4") for state in _SYNCHRONIZED),
+    *(_T(state, CLOSED, causes.USER_ABORT, "RFC 9293 3.10.5") for state in _SYNCHRONIZED),
+    *(
+        _T(state, CLOSED, cause, section)
+        for state in (ESTABLISHED, FIN_WAIT_1, CLOSE_WAIT, CLOSING, LAST_ACK)
+        for cause, section in (
+            (causes.RETRIES_EXHAUSTED, "RFC 9293 3.8.3"),
+            (causes.USER_TIMEOUT_EXPIRED, "RFC 9293 3.10.8"),
+        )
+    ),
+    *(
+        _T(state, CLOSED, causes.KEEPALIVE_PROBES_EXHAUSTED, "RFC 9293 3.8.4")
+        for state in (ESTABLISHED, FIN_WAIT_2, CLOSE_WAIT)
+    ),
+    *(
+        _T(state, CLOSED, causes.UNREAD_DATA_AT_CLOSE, "RFC 9293 3.6.1")
+        for state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK)
+    ),
+    *(_T(state, CLOSED, causes.LINGER_ABORT, "RFC 9293 3.10.5") for state in _SYNCHRONIZED),
+    *(_T(state, CLOSED, causes.DATA_AFTER_CLOSE, "RFC 9293 3.6.1") for state in (FIN_WAIT_1, FIN_WAIT_2)),
+)
+
+LEGAL: Final = frozenset((t.old, t.new, t.cause) for t in TRANSITIONS)
+
+
+class IllegalTransition(AssertionError):
+    """The stack tried a transition that is not in `TRANSITIONS`: a bug in the stack, never a fault of peer or user."""
+
+
+def check_transition(old: int, new: int, cause: int) -> None:
+    """Raise `IllegalTransition` unless (old, new, cause) is listed in `TRANSITIONS`."""
+    if (old, new, cause) not in LEGAL:
+        raise IllegalTransition(f"{STATE_NAMES[old]} -> {STATE_NAMES[new]} because of {causes.CAUSES[cause].name}")

@@ -1,0 +1,139 @@
+"""What an acceptable ACK does (RFC 9293 section 3.10.7.4, fifth): the send window, round trips, congestion."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import MILLISECOND, NEVER
+from nodes.base.events import (
+    LEVEL_ALL,
+    LEVEL_CONGESTION,
+    TIMER_RETRANSMISSION,
+    TIMER_USER_TIMEOUT,
+    WINDOW_SEND,
+)
+from nodes.packet.tcp import FIN, SYN, Segment
+from nodes.tcp import congestion_trace, persist, recovery, rtt, timers
+from nodes.tcp.seq import MASK
+from nodes.tcp.tcb import Tcb
+
+#: A TSecr older than this cannot be an answer to a segment that is still outstanding (ms).
+_OLDEST_ECHO = 1 << 27
+
+
+def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
+    """An ACK in [SND.UNA - MAX.SND.WND, SND.NXT], on a connection whose SYN is acknowledged."""
+    if c.probes:
+        c.probes = 0
+    una = c.snd_una
+    if ack < una:
+        return
+    flags = segment.flags
+    window = segment.window if flags & SYN else segment.window << c.snd_shift
+    if ack > una:
+        new_ack(c, now, ack, segment)
+    elif (
+        c.snd_nxt > una and not segment.payload and not flags & (SYN | FIN) and window == c.snd_wnd and seq >= c.snd_wl1
+    ):
+        # RFC 5681 section 2: what a duplicate ACK is.
+        recovery.on_duplicate_ack(c, now)
+    # SND.WL1, SND.WL2: no old segment may set the window.
+    if c.snd_wl1 < seq or (c.snd_wl1 == seq and c.snd_wl2 <= ack):
+        c.snd_wl1 = seq
+        c.snd_wl2 = ack
+        if window != c.snd_wnd:
+            set_window(c, now, window)
+        if c.persist_at != NEVER and c.snd_una + window > c.snd_nxt:
+            persist.stop(c, now)
+
+
+def set_window(c: Tcb, now: int, window: int) -> None:
+    """SND.WND := window."""
+    tcp = c.tcp
+    if tcp.sink.level >= LEVEL_CONGESTION:
+        edge = (c.snd_una + window) & MASK
+        tcp.sink.window(now, tcp.node, c.number, WINDOW_SEND, window, edge, window == 0 or c.snd_wnd == 0)
+    c.snd_wnd = window
+    if window > c.max_snd_wnd:
+        c.max_snd_wnd = window
+
+
+def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
+    """SND.UNA < SEG.ACK =< SND.NXT."""
+    una = c.snd_una
+    flight = c.snd_nxt - una - c.lost_bytes
+    # The oldest segment that this acknowledges, if none of them was ever sent twice (Karn's algorithm).
+    sent_at = -1
+    resent = False
+    octets = ack - una
+    for queue in (c.sent, c.lost) if c.lost else (c.sent,):
+        while queue:
+            record = queue[0]
+            if record.end > ack:
+                if record.seq < ack:
+                    if queue is c.lost:
+                        c.lost_bytes -= ack - record.seq
+                    record.payload = record.payload[ack - record.seq :]
+                    record.seq = ack
+                break
+            queue.popleft()
+            if queue is c.lost:
+                c.lost_bytes -= record.end - record.seq
+            if record.count:
+                resent = True
+            elif sent_at < 0:
+                sent_at = record.sent_at
+            if record.flags & (SYN | FIN):
+                octets -= 1
+    c.snd_una = ack
+    c.acked_at = now
+    c.bytes_acked += octets
+    c.delivered += octets
+    if not resent and sent_at >= 0:
+        rtt.sample(c, now, now - sent_at)
+    elif c.timestamps and segment.tsecr > 0:
+        # RTTM (RFC 7323 section 4): the echo tells which transmission is acknowledged.
+        elapsed = (now // MILLISECOND + c.ts_offset - segment.tsecr) & MASK
+        if elapsed < _OLDEST_ECHO:
+            rtt.sample(c, now, max(elapsed, 1) * MILLISECOND)
+    c.retransmits = 0
+    c.persist_backoff = 0
+    restart = True
+    first_partial = c.dup_acks > 0
+    if c.in_recovery:
+        # Only the first partial ACK restarts the timer (RFC 6582 section 4, the impatient variant).
+        if recovery.on_new_ack(c, now, octets):
+            restart = first_partial
+    elif octets:
+        congestion = c.congestion
+        cwnd = congestion.cwnd
+        slow_start = cwnd < congestion.ssthresh
+        # A window that was not the limit says nothing about the path (RFC 9293 3.8.2 by way of RFC 7661).
+        if flight + c.mss > cwnd or (slow_start and flight * 2 >= cwnd):
+            congestion.on_ack(now, octets, c.srtt)
+            if congestion.cwnd != cwnd:
+                congestion_trace.record(c, now, causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE)
+    c.dup_acks = 0
+    if c.rto_recovery and ack >= c.recover:
+        recovery.end_rto_recovery(c, now)
+    _restart_timers(c, now, restart)
+    if c.blocked and (c.snd_queue.length + c.snd_nxt - ack) * 3 <= c.options.sndbuf * 2:
+        c.blocked = False
+        c.ready = True
+
+
+def _restart_timers(c: Tcb, now: int, restart: bool) -> None:
+    """RFC 6298 sections 5.2 and 5.3; the user timeout counts from the last progress."""
+    if c.snd_nxt == c.snd_una:
+        if c.rto_at != NEVER:
+            c.rto_at = NEVER
+            timers.trace_cancelled(c, now, TIMER_RETRANSMISSION)
+    elif restart and c.persist_at == NEVER:
+        deadline = c.rto_at = now + c.rto
+        if deadline < c.wake_at or c.tcp.sink.level >= LEVEL_ALL:
+            timers.trace_set(c, now, TIMER_RETRANSMISSION, deadline, c.backoff)
+    if c.user_timeout_at != NEVER:
+        if c.outstanding:
+            c.user_timeout_at = now + c.options.user_timeout * MILLISECOND
+        else:
+            c.user_timeout_at = NEVER
+            timers.trace_cancelled(c, now, TIMER_USER_TIMEOUT)

@@ -1,0 +1,53 @@
+"""Challenge ACKs and their limit (RFC 5961), and the limit on answers to out-of-window segments."""
+
+from __future__ import annotations
+
+from nodes.base.clock import MILLISECOND
+from nodes.packet.tcp import ACK
+from nodes.tcp import segments
+from nodes.tcp.parameters import Parameters
+from nodes.tcp.tcb import Tcb
+
+
+class ChallengeLimit:
+    """At most tcp_challenge_ack_limit challenge ACKs of the whole host in each interval (RFC 5961 section 7)."""
+
+    __slots__ = ("_count", "_interval", "_parameters")
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._interval = -1
+        self._count = 0
+
+    def allow(self, now: int) -> bool:
+        """Whether one more may be sent now; counts it if so."""
+        interval = now // (self._parameters.tcp_challenge_ack_interval_ms * MILLISECOND)
+        if interval != self._interval:
+            self._interval = interval
+            self._count = 0
+        if self._count >= self._parameters.tcp_challenge_ack_limit:
+            return False
+        self._count += 1
+        return True
+
+
+def challenge(c: Tcb, now: int, cause: int, seq: int) -> None:
+    """Send `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` because of the suspicious segment with raw number `seq`."""
+    tcp = c.tcp
+    allowed = tcp.challenge_limit.allow(now)
+    tcp.counters.TcpExtTCPChallengeACK += 1
+    tcp.sink.challenge_ack(now, tcp.node, c.number, cause, seq, not allowed)
+    if allowed:
+        segments.transmit(c, now, c.snd_nxt, ACK, b"", cause, False)
+    else:
+        tcp.counters.TcpExtTCPACKSkippedChallenge += 1
+
+
+def may_answer_invalid(c: Tcb, now: int) -> bool:
+    """Whether an out-of-window segment without data may be answered now. Two ends that disagree about sequence
+    numbers would otherwise answer each other's ACKs for ever (Linux's tcp_invalid_ratelimit)."""
+    if now - c.dup_acks_sent_at < c.tcp.parameters.tcp_invalid_ratelimit * MILLISECOND:
+        c.tcp.counters.TcpExtTCPACKSkippedSeq += 1
+        return False
+    c.dup_acks_sent_at = now
+    return True

@@ -1,0 +1,98 @@
+"""How a connection ends: FIN, TIME-WAIT, FIN-WAIT-2 time-out, RST, giving up (RFC 9293 sections 3.6, 3.10.4, 3.10.5)."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import MILLISECOND, NEVER, SECOND
+from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_TIME_WAIT
+from nodes.packet.tcp import Segment
+from nodes.tcp import congestion_trace, retransmit, segments, sender, states, timers
+from nodes.tcp.segments import is_syn
+from nodes.tcp.seq import before, unwrap
+from nodes.tcp.tcb import Tcb, change_state
+
+
+def queue_fin(c: Tcb, now: int, cause: int) -> None:
+    """CLOSE: the FIN goes after all queued data, but the state changes now (RFC 9293 section 3.10.4)."""
+    c.fin_queued = True
+    change_state(c, now, states.LAST_ACK if c.state == states.CLOSE_WAIT else states.FIN_WAIT_1, cause)
+    sender.output(c, now, False)
+
+
+def enter_time_wait(c: Tcb, now: int, cause: int) -> None:
+    """TIME-WAIT: only the 2MSL timer runs."""
+    c.rto_at = c.persist_at = c.keepalive_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
+    change_state(c, now, states.TIME_WAIT, cause)
+    restart_time_wait(c, now)
+
+
+def restart_time_wait(c: Tcb, now: int) -> None:
+    """Start the 2MSL timer from now."""
+    c.time_wait_at = now + 2 * c.tcp.parameters.tcp_msl_ms * MILLISECOND
+    timers.trace_set(c, now, TIMER_TIME_WAIT, c.time_wait_at, 0)
+
+
+def start_fin_wait_2(c: Tcb, now: int) -> None:
+    """In FIN-WAIT-2 with nobody left to wait for the FIN: wait tcp_fin_timeout (or TCP_LINGER2), not for ever."""
+    seconds = c.options.linger2 if c.options.linger2 >= 0 else c.tcp.parameters.tcp_fin_timeout
+    if c.state == states.FIN_WAIT_2 and c.user_closed and c.fin_wait_2_at == NEVER and seconds:
+        c.fin_wait_2_at = now + seconds * SECOND
+        timers.trace_set(c, now, TIMER_FIN_WAIT_2, c.fin_wait_2_at, 0)
+
+
+def fail(c: Tcb, now: int, cause: int, errno_name: str, words: int) -> None:
+    """The connection ends in an error; its user gets `errno_name` and RFC 9293's `words` (a cause ERROR_...)."""
+    c.error = errno_name
+    c.error_cause = words
+    c.error_pending = True
+    tcp = c.tcp
+    tcp.sink.error(now, tcp.node, c.number, words, tcp.sink.name(errno_name))
+    change_state(c, now, states.CLOSED, cause)
+
+
+def give_up(c: Tcb, now: int, cause: int) -> None:
+    """A timer says the peer is gone. What ICMP told us meanwhile is a better reason than ETIMEDOUT."""
+    c.tcp.counters.TcpExtTCPAbortOnTimeout += 1
+    if c.soft_error:
+        fail(c, now, cause, c.soft_error, causes.ERROR_NO_ROUTE)
+    else:
+        words = causes.ERROR_ABORTED if cause == causes.USER_TIMEOUT_EXPIRED else causes.ERROR_TIMED_OUT
+        fail(c, now, cause, "ETIMEDOUT", words)
+
+
+def reset(c: Tcb, now: int, cause: int) -> None:
+    """ABORT from our side: RST to the peer where it knows the connection, then CLOSED (RFC 9293 section 3.10.5)."""
+    state = c.state
+    if state not in (states.SYN_SENT, states.TIME_WAIT, states.LISTEN):
+        segments.send_reset(c, now, c.snd_nxt if c.synchronized else c.iss + 1, cause)
+    change_state(c, now, states.CLOSED, cause)
+
+
+def refresh_mtu(c: Tcb, now: int) -> None:
+    """Ask the layer below for the path's MTU again, and obey it."""
+    set_mtu(c, now, c.tcp.network.mtu_to(c.remote))
+
+
+def set_mtu(c: Tcb, now: int, mtu: int) -> None:
+    """The path takes packets of `mtu` bytes. If that is less than before, what is in flight was lost for its size."""
+    if mtu >= c.mtu or not c.synchronized:
+        c.mtu = mtu
+        return
+    c.mtu = mtu
+    mss = sender.effective_mss(c)
+    if mss < c.mss:
+        c.mss = mss
+        c.congestion.on_mss_change(now, mss)
+        congestion_trace.record(c, now, causes.MTU_REDUCED)
+        if c.sent and len(c.sent[0].payload) > mss:
+            retransmit.mark_all_lost(c)
+            sender.output(c, now, False)
+
+
+def may_reuse(c: Tcb, segment: Segment) -> bool:
+    """Whether a SYN may replace this TIME-WAIT connection (RFC 9293 section 3.6.1, RFC 6191 section 2)."""
+    if not is_syn(segment.flags):
+        return False
+    if c.timestamps and segment.tsval >= 0 and segment.tsval != c.ts_recent:
+        return before(c.ts_recent, segment.tsval)
+    return unwrap(segment.seq, c.rcv_nxt) > c.rcv_nxt

@@ -1,0 +1,52 @@
+"""What surrounds a congestion control: the first window, restart after idle, and the record of every change."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.events import LEVEL_CONGESTION, UNKNOWN
+from nodes.tcp.tcb import Tcb
+
+
+def initial_window(c: Tcb) -> int:
+    """IW, bytes: RFC 6928 where tcp_initial_cwnd says so, else RFC 5681 section 3.1."""
+    segments = c.tcp.parameters.tcp_initial_cwnd
+    if segments:
+        return segments * c.mss
+    return (2 if c.mss > 2190 else 3 if c.mss > 1095 else 4) * c.mss
+
+
+def start(c: Tcb, now: int, syn_was_lost: bool) -> None:
+    """Make the connection's congestion control, once its MSS is known."""
+    parameters = c.tcp.parameters
+    window = c.mss if syn_was_lost else initial_window(c)
+    c.congestion = parameters.controls[c.options.congestion](c.mss, window, parameters.tcp_abc)
+    record(c, now, causes.INITIAL_WINDOW)
+
+
+def replace(c: Tcb, now: int) -> None:
+    """TCP_CONGESTION changed on a running connection: the new control starts from the old one's windows."""
+    parameters = c.tcp.parameters
+    control = parameters.controls[c.options.congestion](c.mss, c.congestion.cwnd, parameters.tcp_abc)
+    control.ssthresh = c.congestion.ssthresh
+    c.congestion = control
+    record(c, now, causes.NONE)
+
+
+def restart_after_idle(c: Tcb, now: int) -> None:
+    """RFC 5681 section 4.1, called when nothing is in flight: after an idle RTO, restart from the restart window."""
+    if now - c.last_sent > c.rto and c.tcp.parameters.tcp_slow_start_after_idle and c.last_sent:
+        c.congestion.on_idle(now, initial_window(c))
+        record(c, now, causes.IDLE_RESTART)
+
+
+def record(c: Tcb, now: int, cause: int) -> None:
+    """Record cwnd and ssthresh if either changed since the last record."""
+    congestion = c.congestion
+    if congestion.cwnd != c.cwnd_seen or congestion.ssthresh != c.ssthresh_seen:
+        c.cwnd_seen = congestion.cwnd
+        c.ssthresh_seen = congestion.ssthresh
+        tcp = c.tcp
+        if tcp.sink.level >= LEVEL_CONGESTION:
+            tcp.sink.cwnd(
+                now, tcp.node, c.number, cause, congestion.cwnd, congestion.ssthresh, c.flight, UNKNOWN, c.mss
+            )

@@ -1,0 +1,214 @@
+"""The user's calls on a connection (RFC 9293 sections 3.9.1 and 3.10), as BSD sockets give them to programs."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from nodes.base import causes
+from nodes.base.errors import InvalidArgument, SocketError
+from nodes.base.events import (
+    CALL_ABORT,
+    CALL_CLOSE,
+    CALL_RECEIVE,
+    CALL_SEND,
+    CALL_SET_OPTION,
+    CALL_SHUTDOWN,
+    CALL_STATUS,
+)
+from nodes.tcp import closing, congestion_trace, info, keepalive, receiver, sender, states
+from nodes.tcp.info import TcpInfo
+from nodes.tcp.tcb import Tcb, change_state
+
+_OPENING = (states.SYN_SENT, states.SYN_RECEIVED)
+_SENDING = (states.SYN_SENT, states.SYN_RECEIVED, states.ESTABLISHED, states.CLOSE_WAIT)
+
+
+class Connection(Tcb):
+    """One connection. Made by `Tcp.open` and `Listener.accept`; every call returns at once.
+
+    A failed connection tells its error to the next `send` or `receive`, once; from then on `send` says EPIPE and
+    `receive` end of file, as on a socket. `error` keeps the errno name.
+    """
+
+    __slots__ = ()
+
+    # readiness
+
+    @property
+    def readable(self) -> bool:
+        """Whether `receive` would give data, end of file or an error."""
+        return self.buffered > 0 or self.fin_received or self.state == states.CLOSED
+
+    @property
+    def writable(self) -> bool:
+        """Whether `send` would take data (a third of the buffer is free, as on Linux) or say an error."""
+        state = self.state
+        if state == states.ESTABLISHED or state == states.CLOSE_WAIT:
+            return self.fin_queued or self._send_used() * 3 <= self.options.sndbuf * 2
+        return state not in _OPENING
+
+    @property
+    def eof(self) -> bool:
+        """Whether everything the peer has sent was read and its FIN (or the end of the connection) has come."""
+        return self.buffered == 0 and (self.fin_received or self.state == states.CLOSED) and not self.error_pending
+
+    def _send_used(self) -> int:
+        return self.snd_queue.length + self.snd_nxt - self.snd_una
+
+    # calls
+
+    def send(self, now: int, data: bytes) -> int:
+        """SEND (3.10.2): queue `data`; returns how many bytes were taken, 0 when the buffer is full.
+
+        In SYN-SENT and SYN-RECEIVED data waits for the handshake. Raises SocketError EBADF after `close`, EPIPE after
+        `shutdown` or when the connection is gone, or once the error it failed with.
+        """
+        if self.user_closed or self.fin_queued or self.close_on_established or self.state not in _SENDING:
+            self._refuse_send(now)
+        free = self.options.sndbuf - self._send_used()
+        size = len(data)
+        if size > free:
+            self.blocked = True
+            size = max(free, 0)
+            data = data[:size]
+        self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
+        if size:
+            self.snd_queue.append(bytes(data))
+            if self.synchronized:
+                sender.output(self, now, False)
+        return size
+
+    def receive(self, now: int, limit: int) -> bytes:
+        """RECEIVE (3.10.3): up to `limit` bytes; b"" when there are none yet, or (`eof`) never will be.
+
+        Raises SocketError EBADF after `close`, or once the error the connection failed with.
+        """
+        if limit <= 0:
+            raise InvalidArgument(f"limit: {limit} is not allowed; a number of bytes from 1 is", "limit")
+        if self.user_closed:
+            self._illegal(now, CALL_RECEIVE, "EBADF", causes.ERROR_CLOSING)
+        data = receiver.take(self, limit)
+        if data:
+            self.tcp.sink.call(now, self.tcp.node, self.number, CALL_RECEIVE, len(data))
+            receiver.update_window(self, now)
+        elif self.error_pending:
+            self._raise_pending(now, CALL_RECEIVE)
+        return data
+
+    def shutdown(self, now: int) -> None:
+        """CLOSE of the sending side only (3.6): all queued data, then FIN; receiving goes on.
+
+        Raises SocketError ENOTCONN when there is no connection. Shutting down again does nothing.
+        """
+        self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SHUTDOWN, 0)
+        if self.user_closed:
+            self._illegal(now, CALL_SHUTDOWN, "EBADF", causes.ERROR_CLOSING)
+        if self.state == states.CLOSED:
+            self._illegal(now, CALL_SHUTDOWN, "ENOTCONN", causes.ERROR_DOES_NOT_EXIST)
+        if not self.fin_queued:
+            self._close_sending(now, causes.USER_SHUTDOWN)
+        self.tcp.notify(self)
+
+    def close(self, now: int) -> None:
+        """CLOSE (3.10.4): the user lets go. Queued data and FIN still go out; the state changes now.
+
+        Unread data, or SO_LINGER with time 0, makes it a reset (3.6.1). Raises SocketError EBADF the second time.
+        """
+        tcp = self.tcp
+        tcp.sink.call(now, tcp.node, self.number, CALL_CLOSE, 0)
+        if self.user_closed:
+            words = causes.ERROR_DOES_NOT_EXIST if self.state == states.CLOSED else causes.ERROR_CLOSING
+            self._illegal(now, CALL_CLOSE, "EBADF", words)
+        self.user_closed = True
+        self.error_pending = False
+        unread = self.buffered
+        self.rcv_queue.clear()
+        self.buffered = 0
+        state = self.state
+        if state == states.CLOSED:
+            pass
+        elif self.synchronized and state != states.TIME_WAIT and unread:
+            tcp.counters.TcpExtTCPAbortOnClose += 1
+            closing.reset(self, now, causes.UNREAD_DATA_AT_CLOSE)
+        elif self.synchronized and state != states.TIME_WAIT and self.options.linger == 0:
+            tcp.counters.TcpExtTCPAbortOnLinger += 1
+            closing.reset(self, now, causes.LINGER_ABORT)
+        elif not self.fin_queued:
+            self._close_sending(now, causes.USER_CLOSE)
+        else:
+            closing.start_fin_wait_2(self, now)
+        tcp.notify(self)
+
+    def _close_sending(self, now: int, cause: int) -> None:
+        state = self.state
+        if state == states.SYN_SENT:
+            change_state(self, now, states.CLOSED, cause)
+        elif state == states.SYN_RECEIVED and self.snd_queue.length:
+            # 3.10.4: queue it until the connection is established.
+            self.close_on_established = cause
+        elif state in _SENDING:
+            closing.queue_fin(self, now, cause)
+
+    def abort(self, now: int) -> None:
+        """ABORT (3.10.5): RST to the peer, all that is queued is lost. Raises SocketError when there is no connection."""
+        tcp = self.tcp
+        tcp.sink.call(now, tcp.node, self.number, CALL_ABORT, 0)
+        if self.state == states.CLOSED:
+            errno_name = "EBADF" if self.user_closed else "ENOTCONN"
+            self._illegal(now, CALL_ABORT, errno_name, causes.ERROR_DOES_NOT_EXIST)
+        self.user_closed = True
+        self.rcv_queue.clear()
+        self.buffered = 0
+        closing.reset(self, now, causes.USER_ABORT)
+        tcp.notify(self)
+
+    def status(self, now: int) -> TcpInfo:
+        """STATUS (3.10.6). Also for a connection that has ended."""
+        self.tcp.sink.call(now, self.tcp.node, self.number, CALL_STATUS, 0)
+        return info.info(self)
+
+    def set_option(self, now: int, name: str, value: object) -> None:
+        """Set one option of `nodes.tcp.options.RANGES` or TCP_CONGESTION. Raises InvalidArgument; SocketError EINVAL
+        for what can only be set before the handshake, EBADF after `close`."""
+        if self.user_closed:
+            self._illegal(now, CALL_SET_OPTION, "EBADF", causes.ERROR_CLOSING)
+        options = self.options
+        if name == "TCP_MAXSEG":
+            raise SocketError("EINVAL", "TCP_MAXSEG is announced in the SYN; give it when opening or to the listener")
+        options.set(self.tcp.parameters, name, value)
+        self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SET_OPTION, 0)
+        if self.state == states.CLOSED:
+            return
+        if name == "SO_KEEPALIVE" or name == "TCP_KEEPIDLE":
+            keepalive.start(self, now)
+        elif name == "TCP_NODELAY":
+            sender.output(self, now, False)
+        elif name == "TCP_CONGESTION" and self.synchronized:
+            congestion_trace.replace(self, now)
+        elif name == "SO_RCVBUF":
+            receiver.update_window(self, now)
+        elif name == "TCP_USER_TIMEOUT":
+            sender.change_user_timeout(self, now)
+
+    def get_option(self, name: str) -> int | str:
+        """One option's value. Raises InvalidArgument."""
+        return self.options.get(name)
+
+    # errors
+
+    def _refuse_send(self, now: int) -> NoReturn:
+        if self.user_closed:
+            self._illegal(now, CALL_SEND, "EBADF", causes.ERROR_CLOSING)
+        if self.error_pending:
+            self._raise_pending(now, CALL_SEND)
+        words = causes.ERROR_DOES_NOT_EXIST if self.state == states.CLOSED else causes.ERROR_CLOSING
+        self._illegal(now, CALL_SEND, "EPIPE", words)
+
+    def _raise_pending(self, now: int, call: int) -> NoReturn:
+        self.error_pending = False
+        self._illegal(now, call, self.error, self.error_cause)
+
+    def _illegal(self, now: int, call: int, errno_name: str, words: int) -> NoReturn:
+        tcp = self.tcp
+        tcp.sink.illegal(now, tcp.node, self.number, words, self.state, call)
+        raise SocketError(errno_name, causes.CAUSES[words].words)

@@ -1,0 +1,93 @@
+"""Counters of one host's TCP, with the names and meanings of `nstat` (RFC 4022 and Linux's TcpExt)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAMES: Final = (
+    "TcpActiveOpens",  # SYN-SENT entered from CLOSED
+    "TcpPassiveOpens",  # SYN-RECEIVED entered from LISTEN
+    "TcpAttemptFails",  # to CLOSED from SYN-SENT or SYN-RECEIVED
+    "TcpEstabResets",  # to CLOSED from ESTABLISHED or CLOSE-WAIT
+    "TcpInSegs",  # segments received, in error or not
+    "TcpOutSegs",  # segments sent, without those that only retransmit
+    "TcpRetransSegs",  # segments sent again
+    "TcpInErrs",  # segments received in error
+    "TcpOutRsts",  # segments sent with RST
+    "TcpInCsumErrors",  # segments received with a wrong checksum
+    "TcpExtListenOverflows",  # connections that found the accept queue full
+    "TcpExtListenDrops",  # SYNs and final ACKs dropped by a listener, for whatever reason
+    "TcpExtTCPReqQFullDrop",  # SYNs dropped because the SYN queue was full
+    "TcpExtTW",  # connections that finished TIME-WAIT by its timer
+    "TcpExtTWRecycled",  # TIME-WAIT connections replaced by a new SYN
+    "TcpExtDelayedACKs",  # ACKs sent by the delayed-ACK timer
+    "TcpExtTCPTimeouts",  # retransmission timeouts
+    "TcpExtTCPSynRetrans",  # SYNs and SYN-ACKs sent again
+    "TcpExtTCPFastRetrans",  # segments sent again by fast retransmit or in fast recovery
+    "TcpExtTCPSlowStartRetrans",  # segments sent again in the slow start after a timeout
+    "TcpExtTCPRenoRecovery",  # fast recoveries entered
+    "TcpExtTCPChallengeACK",  # challenge ACKs due (RFC 5961)
+    "TcpExtTCPSYNChallenge",  # of these, because of a SYN
+    "TcpExtTCPACKSkippedChallenge",  # challenge ACKs suppressed by the limit
+    "TcpExtTCPACKSkippedSeq",  # ACKs of out-of-window segments suppressed by tcp_invalid_ratelimit
+    "TcpExtTCPKeepAlive",  # keepalive probes sent
+    "TcpExtTCPWinProbe",  # window probes sent
+    "TcpExtPAWSEstab",  # segments refused by PAWS
+    "TcpExtTCPOFOQueue",  # segments put into the reassembly queue
+    "TcpExtTCPPureAcks",  # segments received without data
+    "TcpExtTCPAbortOnData",  # connections reset because data came after CLOSE
+    "TcpExtTCPAbortOnClose",  # connections reset because CLOSE found unread data
+    "TcpExtTCPAbortOnLinger",  # connections reset by CLOSE with linger time zero
+    "TcpExtTCPAbortOnTimeout",  # connections given up because of a timer
+    "TcpExtTCPZeroWindowDrop",  # segments whose data found a closed window
+)
+
+
+class Counters:
+    """One int per name of `NAMES`, from 0. Add with `counters.TcpInSegs += 1`; read all with `as_dict()`."""
+
+    __slots__ = NAMES
+
+    TcpActiveOpens: int
+    TcpPassiveOpens: int
+    TcpAttemptFails: int
+    TcpEstabResets: int
+    TcpInSegs: int
+    TcpOutSegs: int
+    TcpRetransSegs: int
+    TcpInErrs: int
+    TcpOutRsts: int
+    TcpInCsumErrors: int
+    TcpExtListenOverflows: int
+    TcpExtListenDrops: int
+    TcpExtTCPReqQFullDrop: int
+    TcpExtTW: int
+    TcpExtTWRecycled: int
+    TcpExtDelayedACKs: int
+    TcpExtTCPTimeouts: int
+    TcpExtTCPSynRetrans: int
+    TcpExtTCPFastRetrans: int
+    TcpExtTCPSlowStartRetrans: int
+    TcpExtTCPRenoRecovery: int
+    TcpExtTCPChallengeACK: int
+    TcpExtTCPSYNChallenge: int
+    TcpExtTCPACKSkippedChallenge: int
+    TcpExtTCPACKSkippedSeq: int
+    TcpExtTCPKeepAlive: int
+    TcpExtTCPWinProbe: int
+    TcpExtPAWSEstab: int
+    TcpExtTCPOFOQueue: int
+    TcpExtTCPPureAcks: int
+    TcpExtTCPAbortOnData: int
+    TcpExtTCPAbortOnClose: int
+    TcpExtTCPAbortOnLinger: int
+    TcpExtTCPAbortOnTimeout: int
+    TcpExtTCPZeroWindowDrop: int
+
+    def __init__(self) -> None:
+        for name in NAMES:
+            setattr(self, name, 0)
+
+    def as_dict(self) -> dict[str, int]:
+        """Every counter by name, in the order of `NAMES`."""
+        return {name: getattr(self, name) for name in NAMES}

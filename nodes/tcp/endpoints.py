@@ -1,0 +1,282 @@
+"""The TCP of one host: connections by 4-tuple, listeners, ports, timers."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from nodes.base import causes
+from nodes.base.errors import InvalidArgument, SocketError
+from nodes.base.events import (
+    CALL_LISTEN,
+    CALL_OPEN,
+    LEVEL_SEGMENTS,
+    RECEIVED,
+    SENT,
+    EventSink,
+)
+from nodes.base.random import Randomness
+from nodes.packet.address import address_text
+from nodes.packet.tcp import RST, SYN, Segment
+from nodes.packet.trace import record_segment
+from nodes.tcp import arrivals, closing, expiry, handshake, icmp, segments, states
+from nodes.tcp.challenge import ChallengeLimit
+from nodes.tcp.connection import Connection
+from nodes.tcp.counters import Counters
+from nodes.tcp.isn import IsnGenerator
+from nodes.tcp.listener import Listener
+from nodes.tcp.network import Address, Network
+from nodes.tcp.options import Options
+from nodes.tcp.parameters import Parameters
+from nodes.tcp.seq import MASK, before
+from nodes.tcp.tcb import ACTIVE, Tcb, change_state
+from nodes.tcp.timers import TimerHeap
+
+#: Ended connections kept in `Tcp.connections` for STATUS; the oldest go first.
+ENDED_KEPT: Final = 4096
+
+#: Local address, local port, remote address, remote port.
+FourTuple = tuple[bytes, int, bytes, int]
+
+
+class Tcp:
+    """Sans-I/O: segments, ICMP errors, timers and user calls come in with the instant; segments go to `network`,
+    events to `sink`, and `on_ready` of connections and listeners is called after each event is fully processed."""
+
+    def __init__(
+        self, node: str, network: Network, parameters: Parameters, randomness: Randomness, sink: EventSink,
+        counters: Counters,
+    ) -> None:
+        self.network = network
+        self.parameters = parameters
+        self.sink = sink
+        self.counters = counters
+        self.node = sink.name(node)
+        #: Every connection by its number, which is never used again; see ENDED_KEPT.
+        self.connections: dict[int, Connection] = {}
+        self.listeners: dict[tuple[bytes, int], Listener] = {}
+        self.timers = TimerHeap()
+        self.challenge_limit = ChallengeLimit(parameters)
+        self.ready_listeners: list[Listener] = []
+        self._table: dict[FourTuple, Connection] = {}
+        self._ended: deque[int] = deque()
+        self._number = 0
+        self._isn = IsnGenerator(randomness.stream(f"node/{node}/tcp/secret"))
+        self._port_stream = randomness.stream(f"node/{node}/tcp/ports")
+
+    # segments and time
+
+    def on_segment(
+        self, now: int, src: Address, dst: Address, segment: Segment, interface: int, frame: int
+    ) -> None:
+        """A segment with a right checksum has arrived for our address `dst`, on `interface` (interned name) in its
+        `frame`-th frame (both for the trace)."""
+        self.counters.TcpInSegs += 1
+        c = self._table.get((dst, segment.dst_port, src, segment.src_port))
+        if self.sink.level >= LEVEL_SEGMENTS:
+            number = 0 if c is None else c.number
+            record_segment(
+                self.sink, now, self.node, number, causes.NONE, RECEIVED, interface, frame, src, dst, segment, False
+            )
+        if c is None:
+            self._unconnected(now, src, dst, segment, -1)
+        elif c.state == states.TIME_WAIT and self._reopens(c, now, segment):
+            self._unconnected(now, src, dst, segment, c.snd_nxt & MASK)
+        else:
+            arrivals.arrive(c, now, segment)
+            if c.ready:
+                c.ready = False
+                if c.on_ready is not None:
+                    c.on_ready()
+        if self.ready_listeners:
+            self._notify_listeners()
+
+    def _reopens(self, c: Connection, now: int, segment: Segment) -> bool:
+        """A new SYN in TIME-WAIT for which somebody listens (RFC 9293 section 3.6.1, MAY-2)."""
+        if not closing.may_reuse(c, segment) or self._listener_for(c.local, c.local_port) is None:
+            return False
+        self.counters.TcpExtTWRecycled += 1
+        change_state(c, now, states.CLOSED, causes.TIME_WAIT_REUSED)
+        self.notify(c)
+        return True
+
+    def _unconnected(self, now: int, src: Address, dst: Address, segment: Segment, isn_after: int) -> None:
+        listener = self._listener_for(dst, segment.dst_port)
+        if listener is not None:
+            listener.arrive(now, src, dst, segment, isn_after)
+        else:
+            # 3.10.7.1: in CLOSED everything but a RST is answered with one.
+            self.reset_for(now, src, dst, segment, causes.NO_SUCH_CONNECTION)
+
+    def _listener_for(self, address: bytes, port: int) -> Listener | None:
+        return self.listeners.get((address, port)) or self.listeners.get((b"", port))
+
+    def reset_for(self, now: int, src: Address, dst: Address, segment: Segment, cause: int) -> None:
+        """Answer a segment that belongs to no connection with RST; a RST with nothing."""
+        if segment.flags & RST:
+            self.sink.reset(now, self.node, 0, cause, RECEIVED, False, segment.seq)
+            return
+        answer = segments.reset_for(segment)
+        self.counters.TcpOutSegs += 1
+        self.counters.TcpOutRsts += 1
+        self.sink.reset(now, self.node, 0, cause, SENT, True, answer.seq)
+        self.network.transmit(now, dst, src, answer, 0, cause, False)
+
+    def on_icmp_error(
+        self, now: int, src: Address, dst: Address, src_port: int, dst_port: int, seq: int, icmp_type: int,
+        icmp_code: int, mtu: int,
+    ) -> None:
+        """An ICMP error that quotes our segment `src`:`src_port` -> `dst`:`dst_port` with number `seq`."""
+        c = self._table.get((src, src_port, dst, dst_port))
+        if c is not None:
+            icmp.on_error(c, now, seq, icmp_type, icmp_code, mtu)
+            self.notify(c)
+
+    def on_timer(self, now: int) -> None:
+        """Serve every deadline that has passed. Calling it early is harmless."""
+        while (c := self.timers.pop_due(now)) is not None:
+            expiry.expire(c, now)
+            deadline = c.next_deadline()
+            if deadline < c.wake_at:
+                self.timers.wake(c, deadline)
+            self.notify(c)
+
+    def next_deadline(self) -> int:
+        """When `on_timer` must be called next, ns, or NEVER. It may turn out that nothing is due yet."""
+        return self.timers.next_wake()
+
+    # user calls
+
+    def open(
+        self, now: int, remote: Address, remote_port: int, local: Address = b"", local_port: int = 0,
+        options: dict[str, object] | None = None,
+    ) -> Connection:
+        """Active OPEN (3.10.1): send a SYN. `local` b"" and `local_port` 0 are chosen here.
+
+        Raises InvalidArgument for a bad port or option, SocketError EADDRINUSE (`connection already exists`),
+        EADDRNOTAVAIL, ENETUNREACH.
+        """
+        _check_port("remote_port", remote_port, 1)
+        _check_port("local_port", local_port, 0)
+        chosen = self._options(options)
+        if local == b"":
+            local = self.network.source_for(remote)
+        elif not self.network.is_local(local):
+            raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
+        if local_port == 0:
+            local_port = self._free_port(local, remote, remote_port)
+        elif (existing := self._table.get((local, local_port, remote, remote_port))) is not None:
+            self.sink.illegal(now, self.node, existing.number, causes.ERROR_ALREADY_EXISTS, existing.state, CALL_OPEN)
+            raise SocketError("EADDRINUSE", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
+        c = self.new_connection(now, ACTIVE, local, local_port, remote, remote_port, chosen, -1)
+        self.sink.call(now, self.node, c.number, CALL_OPEN, 0)
+        self.counters.TcpActiveOpens += 1
+        change_state(c, now, states.SYN_SENT, causes.USER_ACTIVE_OPEN)
+        c.ready = False
+        handshake.send_syn(c, now, SYN)
+        return c
+
+    def listen(
+        self, now: int, local: Address, local_port: int, backlog: int, options: dict[str, object] | None = None
+    ) -> Listener:
+        """Passive OPEN (3.10.1) on `local` (b"": any of ours). `backlog` is capped by somaxconn.
+
+        Raises InvalidArgument for a bad port, backlog or option, SocketError EADDRINUSE (`connection already
+        exists`) or EADDRNOTAVAIL.
+        """
+        _check_port("local_port", local_port, 1)
+        if backlog < 0:
+            raise InvalidArgument(f"backlog: {backlog} is not allowed; 0 and more is", "backlog")
+        if local != b"" and not self.network.is_local(local):
+            raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
+        for address, port in self.listeners:
+            if port == local_port and (address == local or b"" in (address, local)):
+                self.sink.illegal(now, self.node, 0, causes.ERROR_ALREADY_EXISTS, states.LISTEN, CALL_LISTEN)
+                raise SocketError("EADDRINUSE", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
+        chosen = self._options(options)
+        listener = Listener(self, local, local_port, min(backlog, self.parameters.somaxconn), chosen)
+        self.listeners[(local, local_port)] = listener
+        self.sink.call(now, self.node, 0, CALL_LISTEN, backlog)
+        listener.open(now)
+        return listener
+
+    # for the rest of this package
+
+    def new_connection(
+        self, now: int, origin: int, local: bytes, local_port: int, remote: bytes, remote_port: int, options: Options,
+        isn_after: int,
+    ) -> Connection:
+        """A TCB in CLOSED, in the table. `isn_after`: a raw number that its ISN must be beyond, or -1."""
+        self._number += 1
+        iss = self._isn.initial_sequence(now, local, local_port, remote, remote_port)
+        if isn_after >= 0 and not before(isn_after, iss):
+            # RFC 9293 section 3.6.1: larger than any number of the old incarnation.
+            iss = (isn_after + 0x1_0002) & MASK
+        own = options.copy(self.parameters)
+        c = Connection(self, self._number, origin, local, local_port, remote, remote_port, own, iss)
+        c.mtu = self.network.mtu_to(remote)
+        c.ts_offset = self._isn.timestamp_offset(local, local_port, remote, remote_port)
+        if c.scaling:
+            c.rcv_shift = handshake.window_scale_for(own.rcvbuf)
+        self._table[(local, local_port, remote, remote_port)] = c
+        self.connections[c.number] = c
+        name = self.sink.name
+        self.sink.connection(
+            now, self.node, c.number, origin, name(address_text(local)), local_port,
+            name(address_text(remote)), remote_port,
+        )
+        return c
+
+    def forget(self, c: Tcb, now: int, old_state: int) -> None:
+        """`c` is CLOSED: its 4-tuple is free again."""
+        self._table.pop((c.local, c.local_port, c.remote, c.remote_port), None)
+        if c.listener is not None:
+            # Never more than embryonic: nobody holds it, and a SYN flood must not fill our memory.
+            c.listener.forget(c, now)
+            self.connections.pop(c.number, None)
+            return
+        self._ended.append(c.number)
+        if len(self._ended) > ENDED_KEPT:
+            self.connections.pop(self._ended.popleft(), None)
+
+    def forget_listener(self, listener: Listener) -> None:
+        """`listener` is CLOSED: its port is free again."""
+        self.listeners.pop((listener.local, listener.local_port), None)
+
+    def notify(self, c: Tcb) -> None:
+        """Tell whoever waits that something may have changed, if it has."""
+        if c.ready:
+            c.ready = False
+            if c.on_ready is not None:
+                c.on_ready()
+        if self.ready_listeners:
+            self._notify_listeners()
+
+    def _notify_listeners(self) -> None:
+        ready = self.ready_listeners
+        self.ready_listeners = []
+        for listener in ready:
+            if listener.on_ready is not None:
+                listener.on_ready()
+
+    def _options(self, given: dict[str, object] | None) -> Options:
+        options = Options(self.parameters)
+        for name, value in (given or {}).items():
+            options.set(self.parameters, name, value)
+        return options
+
+    def _free_port(self, local: bytes, remote: bytes, remote_port: int) -> int:
+        """A port of ip_local_port_range not in use for this pair; the search starts at a random one (RFC 6056)."""
+        first, last = self.parameters.ip_local_port_range
+        count = last - first + 1
+        start = self._port_stream.below(count)
+        for step in range(count):
+            port = first + (start + step) % count
+            if (local, port, remote, remote_port) not in self._table and self._listener_for(local, port) is None:
+                return port
+        raise SocketError("EADDRNOTAVAIL", f"no free port in ip_local_port_range {first}..{last}")
+
+
+def _check_port(field: str, port: int, lowest: int) -> None:
+    if not lowest <= port <= 65535:
+        raise InvalidArgument(f"{field}: {port} is not allowed; a port from {lowest} to 65535 is", field)

@@ -1,0 +1,44 @@
+"""TIMEOUTS (RFC 9293 section 3.10.8): what happens when a deadline of a connection has passed."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import NEVER
+from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_FIRED, TIMER_TIME_WAIT, TIMER_USER_TIMEOUT
+from nodes.tcp import closing, keepalive, persist, receiver, retransmit, segments, states
+from nodes.tcp.tcb import Tcb, change_state
+
+
+def expire(c: Tcb, now: int) -> None:
+    """Serve every deadline of `c` at or before `now`. Each step looks again, since the one before may have ended it."""
+    if c.user_timeout_at <= now:
+        _user_timeout(c, now)
+    if c.time_wait_at <= now:
+        _fired(c, now, TIMER_TIME_WAIT)
+        c.tcp.counters.TcpExtTW += 1
+        change_state(c, now, states.CLOSED, causes.TIME_WAIT_EXPIRED)
+    if c.fin_wait_2_at <= now:
+        _fired(c, now, TIMER_FIN_WAIT_2)
+        change_state(c, now, states.CLOSED, causes.FIN_WAIT_2_EXPIRED)
+    if c.rto_at <= now:
+        retransmit.on_timeout(c, now)
+    if c.persist_at <= now:
+        persist.on_timeout(c, now)
+    if c.delack_at <= now:
+        receiver.on_delayed_ack(c, now)
+    if c.keepalive_at <= now:
+        keepalive.on_timeout(c, now)
+
+
+def _fired(c: Tcb, now: int, timer: int) -> None:
+    c.tcp.sink.timer(now, c.tcp.node, c.number, timer, TIMER_FIRED, now, 0)
+
+
+def _user_timeout(c: Tcb, now: int) -> None:
+    """"For any state if the user timeout expires, flush all queues, signal the user 'error: connection aborted due to
+    user timeout' ..., delete the TCB". The peer hears a RST, so that it does not stay half-open."""
+    c.user_timeout_at = NEVER
+    _fired(c, now, TIMER_USER_TIMEOUT)
+    if c.synchronized:
+        segments.send_reset(c, now, c.snd_nxt, causes.USER_TIMEOUT_EXPIRED)
+    closing.give_up(c, now, causes.USER_TIMEOUT_EXPIRED)

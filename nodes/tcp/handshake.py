@@ -1,0 +1,89 @@
+"""Opening: what a SYN says and what follows from its acknowledgment (RFC 9293 section 3.5, RFC 7323 2.2 and 3.2)."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.packet.tcp import ABSENT, SYN, Segment
+from nodes.tcp import acks, closing, congestion_trace, keepalive, retransmit, segments, sender
+from nodes.tcp.tcb import Sent, Tcb
+
+#: The largest window scale (RFC 7323 section 2.3).
+MAX_WINDOW_SCALE = 14
+#: RTO after a SYN that had to be sent again, when no sample says better (RFC 6298 section 5.7), ns.
+RTO_AFTER_LOST_SYN = 3_000_000_000
+
+
+def window_scale_for(rcvbuf: int) -> int:
+    """The smallest shift that lets 16 bits announce the whole receive buffer."""
+    shift = 0
+    while rcvbuf >> shift > 65535 and shift < MAX_WINDOW_SCALE:
+        shift += 1
+    return shift
+
+
+def send_syn(c: Tcb, now: int, flags: int) -> None:
+    """Send our first SYN (or SYN-ACK) and start its timer."""
+    c.sent.append(Sent(c.iss, c.iss + 1, flags, b"", now))
+    c.snd_nxt = c.iss + 1
+    c.last_sent = now
+    sender.arm(c, now)
+    segments.transmit_syn(c, now, flags, causes.HANDSHAKE, False)
+
+
+def resend_syn_ack(c: Tcb, now: int) -> None:
+    """The peer's SYN came again: so does our SYN-ACK."""
+    retransmit.resend(c, now, c.sent[0], causes.RETRANSMIT_SYN_ACK)
+
+
+def take_syn(c: Tcb, now: int, segment: Segment) -> None:
+    """RCV.NXT := SEG.SEQ+1, IRS := SEG.SEQ; agree on MSS, window scale and timestamps."""
+    c.irs = segment.seq
+    c.rcv_nxt = segment.seq + 1
+    c.rcv_adv = c.rcv_nxt + min(c.options.rcvbuf, 65535)
+    c.last_ack_sent = c.rcv_nxt
+    if segment.mss != ABSENT:
+        c.peer_mss = segment.mss
+    if c.scaling and segment.window_scale != ABSENT:
+        # RFC 7323 section 2.3: a larger shift counts as 14.
+        c.snd_shift = min(segment.window_scale, MAX_WINDOW_SCALE)
+    else:
+        c.scaling = False
+        c.rcv_shift = 0
+    if c.timestamps and segment.tsval != ABSENT:
+        c.ts_recent = segment.tsval
+        c.ts_recent_at = now
+    else:
+        c.timestamps = False
+
+
+def set_first_window(c: Tcb, now: int, seq: int, segment: Segment) -> None:
+    """SND.WND from a SYN: it is not scaled."""
+    c.snd_wl1 = seq
+    c.snd_wl2 = c.iss
+    acks.set_window(c, now, segment.window)
+
+
+def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
+    """Our SYN is acknowledged: the connection's MSS, congestion control and first round trip are known."""
+    syn_losses = c.sent[0].count
+    c.synchronized = True
+    c.mss = sender.effective_mss(c)
+    c.last_sent = 0
+    acks.new_ack(c, now, ack, segment)
+    if syn_losses and c.srtt == 0:
+        c.rto = RTO_AFTER_LOST_SYN
+    c.snd_wl1 = seq
+    c.snd_wl2 = ack
+    acks.set_window(c, now, segment.window if segment.flags & SYN else segment.window << c.snd_shift)
+    # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
+    congestion_trace.start(c, now, syn_losses >= (1 if c.tcp.parameters.profile == "rfc" else 2))
+
+
+def established(c: Tcb, now: int) -> None:
+    """Enter the data phase: keepalive, the listener's accept queue, the user."""
+    c.ready = True
+    keepalive.start(c, now)
+    if c.listener is not None:
+        c.listener.established(c, now)
+    if c.close_on_established:
+        closing.queue_fin(c, now, c.close_on_established)

@@ -1,0 +1,82 @@
+"""Options of one connection or listener, by their socket names (socket(7), tcp(7)); units as there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodes.base.errors import InvalidArgument
+from nodes.tcp.parameters import Parameters, parse_int
+
+_INT: Final = 2**31 - 1
+
+#: Lowest and highest value of each int option.
+RANGES: Final[dict[str, tuple[int, int]]] = {
+    "TCP_NODELAY": (0, 1),  # 1: no Nagle
+    "TCP_MAXSEG": (88, 65_495),  # our MSS, bytes; before the handshake
+    "TCP_USER_TIMEOUT": (0, _INT),  # ms; 0: tcp_retries2 decides
+    "TCP_KEEPIDLE": (1, 32767),  # s
+    "TCP_KEEPINTVL": (1, 32767),  # s
+    "TCP_KEEPCNT": (1, 127),
+    "TCP_SYNCNT": (0, 127),
+    "TCP_LINGER2": (-1, 86_400),  # s in FIN-WAIT-2; -1: tcp_fin_timeout
+    "SO_KEEPALIVE": (0, 1),
+    "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
+    "SO_RCVBUF": (256, 2**30 - 1),  # bytes
+    "SO_SNDBUF": (1, 2**30 - 1),  # bytes
+}
+#: Every option `set_option` knows.
+NAMES: Final = (*RANGES, "TCP_CONGESTION")
+
+
+class Options:
+    """The options, starting from the host's parameters. A listener's are copied into each of its connections."""
+
+    __slots__ = (
+        "congestion", "keepalive", "keepcnt", "keepidle", "keepintvl", "linger", "linger2", "maxseg", "nodelay", "rcvbuf",
+        "sndbuf", "syncnt", "user_timeout",
+    )
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.nodelay = 0
+        self.maxseg = 0
+        self.user_timeout = 0
+        self.keepidle = parameters.tcp_keepalive_time
+        self.keepintvl = parameters.tcp_keepalive_intvl
+        self.keepcnt = parameters.tcp_keepalive_probes
+        self.syncnt = parameters.tcp_syn_retries
+        self.linger2 = -1
+        self.keepalive = 0
+        self.linger = -1
+        self.rcvbuf = parameters.tcp_rmem
+        self.sndbuf = parameters.tcp_wmem
+        self.congestion = parameters.tcp_congestion_control
+
+    def copy(self, parameters: Parameters) -> Options:
+        """A copy that changes on its own."""
+        other = Options(parameters)
+        for name in Options.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def set(self, parameters: Parameters, name: str, value: object) -> None:
+        """Set one option. Raises InvalidArgument naming the option, the value and what is allowed."""
+        if name == "TCP_CONGESTION":
+            if value not in parameters.controls:
+                allowed = ", ".join(parameters.controls)
+                raise InvalidArgument(f"{name}: {value!r} is not allowed; one of {allowed} is", name)
+            self.congestion = str(value)
+            return
+        if name not in RANGES:
+            raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)
+        setattr(self, _attribute(name), parse_int(name, value, *RANGES[name]))
+
+    def get(self, name: str) -> int | str:
+        """One option's value. Raises InvalidArgument for an unknown name."""
+        if name not in NAMES:
+            raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)
+        value: int | str = getattr(self, _attribute(name))
+        return value
+
+
+def _attribute(name: str) -> str:
+    return name.partition("_")[2].lower()

@@ -1,0 +1,190 @@
+"""The knobs of one host's TCP, with the names and units Linux users know, and two profiles of defaults.
+
+`linux` (default) has Linux's values; `rfc` has those of the RFCs. Sizes are bytes; times are in the unit Linux uses
+for that name (the table says which). A knob is read when it is used, so a change acts at the next use.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from nodes.base.errors import InvalidArgument
+from nodes.tcp.congestion import CONTROLS
+from nodes.tcp.congestion.base import CongestionControl
+
+PROFILES: Final = ("linux", "rfc")
+
+
+class Knob(NamedTuple):
+    """One int knob: allowed range (both ends included), default of each profile, meaning."""
+
+    name: str
+    unit: str
+    lowest: int
+    highest: int
+    linux: int
+    rfc: int
+    meaning: str
+
+
+_K = Knob
+_INT: Final = 2**31 - 1
+
+KNOBS: Final[tuple[Knob, ...]] = (
+    # opening
+    _K("tcp_syn_retries", "", 0, 127, 6, 7, "times a SYN is sent again before ETIMEDOUT"),
+    _K("tcp_syn_linear_timeouts", "", 0, 127, 4, 0, "SYN timeouts before the back-off starts"),
+    _K("tcp_synack_retries", "", 0, 255, 5, 7, "times a SYN-ACK is sent again"),
+    _K("tcp_max_syn_backlog", "", 1, _INT, 4096, 4096, "connections in the SYN queue of a listener"),
+    _K("somaxconn", "", 0, _INT, 4096, 4096, "highest backlog of a listener"),
+    _K("tcp_abort_on_overflow", "", 0, 1, 0, 0, "1: a connection that finds the accept queue full is reset"),
+    # timers and retransmission
+    _K("tcp_rto_initial_ms", "ms", 1, 120_000, 1_000, 1_000, "RTO before the first sample (RFC 6298 2.1)"),
+    _K("tcp_rto_min_ms", "ms", 1, 120_000, 200, 1_000, "lowest RTO (linux: lowest distance of RTO above SRTT)"),
+    _K("tcp_rto_max_ms", "ms", 1_000, 120_000, 120_000, 120_000, "highest RTO"),
+    _K("tcp_retries1", "", 0, 255, 3, 3, "timeouts after which the path's MTU is asked for again (R1)"),
+    _K("tcp_retries2", "", 0, 255, 15, 15, "timeouts in a row after which the connection is given up (R2)"),
+    _K("tcp_orphan_retries", "", 0, 255, 8, 15, "as tcp_retries2, when the user has closed"),
+    _K("tcp_delack_ms", "ms", 0, 500, 40, 200, "delay of an ACK"),
+    _K("tcp_keepalive_time", "s", 1, 32767, 7200, 7200, "idle time before the first keepalive probe"),
+    _K("tcp_keepalive_intvl", "s", 1, 32767, 75, 75, "time between keepalive probes"),
+    _K("tcp_keepalive_probes", "", 1, 127, 9, 9, "unanswered keepalive probes before the connection is given up"),
+    # closing
+    _K("tcp_msl_ms", "ms", 1, 1_000_000, 30_000, 120_000, "maximum segment lifetime; TIME-WAIT lasts two of them"),
+    _K("tcp_fin_timeout", "s", 0, 86_400, 60, 0, "FIN-WAIT-2 of a connection nobody holds; 0: no limit"),
+    _K("tcp_rfc1337", "", 0, 1, 0, 1, "1: a RST does not end TIME-WAIT (RFC 1337)"),
+    # guarding
+    _K("tcp_challenge_ack_limit", "", 0, _INT, _INT, 10, "challenge ACKs of the host per interval (RFC 5961 7)"),
+    _K("tcp_challenge_ack_interval_ms", "ms", 1, 60_000, 1_000, 5_000, "the interval of tcp_challenge_ack_limit"),
+    _K("tcp_invalid_ratelimit", "ms", 0, 60_000, 500, 500, "time between answers to dataless out-of-window segments"),
+    # options and sizes
+    _K("tcp_timestamps", "", 0, 1, 1, 1, "1: timestamps and PAWS (RFC 7323)"),
+    _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
+    _K("tcp_rmem", "bytes", 256, 2**30 - 1, 4 << 20, 65_535, "receive buffer"),
+    _K("tcp_wmem", "bytes", 1, 2**30 - 1, 4 << 20, 65_536, "send buffer"),
+    # congestion
+    _K("tcp_initial_cwnd", "segments", 0, 1024, 10, 0, "initial window; 0: by RFC 5681 3.1"),
+    _K("tcp_reordering", "", 1, 300, 3, 3, "duplicate ACKs that trigger fast retransmit"),
+    _K("tcp_abc", "segments", 1, 1024, 2, 1, "most that one ACK adds in slow start (L of RFC 3465)"),
+    _K("tcp_slow_start_after_idle", "", 0, 1, 1, 1, "1: restart from the restart window after an idle RTO"),
+    # below TCP
+    _K("ip_forward", "", 0, 1, 0, 0, "1: pass on packets for others, as a router does"),
+    _K("ip_default_ttl", "", 1, 255, 64, 64, "TTL of the packets sent"),
+    _K("ipfrag_time", "s", 1, 3_600, 30, 60, "time the fragments of a packet are kept"),
+    _K("base_reachable_time_ms", "ms", 1, 86_400_000, 30_000, 60_000, "time an ARP entry is believed"),
+    _K("retrans_time_ms", "ms", 1, 60_000, 1_000, 1_000, "time between ARP requests"),
+    _K("mcast_solicit", "", 1, 100, 3, 3, "ARP requests before the host counts as unreachable"),
+)
+_KNOB_BY_NAME: Final = {knob.name: knob for knob in KNOBS}
+
+#: Every name `Parameters.set` knows.
+NAMES: Final = ("profile", *(knob.name for knob in KNOBS), "tcp_congestion_control", "ip_local_port_range")
+
+
+def parse_int(field: str, value: object, lowest: int, highest: int) -> int:
+    """`value` as an int in [lowest, highest]; strings of digits are fine. Raises InvalidArgument naming what is allowed."""
+    number: int | None = None
+    if isinstance(value, int):
+        number = int(value)
+    elif isinstance(value, str):
+        text = value.strip()
+        if text.removeprefix("-").isdecimal() and text.isascii():
+            number = int(text)
+    if number is None or not lowest <= number <= highest:
+        raise InvalidArgument(f"{field}: {value!r} is not allowed; an integer from {lowest} to {highest} is", field)
+    return number
+
+
+class Parameters:
+    """The knobs as attributes, read by the stack; `set` and `get` by name for everybody else."""
+
+    __slots__ = ("controls", "ip_local_port_range", "profile", "tcp_congestion_control", *(knob.name for knob in KNOBS))
+
+    tcp_syn_retries: int
+    tcp_syn_linear_timeouts: int
+    tcp_synack_retries: int
+    tcp_max_syn_backlog: int
+    somaxconn: int
+    tcp_abort_on_overflow: int
+    tcp_rto_initial_ms: int
+    tcp_rto_min_ms: int
+    tcp_rto_max_ms: int
+    tcp_retries1: int
+    tcp_retries2: int
+    tcp_orphan_retries: int
+    tcp_delack_ms: int
+    tcp_keepalive_time: int
+    tcp_keepalive_intvl: int
+    tcp_keepalive_probes: int
+    tcp_msl_ms: int
+    tcp_fin_timeout: int
+    tcp_rfc1337: int
+    tcp_challenge_ack_limit: int
+    tcp_challenge_ack_interval_ms: int
+    tcp_invalid_ratelimit: int
+    tcp_timestamps: int
+    tcp_window_scaling: int
+    tcp_rmem: int
+    tcp_wmem: int
+    tcp_initial_cwnd: int
+    tcp_reordering: int
+    tcp_abc: int
+    tcp_slow_start_after_idle: int
+    ip_forward: int
+    ip_default_ttl: int
+    ipfrag_time: int
+    base_reachable_time_ms: int
+    retrans_time_ms: int
+    mcast_solicit: int
+
+    def __init__(self, profile: str = "linux") -> None:
+        #: Congestion controls by name; put your own class here to make it a value of tcp_congestion_control.
+        self.controls: dict[str, type[CongestionControl]] = dict(CONTROLS)
+        self.tcp_congestion_control = "newreno"
+        self.ip_local_port_range = (32768, 60999)
+        self.profile = ""
+        self.set("profile", profile)
+
+    def set(self, name: str, value: object) -> None:
+        """Set one knob. `profile` sets every knob that differs between profiles, so set it first.
+
+        Raises InvalidArgument naming the knob, the value and what is allowed.
+        """
+        if name == "profile":
+            if value not in PROFILES:
+                raise InvalidArgument(f"profile: {value!r} is not allowed; one of {', '.join(PROFILES)} is", name)
+            self.profile = str(value)
+            for knob in KNOBS:
+                setattr(self, knob.name, knob.rfc if value == "rfc" else knob.linux)
+        elif name == "tcp_congestion_control":
+            if value not in self.controls:
+                raise InvalidArgument(f"{name}: {value!r} is not allowed; one of {', '.join(self.controls)} is", name)
+            self.tcp_congestion_control = str(value)
+        elif name == "ip_local_port_range":
+            self.ip_local_port_range = _parse_range(name, value)
+        else:
+            known = _KNOB_BY_NAME.get(name)
+            if known is None:
+                raise InvalidArgument(f"{name}: no such parameter; there are {', '.join(NAMES)}", name)
+            setattr(self, name, parse_int(name, value, known.lowest, known.highest))
+
+    def get(self, name: str) -> int | str:
+        """The value of one knob; `ip_local_port_range` as Linux prints it. Raises InvalidArgument for an unknown name."""
+        if name == "ip_local_port_range":
+            return "{} {}".format(*self.ip_local_port_range)
+        if name not in NAMES:
+            raise InvalidArgument(f"{name}: no such parameter; there are {', '.join(NAMES)}", name)
+        value: int | str = getattr(self, name)
+        return value
+
+    def as_dict(self) -> dict[str, int | str]:
+        """Every knob by name."""
+        return {name: self.get(name) for name in NAMES}
+
+
+def _parse_range(name: str, value: object) -> tuple[int, int]:
+    parts: list[object] = [*value] if isinstance(value, list | tuple) else [*str(value).split()]
+    if len(parts) != 2:
+        raise InvalidArgument(f"{name}: {value!r} is not allowed; two ports such as '32768 60999' are", name)
+    first = parse_int(name, parts[0], 1, 65535)
+    return first, parse_int(name, parts[1], first, 65535)

@@ -1,0 +1,108 @@
+"""Receiving data: delivery in order, when to acknowledge, window updates (RFC 9293 sections 3.8.6, 3.10.7.4; RFC 5681 4.2)."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import MILLISECOND, NEVER
+from nodes.base.events import TIMER_DELAYED_ACK, TIMER_FIRED
+from nodes.tcp import segments, timers
+from nodes.tcp.tcb import Tcb
+
+
+def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
+    """Take the part of `payload` that is in the window: deliver it if it is next, else keep it (3.10.7.4, seventh)."""
+    size = len(payload)
+    if size > c.rcv_mss:
+        c.rcv_mss = size
+    skip = c.rcv_nxt - seq
+    if skip > 0:
+        payload = payload[skip:]
+        seq = c.rcv_nxt
+    room = c.rcv_adv - seq
+    if len(payload) > room:
+        payload = payload[:room] if room > 0 else b""
+        c.ack_cause = causes.ACK_NOW
+        if not payload:
+            c.tcp.counters.TcpExtTCPZeroWindowDrop += 1
+    if not payload:
+        return
+    if seq > c.rcv_nxt:
+        c.tcp.counters.TcpExtTCPOFOQueue += 1
+        c.reassembly.add(seq, payload)
+        c.ack_cause = causes.ACK_OUT_OF_ORDER
+        return
+    _deliver(c, payload)
+    if c.reassembly.length:
+        for piece in c.reassembly.take(c.rcv_nxt):
+            _deliver(c, piece)
+        # It filled all or part of a gap: RFC 5681 section 4.2.
+        c.ack_cause = causes.ACK_NOW
+    c.ready = True
+    if not c.ack_cause:
+        _schedule_ack(c, now)
+
+
+def _deliver(c: Tcb, data: bytes) -> None:
+    size = len(data)
+    c.rcv_queue.append(data)
+    c.rcv_nxt += size
+    c.buffered += size
+    c.bytes_received += size
+    c.ack_bytes += size
+
+
+def _schedule_ack(c: Tcb, now: int) -> None:
+    if c.ack_bytes >= 2 * c.rcv_mss:
+        c.ack_cause = causes.ACK_EVERY_SECOND
+    elif c.delack_at == NEVER:
+        delay = c.tcp.parameters.tcp_delack_ms * MILLISECOND
+        if delay == 0:
+            c.ack_cause = causes.ACK_NOW
+        else:
+            deadline = c.delack_at = now + delay
+            timers.trace_set(c, now, TIMER_DELAYED_ACK, deadline, 0)
+
+
+def on_delayed_ack(c: Tcb, now: int) -> None:
+    """The delayed-ACK timer expired."""
+    tcp = c.tcp
+    c.delack_at = NEVER
+    tcp.sink.timer(now, tcp.node, c.number, TIMER_DELAYED_ACK, TIMER_FIRED, now, 0)
+    tcp.counters.TcpExtDelayedACKs += 1
+    segments.send_ack(c, now, causes.DELAYED_ACK_EXPIRED)
+
+
+def take(c: Tcb, limit: int) -> bytes:
+    """Hand the user up to `limit` bytes of what arrived in order."""
+    queue = c.rcv_queue
+    if not queue:
+        return b""
+    if limit >= c.buffered:
+        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        queue.clear()
+    else:
+        parts = []
+        left = limit
+        while left:
+            part = queue[0]
+            if len(part) > left:
+                queue[0] = part[left:]
+                part = part[:left]
+            else:
+                queue.popleft()
+            parts.append(part)
+            left -= len(part)
+        data = b"".join(parts)
+    c.buffered -= len(data)
+    return data
+
+
+def update_window(c: Tcb, now: int) -> None:
+    """After the user has read: tell the peer if the window has grown to at least twice what it knows of, and by a
+    worthwhile step (Linux's rule; the step is RFC 9293 section 3.8.6.2.2's)."""
+    if c.fin_received or not c.synchronized:
+        return
+    window = c.rcv_adv - c.rcv_nxt
+    room = c.options.rcvbuf - c.buffered
+    if room >= 2 * window and (room - window >= c.rcv_mss or (room - window) * 2 >= c.options.rcvbuf):
+        segments.send_ack(c, now, causes.WINDOW_UPDATE)

@@ -1,0 +1,128 @@
+"""Retransmission after a timeout (RFC 6298 section 5) and the resending of what is believed lost."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import NEVER
+from nodes.base.events import (
+    FAST_RECOVERY,
+    RTO_RECOVERY,
+    TIMER_FIRED,
+    TIMER_RETRANSMISSION,
+    TIMER_SYN_ACK,
+)
+from nodes.packet.tcp import ACK, PSH, SYN
+from nodes.tcp import closing, congestion_trace, rtt, segments, sender, states
+from nodes.tcp.seq import MASK
+from nodes.tcp.tcb import Sent, Tcb
+
+
+def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
+    """Send one record again as it was (with today's ACK, window and timestamp)."""
+    record.count += 1
+    record.sent_at = now
+    c.last_sent = now
+    c.total_retrans += 1
+    tcp = c.tcp
+    tcp.sink.retransmit(now, tcp.node, c.number, cause, record.seq & MASK, record.end - record.seq, record.count)
+    if record.flags & SYN:
+        segments.transmit_syn(c, now, record.flags, cause, True)
+    else:
+        segments.transmit(c, now, record.seq, record.flags, record.payload, cause, True)
+
+
+def split(record: Sent, size: int) -> Sent:
+    """Cut `record` after `size` bytes of payload; returns the rest, for a path that takes only smaller segments."""
+    rest = Sent(record.seq + size, record.end, record.flags, record.payload[size:], record.sent_at)
+    rest.count = record.count
+    record.end = record.seq + size
+    record.payload = record.payload[:size]
+    record.flags = record.flags & ~PSH & ACK
+    return rest
+
+
+def resend_lost(c: Tcb, now: int) -> None:
+    """Resend from what is believed lost as much as the congestion window lets go, one segment at least."""
+    lost = c.lost
+    counters = c.tcp.counters
+    while lost:
+        record = lost[0]
+        if len(record.payload) > c.mss:
+            lost.popleft()
+            lost.appendleft(split(record, c.mss))
+            lost.appendleft(record)
+        size = record.end - record.seq
+        flight = c.snd_nxt - c.snd_una - c.lost_bytes
+        if flight and flight + size > c.congestion.cwnd:
+            break
+        lost.popleft()
+        c.lost_bytes -= size
+        c.sent.append(record)
+        if c.rto_recovery:
+            counters.TcpExtTCPSlowStartRetrans += 1
+            resend(c, now, record, causes.RETRANSMIT_RTO)
+        else:
+            resend(c, now, record, causes.RETRANSMIT_MTU)
+        if c.rto_at == NEVER:
+            sender.arm(c, now)
+
+
+def mark_all_lost(c: Tcb) -> None:
+    """Believe everything in flight lost; `resend_lost` will send it again in order."""
+    if c.lost:
+        c.lost.extendleft(reversed(c.sent))
+        c.sent.clear()
+    else:
+        c.lost, c.sent = c.sent, c.lost
+    c.lost_bytes = c.snd_nxt - c.snd_una
+
+
+def on_timeout(c: Tcb, now: int) -> None:
+    """The retransmission timer expired (RFC 6298 sections 5.4 to 5.6, RFC 9293 section 3.8.3)."""
+    tcp = c.tcp
+    parameters = tcp.parameters
+    c.rto_at = NEVER
+    opening = not c.synchronized
+    passive = opening and c.state == states.SYN_RECEIVED
+    tcp.sink.timer(
+        now, tcp.node, c.number, TIMER_SYN_ACK if passive else TIMER_RETRANSMISSION, TIMER_FIRED, now, c.backoff
+    )
+    if c.snd_wnd == 0 and not opening and c.last_received >= c.last_sent:
+        # A peer that shrank its window and answers is alive: it keeps the connection (RFC 9293 section 3.8.6.1).
+        c.retransmits = 0
+    if passive:
+        limit = parameters.tcp_synack_retries
+    elif opening:
+        limit = c.options.syncnt
+    elif c.user_closed:
+        limit = parameters.tcp_orphan_retries
+    else:
+        limit = parameters.tcp_retries2
+    if c.retransmits >= limit:
+        closing.give_up(c, now, causes.RETRIES_EXHAUSTED)
+        return
+    c.retransmits += 1
+    tcp.counters.TcpExtTCPTimeouts += 1
+    if opening:
+        if passive or c.retransmits > parameters.tcp_syn_linear_timeouts:
+            rtt.back_off(c)
+        resend(c, now, c.sent[0], causes.RETRANSMIT_SYN_ACK if passive else causes.RETRANSMIT_SYN)
+        sender.arm(c, now)
+        return
+    if c.retransmits == parameters.tcp_retries1:
+        # R1 (RFC 9293 section 3.8.3): ask the layer below again what it knows of the path.
+        closing.refresh_mtu(c, now)
+    flight = c.snd_nxt - c.snd_una
+    if c.in_recovery:
+        c.in_recovery = False
+        tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, False, FAST_RECOVERY, c.recover & MASK)
+    c.congestion.on_timeout(now, flight, c.retransmits == 1)
+    c.dup_acks = 0
+    c.recover = c.snd_nxt
+    if not c.rto_recovery:
+        c.rto_recovery = True
+        tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, True, RTO_RECOVERY, c.recover & MASK)
+    mark_all_lost(c)
+    congestion_trace.record(c, now, causes.RTO_COLLAPSE)
+    rtt.back_off(c)
+    resend_lost(c, now)

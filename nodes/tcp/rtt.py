@@ -1,0 +1,41 @@
+"""Round-trip estimation and the retransmission timeout (RFC 6298 section 2), in ints."""
+
+from __future__ import annotations
+
+from nodes.base.clock import MILLISECOND
+from nodes.tcp.tcb import Tcb
+
+
+def sample(c: Tcb, now: int, rtt: int) -> None:
+    """Take one sample, ns. Karn's algorithm is the caller's: none is taken that could belong to two transmissions."""
+    if rtt < 1:
+        rtt = 1
+    if c.srtt == 0:
+        c.srtt = rtt
+        c.rttvar = rtt // 2
+    else:
+        # alpha = 1/8, beta = 1/4; RTTVAR first, with the old SRTT.
+        c.rttvar = (3 * c.rttvar + abs(c.srtt - rtt)) // 4
+        c.srtt = (7 * c.srtt + rtt) // 8
+    parameters = c.tcp.parameters
+    lowest = parameters.tcp_rto_min_ms * MILLISECOND
+    variance = 4 * c.rttvar
+    if parameters.profile == "linux":
+        # Linux floors the variance term, so the RTO stays the minimum above SRTT also on a steady path.
+        rto = c.srtt + (variance if variance > lowest else lowest)
+    else:
+        rto = c.srtt + variance
+        if rto < lowest:
+            rto = lowest
+    highest = parameters.tcp_rto_max_ms * MILLISECOND
+    c.rto = rto if rto < highest else highest
+    c.backoff = 0
+    tcp = c.tcp
+    tcp.sink.rtt(now, tcp.node, c.number, rtt, c.srtt, c.rttvar, c.rto)
+
+
+def back_off(c: Tcb) -> None:
+    """Double the RTO (RFC 6298 section 5.5). It stays so until a sample is taken (Karn)."""
+    highest = c.tcp.parameters.tcp_rto_max_ms * MILLISECOND
+    c.rto = min(c.rto * 2, highest)
+    c.backoff += 1

@@ -1,0 +1,112 @@
+"""Making segments: every segment of a connection passes through `transmit` or `transmit_syn`."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import MILLISECOND, NEVER
+from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
+from nodes.packet.tcp import ACK, RST, SYN, Segment
+from nodes.tcp import timers
+from nodes.tcp.seq import MASK
+from nodes.tcp.tcb import Tcb
+
+
+def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int, resent: bool) -> None:
+    """Send a segment with our ACK, window and timestamp. It does away with any ACK that was due."""
+    tcp = c.tcp
+    rcv_nxt = c.rcv_nxt
+    window = c.rcv_adv - rcv_nxt
+    room = c.options.rcvbuf - c.buffered
+    grown = room - window
+    # Receiver's silly window avoidance (RFC 9293 section 3.8.6.2.2): the edge moves by a worthwhile step or not at all.
+    if grown > 0 and (grown >= c.rcv_mss or grown * 2 >= c.options.rcvbuf):
+        c.rcv_adv = rcv_nxt + room
+        if tcp.sink.level >= LEVEL_CONGESTION:
+            tcp.sink.window(now, tcp.node, c.number, WINDOW_RECEIVE, room, c.rcv_adv & MASK, window <= 0)
+        window = room
+    window = window >> c.rcv_shift if window > 0 else 0
+    segment = Segment(
+        c.local_port, c.remote_port, seq & MASK, rcv_nxt & MASK, flags, window if window <= 65535 else 65535, payload
+    )
+    if c.timestamps:
+        segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
+        segment.tsecr = c.ts_recent
+    c.last_ack_sent = rcv_nxt
+    c.ack_bytes = 0
+    c.ack_cause = 0
+    if c.delack_at != NEVER:
+        c.delack_at = NEVER
+        timers.trace_cancelled(c, now, TIMER_DELAYED_ACK)
+    c.segs_out += 1
+    if resent:
+        tcp.counters.TcpRetransSegs += 1
+    else:
+        tcp.counters.TcpOutSegs += 1
+    tcp.network.transmit(now, c.local, c.remote, segment, c.number, cause, resent)
+
+
+def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None:
+    """Send our SYN or SYN-ACK with its options."""
+    tcp = c.tcp
+    with_ack = flags & ACK != 0
+    # The window of a SYN is never scaled (RFC 7323 section 2.2); nothing beyond it may be sent to us yet.
+    window = min(c.options.rcvbuf, 65535)
+    segment = Segment(
+        c.local_port, c.remote_port, c.iss & MASK, c.rcv_nxt & MASK if with_ack else 0, flags, window, b""
+    )
+    segment.mss = c.options.maxseg or c.mtu - header_length(c)
+    if c.timestamps:
+        segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
+        segment.tsecr = c.ts_recent if with_ack else 0
+    if c.scaling:
+        segment.window_scale = c.rcv_shift
+    if with_ack:
+        c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + window)
+        c.last_ack_sent = c.rcv_nxt
+        c.ack_cause = causes.NONE
+    c.segs_out += 1
+    if resent:
+        tcp.counters.TcpRetransSegs += 1
+        tcp.counters.TcpExtTCPSynRetrans += 1
+    else:
+        tcp.counters.TcpOutSegs += 1
+    tcp.network.transmit(now, c.local, c.remote, segment, c.number, cause, resent)
+
+
+def header_length(c: Tcb) -> int:
+    """IP and TCP headers without options."""
+    return 60 if len(c.remote) == 16 else 40
+
+
+def send_ack(c: Tcb, now: int, cause: int) -> None:
+    """`<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`."""
+    transmit(c, now, c.snd_nxt, ACK, b"", cause, False)
+
+
+def send_reset(c: Tcb, now: int, seq: int, cause: int) -> None:
+    """`<SEQ=seq><CTL=RST>`, with our ACK where the connection is synchronized (RFC 9293 section 3.10.5 leaves it free;
+    it lets the peer's log say what we had received)."""
+    flags = RST | ACK if c.synchronized else RST
+    tcp = c.tcp
+    segment = Segment(c.local_port, c.remote_port, seq & MASK, c.rcv_nxt & MASK if c.synchronized else 0, flags, 0, b"")
+    if c.timestamps:
+        segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
+        segment.tsecr = c.ts_recent
+    c.segs_out += 1
+    tcp.counters.TcpOutSegs += 1
+    tcp.counters.TcpOutRsts += 1
+    tcp.sink.reset(now, tcp.node, c.number, cause, SENT, True, seq & MASK)
+    tcp.network.transmit(now, c.local, c.remote, segment, c.number, cause, False)
+
+
+def reset_for(segment: Segment) -> Segment:
+    """The RST that answers `segment` when there is no connection (RFC 9293 section 3.10.7.1)."""
+    if segment.flags & ACK:
+        return Segment(segment.dst_port, segment.src_port, segment.ack, 0, RST, 0, b"")
+    ack = (segment.seq + segment.length) & MASK
+    return Segment(segment.dst_port, segment.src_port, 0, ack, RST | ACK, 0, b"")
+
+
+def is_syn(flags: int) -> bool:
+    """SYN without ACK or RST: an attempt to open."""
+    return flags & (SYN | ACK | RST) == SYN

@@ -1,0 +1,124 @@
+"""Sending data: what may go now, and cut how (RFC 9293 sections 3.7.4, 3.8.6.1, 3.8.6.2.1; RFC 3042)."""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import NEVER
+from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
+from nodes.packet.tcp import ACK, FIN, PSH
+from nodes.tcp import congestion_trace, persist, retransmit, segments, states, timers
+from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Sent, Tcb
+
+#: The smallest MSS a peer can make us use (Linux: tcp_min_snd_mss), options included.
+LOWEST_MSS = 48
+
+
+def effective_mss(c: Tcb) -> int:
+    """Eff.snd.MSS (RFC 9293 section 3.7.1, RFC 6691): payload that fits the peer, the path and our options."""
+    size = max(min(c.peer_mss, c.mtu - segments.header_length(c)), LOWEST_MSS)
+    return size - TIMESTAMPS_LENGTH if c.timestamps else size
+
+
+def output(c: Tcb, now: int, force: bool) -> None:
+    """Send all that the windows, Nagle and silly-window avoidance let go now; see that some timer runs for the rest.
+
+    `force` is the override of 3.8.6.2.1: send one segment however small.
+    """
+    state = c.state
+    if not (
+        state == states.ESTABLISHED or state == states.CLOSE_WAIT or state == states.FIN_WAIT_1
+        or state == states.LAST_ACK or state == states.CLOSING
+    ):
+        return
+    if c.lost:
+        retransmit.resend_lost(c, now)
+        if c.lost:
+            return
+    queue = c.snd_queue
+    congestion = c.congestion
+    mss = c.mss
+    cause = causes.NEW_DATA
+    quota = congestion.cwnd
+    if c.dup_acks and not c.in_recovery and not c.rto_recovery:
+        # Limited transmit (RFC 3042): a new segment for each of the first two duplicate ACKs.
+        quota += min(c.dup_acks, 2) * mss
+        cause = causes.LIMITED_TRANSMIT
+    if c.snd_una == c.snd_nxt:
+        congestion_trace.restart_after_idle(c, now)
+        quota = congestion.cwnd
+    edge = c.snd_una + c.snd_wnd
+    while True:
+        unsent = queue.length
+        fin = c.fin_queued and not c.fin_sent
+        if unsent == 0 and not fin:
+            return
+        seq = c.snd_nxt
+        usable = edge - seq
+        size = unsent if unsent < mss else mss
+        if size > usable:
+            size = usable
+        if usable <= 0 or seq - c.snd_una + size > quota:
+            break
+        if size < mss and not force and not _small_may_go(c, size, unsent, fin):
+            break
+        force = False
+        flags = ACK
+        end = seq + size
+        payload = b""
+        if size:
+            payload = queue.take(size)
+            if queue.at_write_end:
+                flags = ACK | PSH
+        if fin and size == unsent and usable > size:
+            flags |= FIN
+            c.fin_sent = True
+            c.fin_seq = end
+            end += 1
+        if size < mss:
+            c.small_end = end
+        c.sent.append(Sent(seq, end, flags, payload, now))
+        c.snd_nxt = end
+        c.last_sent = now
+        if c.rto_at == NEVER:
+            arm(c, now)
+        segments.transmit(c, now, seq, flags, payload, cause if size else causes.FIN_SENT, False)
+    if c.snd_una == c.snd_nxt and c.persist_at == NEVER:
+        persist.start(c, now)
+
+
+def _small_may_go(c: Tcb, size: int, unsent: int, fin: bool) -> bool:
+    """Whether a segment smaller than the MSS may go: the conditions of RFC 9293 section 3.8.6.2.1 after the first."""
+    if size < unsent:
+        # Cut short by the peer's window: only when it is a fair part of the largest window seen (Fs = 1/2).
+        return size * 2 >= c.max_snd_wnd and (c.options.nodelay != 0 or c.snd_una == c.snd_nxt)
+    if c.options.nodelay or fin:
+        return True
+    if c.tcp.parameters.profile == "linux":
+        return c.small_end <= c.snd_una
+    return c.snd_una == c.snd_nxt
+
+
+def arm(c: Tcb, now: int) -> None:
+    """Start the retransmission timer (RFC 6298 section 5.1), and with the first outstanding data the user timeout."""
+    deadline = c.rto_at = now + c.rto
+    if c.persist_at != NEVER:
+        c.persist_at = NEVER
+        timers.trace_cancelled(c, now, TIMER_PERSIST)
+    timers.trace_set(c, now, TIMER_RETRANSMISSION, deadline, c.backoff)
+    start_user_timeout(c, now)
+
+
+def start_user_timeout(c: Tcb, now: int) -> None:
+    """Start the user timeout for what now waits for the peer, if the user set one and it is not running."""
+    if c.options.user_timeout and c.user_timeout_at == NEVER:
+        c.user_timeout_at = now + c.options.user_timeout * 1_000_000
+        timers.trace_set(c, now, TIMER_USER_TIMEOUT, c.user_timeout_at, 0)
+
+
+def change_user_timeout(c: Tcb, now: int) -> None:
+    """TCP_USER_TIMEOUT changed: it counts from now for what already waits."""
+    if c.user_timeout_at != NEVER:
+        c.user_timeout_at = NEVER
+        timers.trace_cancelled(c, now, TIMER_USER_TIMEOUT)
+    if c.outstanding:
+        start_user_timeout(c, now)

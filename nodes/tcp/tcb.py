@@ -1,0 +1,319 @@
+"""The transmission control block (RFC 9293 section 3.3.1) and the one function that changes its state.
+
+Sequence numbers in here are unwrapped ints (see seq.py); times are ns; sizes bytes. The other files of this package
+are functions over a `Tcb`, one concept each; `connection.py` adds the user's calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from nodes.base import causes
+from nodes.base.clock import MILLISECOND, NEVER
+from nodes.tcp import states
+from nodes.tcp.congestion.base import UNLIMITED, CongestionControl
+from nodes.tcp.options import Options
+from nodes.tcp.reassembly import Reassembly
+from nodes.tcp.sendqueue import SendQueue
+
+if TYPE_CHECKING:
+    from nodes.tcp.endpoints import Tcp
+    from nodes.tcp.listener import Listener
+
+#: How a connection came about (nodes.base.events.ORIGINS).
+ACTIVE: Final = 1
+PASSIVE: Final = 2
+
+#: The MSS of a peer that announces none, RFC 9293 section 3.7.1.
+DEFAULT_MSS_IPV4: Final = 536
+DEFAULT_MSS_IPV6: Final = 1220
+#: What the timestamps option takes in every segment, padding included.
+TIMESTAMPS_LENGTH: Final = 12
+
+
+class Sent:
+    """A segment that occupies sequence space and is not yet acknowledged: [seq, end), with its bytes."""
+
+    __slots__ = ("count", "end", "flags", "payload", "sent_at", "seq")
+
+    def __init__(self, seq: int, end: int, flags: int, payload: bytes, sent_at: int) -> None:
+        self.seq = seq
+        self.end = end
+        self.flags = flags
+        self.payload = payload
+        self.sent_at = sent_at
+        #: How often it was sent again.
+        self.count = 0
+
+
+class Tcb:
+    """Everything one connection remembers. Names follow RFC 9293, 6298, 5681 and 7323."""
+
+    __slots__ = (
+        "ack_bytes",
+        "ack_cause",
+        "acked_at",
+        "backoff",
+        "blocked",
+        "buffered",
+        "bytes_acked",
+        "bytes_received",
+        "close_on_established",
+        "congestion",
+        "cwnd_seen",
+        "delack_at",
+        "delivered",
+        "dup_acks",
+        "dup_acks_sent_at",
+        "error",
+        "error_cause",
+        "error_pending",
+        "fin_at",
+        "fin_queued",
+        "fin_received",
+        "fin_sent",
+        "fin_seq",
+        "fin_wait_2_at",
+        "in_recovery",
+        "irs",
+        "iss",
+        "keepalive_at",
+        "keepalive_probes",
+        "last_ack_sent",
+        "last_received",
+        "last_sent",
+        "listener",
+        "local",
+        "local_port",
+        "lost",
+        "lost_bytes",
+        "max_snd_wnd",
+        "mss",
+        "mtu",
+        "number",
+        "on_ready",
+        "options",
+        "origin",
+        "peer_mss",
+        "persist_at",
+        "persist_backoff",
+        "probes",
+        "rcv_adv",
+        "rcv_mss",
+        "rcv_nxt",
+        "rcv_queue",
+        "rcv_shift",
+        "ready",
+        "reassembly",
+        "recover",
+        "remote",
+        "remote_port",
+        "retransmits",
+        "rto",
+        "rto_at",
+        "rto_recovery",
+        "rttvar",
+        "scaling",
+        "segs_in",
+        "segs_out",
+        "sent",
+        "small_end",
+        "snd_nxt",
+        "snd_queue",
+        "snd_shift",
+        "snd_una",
+        "snd_wl1",
+        "snd_wl2",
+        "snd_wnd",
+        "soft_error",
+        "srtt",
+        "ssthresh_seen",
+        "state",
+        "synchronized",
+        "tcp",
+        "time_wait_at",
+        "timestamps",
+        "total_retrans",
+        "ts_offset",
+        "ts_recent",
+        "ts_recent_at",
+        "user_closed",
+        "user_timeout_at",
+        "wake_at",
+    )
+
+    def __init__(
+        self, tcp: Tcp, number: int, origin: int, local: bytes, local_port: int, remote: bytes, remote_port: int,
+        options: Options, iss: int,
+    ) -> None:
+        parameters = tcp.parameters
+        self.tcp = tcp
+        self.number = number
+        self.origin = origin
+        self.local = local
+        self.local_port = local_port
+        self.remote = remote
+        self.remote_port = remote_port
+        self.options = options
+        self.listener: Listener | None = None
+        self.state = states.CLOSED
+        #: Called (by Tcp, never in the middle of processing) when readable, writable, eof or error may have changed.
+        self.on_ready: Callable[[], None] | None = None
+        self.ready = False
+
+        # send sequence space
+        self.iss = iss
+        self.snd_una = iss
+        self.snd_nxt = iss
+        self.snd_wnd = 0
+        self.snd_wl1 = 0
+        self.snd_wl2 = 0
+        self.max_snd_wnd = 0
+        self.snd_shift = 0
+        self.snd_queue = SendQueue()
+        #: Sent and believed in flight, in order; then, after a timeout, what must be sent again (`lost`).
+        self.sent: deque[Sent] = deque()
+        self.lost: deque[Sent] = deque()
+        self.lost_bytes = 0
+        #: End of the last segment sent that was smaller than the MSS (Nagle as Linux does it, after Minshall).
+        self.small_end = iss
+        self.fin_queued = False
+        self.fin_sent = False
+        self.fin_seq = 0
+
+        # receive sequence space
+        self.irs = 0
+        self.rcv_nxt = 0
+        #: Right edge of the window announced to the peer.
+        self.rcv_adv = 0
+        self.rcv_shift = 0
+        self.rcv_queue: deque[bytes] = deque()
+        #: Bytes in rcv_queue.
+        self.buffered = 0
+        self.reassembly = Reassembly()
+        #: Where a FIN that came out of order stands in the stream; -1: none has.
+        self.fin_at = -1
+        self.fin_received = False
+        self.rcv_mss = DEFAULT_MSS_IPV4
+        #: Bytes received since the last ACK sent, and why an ACK is due at the end of this event (NONE: it is not).
+        self.ack_bytes = 0
+        self.ack_cause = causes.NONE
+        self.last_ack_sent = 0
+        self.dup_acks_sent_at = -NEVER
+
+        # options of the connection
+        self.mtu = 0
+        self.peer_mss = DEFAULT_MSS_IPV6 if len(remote) == 16 else DEFAULT_MSS_IPV4
+        #: Payload of a full segment: Eff.snd.MSS of RFC 9293 section 3.7.1.
+        self.mss = self.peer_mss
+        #: What we offer in our SYN; once the peer's SYN has come, what both ends use.
+        self.timestamps = bool(parameters.tcp_timestamps)
+        self.scaling = bool(parameters.tcp_window_scaling)
+        self.ts_offset = 0
+        self.ts_recent = 0
+        self.ts_recent_at = 0
+
+        # round trips and retransmission (RFC 6298)
+        self.srtt = 0
+        self.rttvar = 0
+        self.rto = parameters.tcp_rto_initial_ms * MILLISECOND
+        #: Timeouts in a row, and how often the RTO was doubled since the last sample.
+        self.retransmits = 0
+        self.backoff = 0
+        self.total_retrans = 0
+        self.probes = 0
+        self.persist_backoff = 0
+        self.keepalive_probes = 0
+
+        # congestion (RFC 5681, 6582)
+        self.congestion: CongestionControl = parameters.controls[options.congestion](self.mss, self.mss, 1)
+        self.cwnd_seen = 0
+        self.ssthresh_seen = UNLIMITED
+        self.dup_acks = 0
+        self.in_recovery = False
+        self.rto_recovery = False
+        self.recover = iss
+
+        # deadlines, ns; NEVER: not running. `wake_at` is when the host will look at them next.
+        self.rto_at = NEVER
+        self.delack_at = NEVER
+        self.persist_at = NEVER
+        self.keepalive_at = NEVER
+        self.time_wait_at = NEVER
+        self.fin_wait_2_at = NEVER
+        self.user_timeout_at = NEVER
+        self.wake_at = NEVER
+
+        # for the user
+        self.synchronized = False
+        #: Cause of a CLOSE that waits for ESTABLISHED because data is queued (3.10.4), or NONE.
+        self.close_on_established = causes.NONE
+        self.user_closed = False
+        self.blocked = False
+        #: errno name the connection failed with ("" while it has not), RFC 9293's words for it, and whether the user
+        #: has still to be told.
+        self.error = ""
+        self.error_cause = causes.NONE
+        self.error_pending = False
+        self.soft_error = ""
+        self.last_sent = 0
+        self.last_received = 0
+        self.acked_at = 0
+        self.segs_in = 0
+        self.segs_out = 0
+        self.bytes_acked = 0
+        self.bytes_received = 0
+        self.delivered = 0
+
+    def next_deadline(self) -> int:
+        """The earliest of the connection's deadlines, or NEVER."""
+        return min(
+            self.rto_at, self.delack_at, self.persist_at, self.keepalive_at, self.time_wait_at, self.fin_wait_2_at,
+            self.user_timeout_at,
+        )
+
+    @property
+    def rcv_wnd(self) -> int:
+        """The receive window as announced: RCV.WND."""
+        return max(self.rcv_adv - self.rcv_nxt, 0)
+
+    @property
+    def flight(self) -> int:
+        """Bytes sent, not acknowledged and not believed lost."""
+        return self.snd_nxt - self.snd_una - self.lost_bytes
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether something is waiting for the peer: data or FIN sent or queued."""
+        return self.snd_nxt > self.snd_una or self.snd_queue.length > 0 or (self.fin_queued and not self.fin_sent)
+
+
+def change_state(c: Tcb, now: int, new: int, cause: int) -> None:
+    """Move `c` to state `new`. The only place where a state changes; illegal transitions raise IllegalTransition."""
+    old = c.state
+    states.check_transition(old, new, cause)
+    c.state = new
+    c.ready = True
+    tcp = c.tcp
+    tcp.sink.state(now, tcp.node, c.number, cause, old, new)
+    if new == states.CLOSED:
+        if old == states.SYN_SENT or old == states.SYN_RECEIVED:
+            tcp.counters.TcpAttemptFails += 1
+        elif (old == states.ESTABLISHED or old == states.CLOSE_WAIT) and cause != causes.ACK_OF_FIN:
+            tcp.counters.TcpEstabResets += 1
+        _release(c)
+        tcp.forget(c, now, old)
+
+
+def _release(c: Tcb) -> None:
+    """RFC 9293 section 3.10.5: all queues flushed but what the user may still read; no timer runs."""
+    c.rto_at = c.delack_at = c.persist_at = c.keepalive_at = NEVER
+    c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
+    c.snd_queue.clear()
+    c.sent.clear()
+    c.lost.clear()
+    c.lost_bytes = 0
+    c.reassembly.clear()
+    c.ack_cause = causes.NONE
