@@ -20,12 +20,12 @@ from nodes.base.errors import NotFound
 _SECONDS_FROM_NS: Final = 100_000_000_000
 
 _UNICODE: Final = {
-    "line": "─", "again": "═", "lost": "✗", "right": "▶", "left": "◀", "pipe": "│", "dot": "●", "to": "→", "forged": "⚡",
-    "cut": "⋮", "many": "…",
+    "line": "─", "again": "═", "lost": "✗", "right": "▶", "left": "◀", "pipe": "│", "dot": "●", "to": "→",
+    "forged": "⚡", "cut": "⋮", "many": "…",
 }
 _ASCII: Final = {
-    "line": "-", "again": "=", "lost": "X", "right": ">", "left": "<", "pipe": "|", "dot": "*", "to": "->", "forged": "!",
-    "cut": ":", "many": "...",
+    "line": "-", "again": "=", "lost": "X", "right": ">", "left": "<", "pipe": "|", "dot": "*", "to": "->",
+    "forged": "!", "cut": ":", "many": "...",
 }
 #: Rows of a ladder before ordinary segments are left out, and rows of a table of resets or retransmissions.
 _LADDER_ROWS: Final = 60
@@ -50,7 +50,8 @@ def show(
     journeys = Journeys(spool)
     for conversation in chosen:
         ladder = Ladder(spool, conversation, journeys, raw=raw)
-        _Drawing(console, ladder, conversation, analysis).draw(ladder.rows if full else elide(ladder.rows, _LADDER_ROWS))
+        rows = ladder.rows if full else elide(ladder.rows, _LADDER_ROWS)
+        _Drawing(console, ladder, conversation, analysis).draw(rows)
     left_out = len(analysis.conversations) - len(chosen)
     if left_out and not connections:
         console.print(Text(f"{left_out} more connections are not shown; choose them by number.", style="dim"))
@@ -91,7 +92,7 @@ class _Drawing:
         for end in conversation.ends:
             console.print(self._path(end))
         for end in conversation.ends:
-            console.print(Text(_summary(end), style="dim"))
+            console.print(Text(_summary(end), style="dim"), soft_wrap=True)
         console.print()
         self._head()
         for row in rows:
@@ -118,7 +119,8 @@ class _Drawing:
     def _head(self) -> None:
         unit = "s" if self._in_seconds else "ms"
         left, right = self._ladder.nodes
-        self._line(Text(f"{left} {unit}", style="bold"), self._two_sided(left, right, "bold"), Text(f"{right} {unit}", style="bold"))
+        clocks = [Text(f"{node} {unit}", style="bold") for node in (left, right)]
+        self._line(clocks[0], self._two_sided(left, right, "bold"), clocks[1])
         self._line(Text(), self._two_sided(*self._ladder.names, "dim"), Text())
 
     def _two_sided(self, left: str, right: str, style: str) -> Text:
@@ -135,8 +137,8 @@ class _Drawing:
         start = Text((line if row.sent_ns is not None else " ") * 2, style=style)
         if row.lost:
             # What does not arrive reaches no further than it must to be read.
-            words = [line * 2 + marks["lost"], row.lost]
-            end = Text(" ".join(words if row.side == LEFT else reversed(words)), style="red")
+            shaft, cross = line * 2, marks["lost"]
+            end = Text(f"{shaft}{cross} {row.lost}" if row.side == LEFT else f"{row.lost} {cross}{shaft}", style="red")
         else:
             head = marks["right"] if row.side == LEFT else marks["left"]
             end = Text(line * 3 + head if row.side == LEFT else head + line * 3, style=style)
@@ -202,9 +204,9 @@ class _Drawing:
     def _line(self, left: Text, middle: Text, right: Text) -> None:
         pipe = Text(f" {self._marks['pipe']}", style="dim")
         filled = middle + Text(" " * max(0, self._width - middle.cell_len))
-        end = Text(f"{self._marks['pipe']} ", style="dim")
+        end = Text(f"{self._marks['pipe']}", style="dim")
         pad = Text(" " * max(0, self._clock - left.cell_len))
-        far = Text(" " * max(0, self._clock - right.cell_len)) + right if right.cell_len else Text()
+        far = Text(" " * max(0, self._clock + 1 - right.cell_len)) + right if right.cell_len else Text()
         self._console.print(Text().join([pad, left, pipe, filled, end, far]), soft_wrap=True)
 
     def _time(self, time_ns: int | None) -> Text:
