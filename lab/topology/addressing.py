@@ -1,0 +1,225 @@
+"""Addresses, MACs and routes of a topology, all deterministic.
+
+Interfaces joined by a link or by switches share a subnet. A topology of one subnet uses 10.0.0.0/24, its hosts numbered
+from 1 in the file's order; one of several uses 10.0.1.0/24, 10.0.2.0/24 ... in the order of their first links. A subnet
+takes a shorter prefix when it needs one. An address in the file decides the subnet of all interfaces it shares it with.
+MACs are 02:00:00:00:00:01 and so on. Routes follow fewest hops, the earlier router in the file when equal; only routers
+forward. A host for which one router leads everywhere gets a default route alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from ipaddress import IPv4Interface, IPv4Network
+from typing import Final
+
+from lab.topology.file import HOST, ROUTER, SWITCH, TopologySpec
+from lab.topology.model import Interface, Node, Route, Topology, Wire
+from nodes.base.errors import InvalidArgument
+
+_DEFAULT: Final = b"\x00\x00\x00\x00"
+_Key = tuple[str, int]  # node, index of the interface
+
+
+def assign(topology: Topology, given: TopologySpec) -> Topology:
+    """The topology with addresses, MACs and routes. Raises InvalidArgument with the path of the field."""
+    kinds = {name: node.kind for name, node in topology.nodes.items()}
+    segments = _segments(topology, kinds)
+    networks, addresses = _addresses(topology, given, segments)
+    macs = _macs(topology, given, kinds)
+    done: dict[_Key, Interface] = {}
+    for wire in topology.links.values():
+        for interface in (wire.a, wire.b):
+            key = (interface.node, interface.index)
+            if key in addresses:
+                address = addresses[key]
+                done[key] = dataclasses.replace(
+                    interface, mac=macs[key], address=address.ip.packed, prefix_len=address.network.prefixlen)
+            else:
+                done[key] = interface
+    routes = _routes(topology, kinds, segments, networks, done)
+    nodes: dict[str, Node] = {}
+    for name, node in topology.nodes.items():
+        own = tuple(sorted((one for one in done.values() if one.node == name), key=lambda one: one.index))
+        nodes[name] = dataclasses.replace(node, interfaces=own, routes=tuple(routes.get(name, ())))
+    links = {wire.name: dataclasses.replace(
+        wire, a=done[wire.a.node, wire.a.index], b=done[wire.b.node, wire.b.index]) for wire in topology.links.values()}
+    return dataclasses.replace(topology, nodes=nodes, links=links)
+
+
+def _segments(topology: Topology, kinds: dict[str, str]) -> list[list[Interface]]:
+    """Broadcast domains: for each, the interfaces that have addresses, in the order of nodes. None is empty."""
+    wires_at: dict[str, list[Wire]] = {name: [] for name in topology.nodes}
+    for wire in topology.links.values():
+        wires_at[wire.a.node].append(wire)
+        wires_at[wire.b.node].append(wire)
+    order = {name: position for position, name in enumerate(topology.nodes)}
+    seen: set[str] = set()
+    segments: list[list[Interface]] = []
+    for start in topology.links.values():
+        if start.name in seen:
+            continue
+        seen.add(start.name)
+        members: list[Interface] = []
+        queue = deque([start])
+        while queue:
+            wire = queue.popleft()
+            for interface in (wire.a, wire.b):
+                if kinds[interface.node] != SWITCH:
+                    members.append(interface)
+                    continue
+                for other in wires_at[interface.node]:
+                    if other.name not in seen:
+                        seen.add(other.name)
+                        queue.append(other)
+        if members:
+            segments.append(sorted(members, key=lambda one: (order[one.node], one.index)))
+    return segments
+
+
+def _addresses(
+    topology: Topology, given: TopologySpec, segments: list[list[Interface]]
+) -> tuple[list[IPv4Network], dict[_Key, IPv4Interface]]:
+    """The network of each segment, and the address of each interface."""
+    fixed = _given_addresses(topology, given)
+    networks: list[IPv4Network | None] = [None] * len(segments)
+    for number, segment in enumerate(segments):
+        for interface in segment:
+            address = fixed.get((interface.node, interface.index))
+            if address is None:
+                continue
+            network = networks[number]
+            path = _path(interface, "address")
+            if network is not None and network != address.network:
+                raise InvalidArgument(f"{address} is not in {network}, the subnet of this segment", path)
+            for other in networks[:number]:
+                if other is not None and other.overlaps(address.network):
+                    raise InvalidArgument(f"{address.network} is also the subnet of another segment, {other}", path)
+            networks[number] = address.network
+    taken = [network for network in networks if network is not None]
+    start = int(IPv4Network("10.0.0.0/24" if len(segments) == 1 else "10.0.1.0/24").network_address)
+    result: list[IPv4Network] = []
+    addresses: dict[_Key, IPv4Interface] = {}
+    users: dict[int, Interface] = {}
+    for number, segment in enumerate(segments):
+        network = networks[number]
+        if network is None:
+            size = max(256, 1 << (len(segment) + 1).bit_length())
+            while True:
+                start = -(-start // size) * size
+                network = IPv4Network((start, 33 - size.bit_length()))
+                start += size
+                if not any(network.overlaps(other) for other in taken):
+                    break
+        result.append(network)
+        own = {int(address.ip) for one in segment if (address := fixed.get((one.node, one.index)))}
+        free = iter(value for value in range(int(network.network_address) + 1, int(network.broadcast_address))
+                    if value not in own)
+        for interface in segment:
+            key = (interface.node, interface.index)
+            address = fixed.get(key)
+            if address is None:
+                value = next(free, None)
+                if value is None:
+                    raise InvalidArgument(f"{network} has no address left for {interface}", f"nodes.{interface.node}")
+                address = IPv4Interface((value, network.prefixlen))
+            if int(address.ip) in users:
+                raise InvalidArgument(
+                    f"{address.ip} is also the address of {users[int(address.ip)]}", _path(interface, "address"))
+            users[int(address.ip)] = interface
+            addresses[key] = address
+    return result, addresses
+
+
+def _given_addresses(topology: Topology, given: TopologySpec) -> dict[_Key, IPv4Interface]:
+    fixed: dict[_Key, IPv4Interface] = {}
+    for wire in topology.links.values():
+        for interface in (wire.a, wire.b):
+            own = given.nodes[interface.node].interfaces.get(interface.name)
+            if own is None or not own.address:
+                continue
+            path = _path(interface, "address")
+            try:
+                address = IPv4Interface(own.address)
+            except ValueError:
+                raise InvalidArgument(f"{own.address} is not an address like 10.0.0.1/24", path) from None
+            network = address.network
+            if network.prefixlen > 30 or network.prefixlen < 8:
+                raise InvalidArgument(f"{own.address} has a prefix length that is not in 8 to 30", path)
+            if address.ip in (network.network_address, network.broadcast_address):
+                raise InvalidArgument(f"{address.ip} is the network or broadcast address of {network}", path)
+            if address.ip.is_multicast or address.ip.is_loopback or address.ip.is_unspecified or address.ip.is_reserved:
+                raise InvalidArgument(f"{address.ip} cannot be the address of a host", path)
+            fixed[interface.node, interface.index] = address
+    return fixed
+
+
+def _macs(topology: Topology, given: TopologySpec, kinds: dict[str, str]) -> dict[_Key, bytes]:
+    """MACs of all interfaces but those of switches, numbered in the order of nodes."""
+    by_node: dict[str, list[Interface]] = {name: [] for name in topology.nodes}
+    for wire in topology.links.values():
+        for interface in (wire.a, wire.b):
+            by_node[interface.node].append(interface)
+    macs: dict[_Key, bytes] = {}
+    users: dict[bytes, Interface] = {}
+    ordered = [one for name in topology.nodes if kinds[name] != SWITCH
+               for one in sorted(by_node[name], key=lambda one: one.index)]
+    for number, interface in enumerate(ordered, 1):
+        own = given.nodes[interface.node].interfaces.get(interface.name)
+        mac = bytes.fromhex(own.mac.replace(":", "")) if own and own.mac else b"\x02" + number.to_bytes(5, "big")
+        if mac[0] & 1 or not any(mac):
+            raise InvalidArgument("a host's MAC is neither zero nor a multicast address", _path(interface, "mac"))
+        if mac in users:
+            raise InvalidArgument(f"{mac.hex(':')} is also the MAC of {users[mac]}", _path(interface, "mac"))
+        users[mac] = interface
+        macs[interface.node, interface.index] = mac
+    return macs
+
+
+def _routes(
+    topology: Topology, kinds: dict[str, str], segments: list[list[Interface]], networks: list[IPv4Network],
+    interfaces: dict[_Key, Interface],
+) -> dict[str, list[Route]]:
+    """For each node its routes to the segments it is not on: a search outwards from each segment."""
+    at: dict[str, list[tuple[int, Interface]]] = {name: [] for name in topology.nodes}
+    for number, segment in enumerate(segments):
+        for interface in segment:
+            at[interface.node].append((number, interface))
+    routes: dict[str, list[Route]] = {name: [] for name in topology.nodes}
+    for target, network in enumerate(networks):
+        via: dict[str, Route] = {}
+        reached = {target}
+        queue = deque([target])
+        while queue:
+            segment_number = queue.popleft()
+            for member in segments[segment_number]:
+                router = member.node
+                if kinds[router] != ROUTER or not (router in via or _is_on(at[router], target)):
+                    continue
+                for number, interface in at[router]:
+                    if number in reached:
+                        continue
+                    reached.add(number)
+                    queue.append(number)
+                    address = interfaces[interface.node, interface.index].address
+                    for neighbour in segments[number]:
+                        name = neighbour.node
+                        if name != router and name not in via and not _is_on(at[name], target):
+                            via[name] = Route(
+                                network.network_address.packed, network.prefixlen, address, neighbour.index)
+        for name, route in via.items():
+            routes[name].append(route)
+    for name, own in routes.items():
+        gateways = {(one.via, one.interface) for one in own}
+        if kinds[name] == HOST and len(gateways) == 1:
+            routes[name] = [Route(_DEFAULT, 0, own[0].via, own[0].interface)]
+    return routes
+
+
+def _is_on(places: list[tuple[int, Interface]], segment: int) -> bool:
+    return any(number == segment for number, _ in places)
+
+
+def _path(interface: Interface, field: str) -> str:
+    return f"nodes.{interface.node}.interfaces.{interface.name}.{field}"

@@ -1,0 +1,132 @@
+"""What a topology file says: frozen dataclasses as they are read, before names are resolved and addresses given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from lab import spec
+from lab.kinds import nearest
+from lab.links.impairments import Impairments
+from nodes.base.errors import InvalidArgument
+from nodes.tcp.parameters import NAMES, Parameters
+
+HOST: Final = "host"
+ROUTER: Final = "router"
+SWITCH: Final = "switch"
+KINDS: Final = (HOST, ROUTER, SWITCH)
+
+NODE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,31}"
+NODE_WORDS: Final = "a node name: a letter, then letters, digits, _ . - (32 at most)"
+INTERFACE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,14}"
+INTERFACE_WORDS: Final = "an interface name: a letter, then letters, digits, _ . - (15 at most, as in Linux)"
+MIN_MTU: Final = 576  # RFC 791: what every host can receive
+MAX_MTU: Final = 65535
+
+
+class ParametersKind(spec.Kind):
+    """A mapping from sysctl names to values, checked against the stack's own table."""
+
+    def parse(self, value: spec.Value, path: str) -> dict[str, int | str]:
+        scratch = Parameters()
+        result: dict[str, int | str] = {}
+        for name, item in spec.Map(spec.Anything()).parse(value, path).items():
+            if name not in NAMES:
+                message = f"no such parameter{nearest(name, NAMES) or '; there are ' + ', '.join(NAMES)}"
+                raise value.error(f"{path}.{name}", message, value.key_lines.get(name, 0))
+            try:
+                scratch.set(name, item)
+            except InvalidArgument as error:
+                raise value.error(path, str(error), value.key_lines.get(name, 0)) from None
+            result[name] = item if isinstance(item, int) else str(item)
+        return result
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": ["object", "null"], "additionalProperties": False,
+                "properties": {name: {"type": ["integer", "string"]} for name in NAMES}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """What nodes can share: given for all (defaults), for a kind, or for a group."""
+
+    kind: str | None = spec.choice(KINDS, default=None, doc="host, router or switch.")
+    parameters: dict[str, int | str] = spec.of(
+        ParametersKind(), default={}, doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterfaceSpec:
+    """An interface whose address is not to be automatic."""
+
+    short: ClassVar[str] = "address"
+    address: str = spec.text(
+        default="", pattern=r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}",
+        what="an address with its prefix length, 10.0.0.1/24")
+    mac: str = spec.text(
+        default="", pattern=r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", what="a MAC address, 02:00:00:00:00:01")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSpec(NodeSettings):
+    """A node: a host, a router or a switch."""
+
+    short: ClassVar[str] = "kind"
+    group: str = spec.text(
+        default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS, doc="Takes the group's settings.")
+    interfaces: dict[str, InterfaceSpec] = spec.of(
+        spec.Map(spec.Nested(InterfaceSpec), INTERFACE_PATTERN, INTERFACE_WORDS), default={},
+        doc="By name; only those with an address or MAC of their own. Others are made by the links.")
+
+
+class _EndpointsKind(spec.Kind):
+    """`h1-r1`, `h1:eth0-r1:eth1`, or a list of two."""
+
+    pair: ClassVar[spec.Kind] = spec.Items(spec.Text(), 2, 2)
+
+    def parse(self, value: spec.Value, path: str) -> tuple[str, ...]:
+        if isinstance(value.data, str):
+            if "-" not in value.data:
+                raise value.error(path, f"{value.data!r} is not a link: h1-r1, or a list of two ends")
+            return (value.data,)
+        result: tuple[str, ...] = self.pair.parse(value, path)
+        return result
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": "-"}, self.pair.schema(defs)]}
+
+    def plain(self, data: Any) -> Any:
+        return data[0] if len(data) == 1 else list(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkSpec:
+    """A link between two nodes, and what it does to packets, both ways or one way."""
+
+    short: ClassVar[str] = "endpoints"
+    endpoints: tuple[str, ...] = spec.of(
+        _EndpointsKind(), doc="Two ends, node:interface or node (its next ethN); or short: h1-r1.")
+    name: str = spec.text(default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS, doc="h1-r1 when not given.")
+    mtu: int = spec.number(default=1500, minimum=MIN_MTU, maximum=MAX_MTU, doc="Bytes of the largest IP packet.")
+    impairments: dict[str, Any] = spec.partial(Impairments, flat=True)
+    directions: dict[str, dict[str, Any]] = spec.of(
+        spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"), default={},
+        doc="Impairments of one direction, by its name h1->r1; they add to those of the link.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopologySpec:
+    """A topology: nodes and links."""
+
+    name: str = spec.text(default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS)
+    description: str = spec.text(default="", doc="What it is for, for people.")
+    defaults: NodeSettings = spec.of(spec.Nested(NodeSettings), default=NodeSettings(), doc="Settings of every node.")
+    kinds: dict[str, NodeSettings] = spec.of(
+        spec.Map(spec.Nested(NodeSettings), "|".join(KINDS), "a kind: " + ", ".join(KINDS)), default={},
+        doc="Settings of every node of a kind.")
+    groups: dict[str, NodeSettings] = spec.of(
+        spec.Map(spec.Nested(NodeSettings)), default={}, doc="Settings of the nodes that name the group.")
+    nodes: dict[str, NodeSpec] = spec.of(
+        spec.Map(spec.Nested(NodeSpec), NODE_PATTERN, NODE_WORDS), doc="Nodes by name; the order counts.")
+    link_defaults: dict[str, Any] = spec.partial(Impairments, doc="Impairments of every link.")
+    links: tuple[LinkSpec, ...] = spec.of(spec.Items(spec.Nested(LinkSpec)), default=())

@@ -1,0 +1,73 @@
+"""Topologies from files, text, mappings, shipped names and generators."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any
+
+from lab import spec
+from lab.shipped import shipped_files
+from lab.topology.build import build
+from lab.topology.file import TopologySpec
+from lab.topology.generators import GENERATORS, generate
+from lab.topology.model import Topology
+from nodes.base.errors import InvalidArgument, NotFound
+
+
+def load_topology(argument: str | Path) -> Topology:
+    """What a command line takes: a file (with a `/`, or ending in .yaml or .yml), else what `find_topology` knows.
+
+    Raises NotFound, and InvalidArgument with file, line and field.
+    """
+    text = str(argument)
+    if isinstance(argument, Path) or "/" in text or "\\" in text or text.endswith((".yaml", ".yml")):
+        return _read(spec.read_file(argument), Path(argument).stem)
+    return find_topology(text)
+
+
+def find_topology(name: str) -> Topology:
+    """A shipped topology by name, or a generator such as `linear,3`. Reads no other file. Raises NotFound."""
+    shipped = shipped_files("topologies")
+    if name in shipped:
+        return _read(spec.read_file(shipped[name]), name)
+    generated = generate(name)
+    if generated is not None:
+        return topology_from_mapping(generated)
+    near = difflib.get_close_matches(name, shipped, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(shipped) or 'none'}"
+    usages = ", ".join(usage for _, usage, _, _ in GENERATORS.values())
+    raise NotFound(f"no topology {name!r}; {hint}; and generators: {usages}; a file is named with its .yaml")
+
+
+def topology_from_text(text: str, source: str = "") -> Topology:
+    """From YAML text; `source` is the file name that errors show."""
+    return _read(spec.read_text(text, source), Path(source).stem)
+
+
+def topology_from_mapping(data: Any, source: str = "") -> Topology:
+    """From plain data: what a file would hold."""
+    return _read(spec.wrap(data, source), "")
+
+
+def topology_from_value(value: spec.Value, path: str = "") -> Topology:
+    """From a value inside another file (an experiment's `topology:`), at `path` there: a name or a mapping."""
+    if not isinstance(value.data, str):
+        return _read(value, "", path)
+    try:
+        return find_topology(value.data)
+    except (NotFound, InvalidArgument) as error:
+        if isinstance(error, InvalidArgument) and error.line:
+            raise
+        raise value.error(path, str(error)) from None
+
+
+def _read(value: spec.Value, name: str, path: str = "") -> Topology:
+    topology = spec.parse(TopologySpec, value, path)
+    if not topology.name:
+        topology = dataclasses.replace(topology, name=name)
+    try:
+        return build(topology)
+    except InvalidArgument as error:
+        raise spec.at(value, error.field).error(f"{path}.{error.field}" if path else error.field, str(error)) from None

@@ -1,0 +1,78 @@
+"""A topology as a backend builds it: names resolved, addresses and routes given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.links.impairments import Impairments
+from lab.topology.file import HOST, ROUTER, SWITCH
+from nodes.packet.address import address_text
+
+__all__ = ["HOST", "ROUTER", "SWITCH", "Interface", "Node", "Route", "Topology", "Wire"]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A port of a node. `index` counts from 0 on its node; a switch's ports have no addresses (b"")."""
+
+    node: str
+    name: str
+    index: int
+    link: str
+    mac: bytes
+    address: bytes
+    prefix_len: int
+    mtu: int
+
+    def __str__(self) -> str:
+        return f"{self.node}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Packets to `network`/`prefix_len` go to `via` through interface number `interface`. 0.0.0.0/0: the default."""
+
+    network: bytes
+    prefix_len: int
+    via: bytes
+    interface: int
+
+    def __str__(self) -> str:
+        return f"{address_text(self.network)}/{self.prefix_len} via {address_text(self.via)}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host, router or switch. `parameters` are only those that differ from the stack's defaults, profile first."""
+
+    name: str
+    kind: str
+    group: str
+    parameters: Mapping[str, int | str]
+    interfaces: tuple[Interface, ...]
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A link of the topology: `forward` are the impairments from `a` to `b`, `backward` from `b` to `a`."""
+
+    name: str
+    a: Interface
+    b: Interface
+    mtu: int
+    forward: Impairments
+    backward: Impairments
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Nodes and links in the file's order. `spec` is the file's content in canonical form, for manifests."""
+
+    name: str
+    description: str
+    nodes: Mapping[str, Node]
+    links: Mapping[str, Wire]
+    spec: Mapping[str, Any]
