@@ -1,0 +1,185 @@
+"""`Host`: the calls a user makes on a node, whatever its TCP is. The node's gRPC services are written against it.
+
+Connections and listeners are meant by their numbers on the node. Calls that may wait are coroutines for the lab's
+TaskRunner; `timeout_ns` is lab time (NEVER: no limit), after which they raise TimeoutError and nothing has changed.
+Every method that takes a number raises NotFound for one that is unknown, and SocketError for what TCP refuses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nodes.base.clock import NEVER
+from nodes.tcp.info import TcpInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerInfo:
+    """A listener. `local_address` is b"" for any address; the queues are counts of connections."""
+
+    number: int
+    local_address: bytes
+    local_port: int
+    backlog: int
+    syn_queue: int
+    accept_queue: int
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceInfo:
+    """A network interface; `counters` has rx_packets, rx_bytes, rx_errors, rx_dropped and the same of tx."""
+
+    name: str
+    mac: bytes
+    address: bytes
+    prefix_len: int
+    mtu: int
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What poll(2) would say. `error` is the errno name the connection failed with, or ""."""
+
+    readable: bool
+    writable: bool
+    eof: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """One echo request. `error` is "" when its reply came after `rtt_ns` from `address`; else it says what came
+    instead, and `address` who said it (b"": nobody)."""
+
+    sequence: int
+    address: bytes
+    rtt_ns: int
+    ttl: int
+    size: int
+    error: str
+
+
+class Host(ABC):
+    """One node."""
+
+    name: str
+
+    # TCP, RFC 9293 section 3.9.1
+
+    @abstractmethod
+    def start_open(
+        self, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+        options: Mapping[str, object] | None = None,
+    ) -> int:
+        """Active OPEN; returns the connection's number as soon as the SYN is sent. Raises InvalidArgument."""
+
+    @abstractmethod
+    async def established(self, connection: int, timeout_ns: int = NEVER) -> None:
+        """Wait until the connection is established; raises the SocketError it failed with instead."""
+
+    async def open(
+        self, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+        options: Mapping[str, object] | None = None, timeout_ns: int = NEVER,
+    ) -> int:
+        """Active OPEN, and wait until it is established."""
+        connection = self.start_open(remote, remote_port, local, local_port, options)
+        await self.established(connection, timeout_ns)
+        return connection
+
+    @abstractmethod
+    def listen(
+        self, local_port: int, local: bytes = b"", backlog: int = 128, options: Mapping[str, object] | None = None
+    ) -> int:
+        """Passive OPEN; returns the listener's number. `local` b"" is any of the node's addresses."""
+
+    @abstractmethod
+    def close_listener(self, listener: int) -> None:
+        """Stop listening; connections nobody has accepted are reset."""
+
+    @abstractmethod
+    async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
+        """The next established connection of a listener."""
+
+    @abstractmethod
+    async def send(self, connection: int, data: bytes, timeout_ns: int = NEVER) -> int:
+        """SEND; returns the number of bytes, all of them, when the send buffer has taken them."""
+
+    @abstractmethod
+    async def receive(
+        self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER
+    ) -> bytes:
+        """RECEIVE at least one byte and at most `max_bytes`, or `exact`ly that many; less only at end of file."""
+
+    @abstractmethod
+    async def wait_ready(
+        self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER
+    ) -> tuple[bool, bool]:
+        """Wait until the connection is readable or writable, whichever is asked; returns which is."""
+
+    @abstractmethod
+    async def closed(self, connection: int, timeout_ns: int = NEVER) -> None:
+        """Wait until the connection is CLOSED (after TIME-WAIT)."""
+
+    @abstractmethod
+    def shutdown(self, connection: int) -> None:
+        """Half-close: no more sending; FIN follows what is queued."""
+
+    @abstractmethod
+    def close(self, connection: int) -> None:
+        """CLOSE."""
+
+    @abstractmethod
+    def abort(self, connection: int) -> None:
+        """ABORT: RST."""
+
+    @abstractmethod
+    def status(self, connection: int) -> TcpInfo:
+        """STATUS; of ended connections too."""
+
+    @abstractmethod
+    def readiness(self, connection: int) -> Readiness:
+        """What can be done with the connection now."""
+
+    @abstractmethod
+    def set_option(self, connection: int, name: str, value: object) -> None:
+        """Set a socket option such as TCP_NODELAY. Raises InvalidArgument."""
+
+    @abstractmethod
+    def get_option(self, connection: int, name: str) -> int | str:
+        """A socket option. Raises InvalidArgument."""
+
+    @abstractmethod
+    def connections(self) -> list[int]:
+        """The numbers of all connections, ended ones included, oldest first."""
+
+    @abstractmethod
+    def listeners(self) -> list[ListenerInfo]:
+        """Open listeners, oldest first."""
+
+    # the host
+
+    @abstractmethod
+    def parameters(self) -> Mapping[str, int | str]:
+        """Every knob by its sysctl name."""
+
+    @abstractmethod
+    def set_parameters(self, values: Mapping[str, object]) -> None:
+        """Change knobs, all or none. Raises InvalidArgument."""
+
+    @abstractmethod
+    def counters(self) -> Mapping[str, int]:
+        """Every counter by its nstat name."""
+
+    @abstractmethod
+    def interfaces(self) -> list[InterfaceInfo]:
+        """The interfaces, loopback first."""
+
+    @abstractmethod
+    async def ping(
+        self, remote: bytes, count: int = 1, interval_ns: int = 1_000_000_000, size: int = 56, ttl: int = 0,
+        timeout_ns: int = 1_000_000_000,
+    ) -> list[PingResult]:
+        """Send `count` echo requests, one per `interval_ns`, each with its own `timeout_ns`. `ttl` 0: the default."""

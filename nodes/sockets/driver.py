@@ -1,0 +1,58 @@
+"""Ties a sans-I/O Stack to a Scheduler and to links: frames in and out, one timer, armed lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nodes.base.clock import NEVER, Scheduler, Timer
+from nodes.base.tasks import TaskRunner
+from nodes.stack import Stack
+
+#: Takes a frame that leaves by an interface: `transmit(interface_index, frame)`.
+Transmit = Callable[[int, bytes], None]
+
+
+class StackDriver:
+    """Drives one Stack. Whoever calls into the stack calls `flush` after it."""
+
+    def __init__(self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, transmit: Transmit) -> None:
+        self.stack = stack
+        self.scheduler = scheduler
+        self.runner = runner
+        self._transmit = transmit
+        self._timer: Timer | None = None
+        self._timer_at = NEVER
+
+    def now(self) -> int:
+        """The current instant, ns of lab time."""
+        return self.scheduler.now()
+
+    def deadline(self, timeout_ns: int) -> int:
+        """The instant `timeout_ns` from now; NEVER stays NEVER."""
+        return NEVER if timeout_ns == NEVER else self.scheduler.now() + timeout_ns
+
+    def receive_frame(self, interface_index: int, frame: bytes) -> None:
+        """A frame has arrived at an interface."""
+        self.stack.on_frame(self.scheduler.now(), interface_index, frame)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the stack has to send, and see that it is called at its deadline."""
+        for index, frame in self.stack.pull():
+            self._transmit(index, frame)
+        deadline = self.stack.next_deadline()
+        # A deadline that has moved to later is found when the timer fires: most do, with every ACK.
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self.scheduler.call_at(deadline, self._on_timer, None)
+
+    def _on_timer(self, _: Any) -> None:
+        self._timer = None
+        self._timer_at = NEVER
+        now = self.scheduler.now()
+        if self.stack.next_deadline() <= now:
+            self.stack.on_timer(now)
+        self.flush()

@@ -1,0 +1,31 @@
+"""Where coroutines wait for something to become ready: each is woken at every change and looks again."""
+
+from __future__ import annotations
+
+from nodes.base.tasks import TaskRunner, Waiter
+
+
+class Gate:
+    """Any number of tasks may wait; `notify` wakes all of them, in the order they came."""
+
+    def __init__(self, runner: TaskRunner) -> None:
+        self._runner = runner
+        self._waiters: list[Waiter[None]] = []
+
+    def notify(self) -> None:
+        """Something may have changed."""
+        if self._waiters:
+            waiters = self._waiters
+            self._waiters = []
+            for waiter in waiters:
+                waiter.succeed(None)
+
+    async def wait(self, what: str, deadline_ns: int) -> None:
+        """Wait for the next `notify`. Raises TimeoutError at `deadline_ns` of lab time (NEVER: no limit)."""
+        waiter: Waiter[None] = Waiter(what)
+        self._waiters.append(waiter)
+        try:
+            await self._runner.within(waiter, deadline_ns)
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)

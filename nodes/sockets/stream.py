@@ -1,0 +1,201 @@
+"""TCP sockets for coroutines in lab time: as blocking BSD sockets, but waiting takes lab time only.
+
+Every wait has a `timeout_ns` of lab time (NEVER: none) after which TimeoutError is raised and nothing has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from nodes.base.clock import NEVER
+from nodes.base.errors import SocketError
+from nodes.packet.address import address_text
+from nodes.sockets.driver import StackDriver
+from nodes.sockets.gate import Gate
+from nodes.tcp import states
+from nodes.tcp.connection import Connection
+from nodes.tcp.listener import Listener
+
+_OPENING = (states.SYN_SENT, states.SYN_RECEIVED)
+
+
+class StreamSocket:
+    """One connection. Any number of tasks may use it at once, e.g. one that reads and one that writes."""
+
+    def __init__(self, driver: StackDriver, connection: Connection) -> None:
+        self._driver = driver
+        self._gate = Gate(driver.runner)
+        self.connection = connection
+        connection.on_ready = self._gate.notify
+
+    @property
+    def number(self) -> int:
+        """The connection's number on its node."""
+        return self.connection.number
+
+    @property
+    def peer(self) -> str:
+        """`10.0.0.2:80`."""
+        return f"{address_text(self.connection.remote)}:{self.connection.remote_port}"
+
+    async def established(self, timeout_ns: int = NEVER) -> None:
+        """Wait until the handshake is done. Raises the SocketError it failed with (ECONNREFUSED, ETIMEDOUT ...)."""
+        c = self.connection
+        deadline = self._driver.deadline(timeout_ns)
+        while c.state in _OPENING:
+            await self._gate.wait(f"ESTABLISHED of connection {c.number} to {self.peer}", deadline)
+        if not c.synchronized:
+            # RECEIVE takes the pending error off the connection, as connect(2) does.
+            c.receive(self._driver.now(), 1)
+            raise SocketError("ENOTCONN", "connection closed before it was established")
+
+    async def send_all(self, data: bytes, timeout_ns: int = NEVER) -> None:
+        """SEND all of `data`; returns when the send buffer has taken it. Raises SocketError EPIPE, ECONNRESET ..."""
+        driver = self._driver
+        c = self.connection
+        deadline = driver.deadline(timeout_ns)
+        taken = c.send(driver.now(), data)
+        driver.flush()
+        while taken < len(data):
+            await self._gate.wait(f"room in the send buffer of connection {c.number} to {self.peer}", deadline)
+            # As a blocked write(2): woken when a good part of the buffer is free, not for every ACK.
+            if c.writable:
+                taken += c.send(driver.now(), data[taken:])
+                driver.flush()
+
+    async def recv(self, limit: int = 65536, timeout_ns: int = NEVER) -> bytes:
+        """RECEIVE up to `limit` bytes, at least one; b"" at end of file. Raises SocketError ECONNRESET ..."""
+        driver = self._driver
+        c = self.connection
+        data = c.receive(driver.now(), limit)
+        if not data and not c.eof:
+            deadline = driver.deadline(timeout_ns)
+            while not data and not c.eof:
+                await self._gate.wait(f"data for connection {c.number} from {self.peer}", deadline)
+                data = c.receive(driver.now(), limit)
+        driver.flush()
+        return data
+
+    async def recv_exactly(self, length: int, timeout_ns: int = NEVER) -> bytes:
+        """RECEIVE `length` bytes; fewer only at end of file. A timeout leaves what came so far read."""
+        deadline = self._driver.deadline(timeout_ns)
+        parts: list[bytes] = []
+        while length:
+            left = NEVER if deadline == NEVER else max(deadline - self._driver.now(), 0)
+            part = await self.recv(length, left)
+            if not part:
+                break
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    async def ready(self, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:
+        """Wait until readable or writable, whichever is asked, as select(2); returns which is."""
+        c = self.connection
+        deadline = self._driver.deadline(timeout_ns)
+        while not (read and c.readable) and not (write and c.writable):
+            await self._gate.wait(f"readiness of connection {c.number} to {self.peer}", deadline)
+        return read and c.readable, write and c.writable
+
+    async def closed(self, timeout_ns: int = NEVER) -> None:
+        """Wait until the connection is CLOSED, TIME-WAIT included."""
+        c = self.connection
+        deadline = self._driver.deadline(timeout_ns)
+        while c.state != states.CLOSED:
+            await self._gate.wait(f"CLOSED of connection {c.number} to {self.peer}", deadline)
+
+    async def finished(self, timeout_ns: int = NEVER) -> None:
+        """Wait until our FIN is acknowledged and the peer's has come: TIME-WAIT or CLOSED."""
+        c = self.connection
+        deadline = self._driver.deadline(timeout_ns)
+        while c.state != states.CLOSED and c.state != states.TIME_WAIT:
+            await self._gate.wait(f"the end of connection {c.number} to {self.peer}", deadline)
+
+    def shutdown(self) -> None:
+        """Half-close: FIN after what is queued. Raises SocketError ENOTCONN, EBADF."""
+        self._call(self.connection.shutdown)
+
+    def close(self) -> None:
+        """CLOSE. Raises SocketError EBADF the second time."""
+        self._call(self.connection.close)
+
+    def abort(self) -> None:
+        """ABORT: RST. Raises SocketError ENOTCONN, EBADF."""
+        self._call(self.connection.abort)
+
+    def set_option(self, name: str, value: object) -> None:
+        """Set a socket option. Raises InvalidArgument, SocketError EBADF."""
+        try:
+            self.connection.set_option(self._driver.now(), name, value)
+        finally:
+            self._driver.flush()
+
+    def release(self) -> None:
+        """Let go without an error: CLOSE unless that was done. What an application does at its end."""
+        if not self.connection.user_closed:
+            self.close()
+
+    def _call(self, call: Callable[[int], None]) -> None:
+        try:
+            call(self._driver.now())
+        finally:
+            self._driver.flush()
+
+
+class StreamListener:
+    """A listening socket."""
+
+    def __init__(self, driver: StackDriver, listener: Listener) -> None:
+        self._driver = driver
+        self._gate = Gate(driver.runner)
+        self.listener = listener
+        listener.on_ready = self._gate.notify
+
+    async def accept(self, timeout_ns: int = NEVER) -> StreamSocket:
+        """The next established connection. Raises SocketError EBADF once the listener is closed."""
+        listener = self.listener
+        deadline = self._driver.deadline(timeout_ns)
+        while (connection := listener.accept(self._driver.now())) is None:
+            where = address_text(listener.local) or "*"
+            await self._gate.wait(f"connection to accept on {where}:{listener.local_port}", deadline)
+        return StreamSocket(self._driver, connection)
+
+    def close(self) -> None:
+        """Stop listening; connections not yet accepted are reset. Raises SocketError EBADF the second time."""
+        try:
+            self.listener.close(self._driver.now())
+        finally:
+            self._driver.flush()
+
+
+def open_stream(
+    driver: StackDriver, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+    options: Mapping[str, object] | None = None,
+) -> StreamSocket:
+    """Active OPEN: the SYN is sent now; `established` waits for the rest. Raises InvalidArgument, SocketError."""
+    try:
+        connection = driver.stack.tcp.open(
+            driver.now(), remote, remote_port, local, local_port, dict(options or {})
+        )
+    finally:
+        driver.flush()
+    return StreamSocket(driver, connection)
+
+
+async def connect(
+    driver: StackDriver, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+    options: Mapping[str, object] | None = None, timeout_ns: int = NEVER,
+) -> StreamSocket:
+    """Active OPEN, and wait for the handshake. Raises SocketError ECONNREFUSED, ETIMEDOUT ..."""
+    socket = open_stream(driver, remote, remote_port, local, local_port, options)
+    await socket.established(timeout_ns)
+    return socket
+
+
+def listen(
+    driver: StackDriver, local_port: int, local: bytes = b"", backlog: int = 128,
+    options: Mapping[str, object] | None = None,
+) -> StreamListener:
+    """Passive OPEN; `local` b"" is any of ours. Raises InvalidArgument, SocketError EADDRINUSE, EADDRNOTAVAIL."""
+    listener = driver.stack.tcp.listen(driver.now(), local, local_port, backlog, dict(options or {}))
+    return StreamListener(driver, listener)
