@@ -158,8 +158,7 @@ def _draw(path: Path, end: End, series: _Series, draw: Any) -> Path:
     axes.set_xlabel("time (s)")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="best", framealpha=0.9, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     # "Software" would carry matplotlib's version.
     figure.savefig(path, metadata={"Software": None})
     return path
@@ -191,7 +190,8 @@ def _congestion_window(axes: Any, series: _Series) -> None:
         axes.step(times, [float("nan") if value is None else value for value in threshold], where="post",
                   color=_ORANGE, lw=1.2, ls="--", label="ssthresh: slow-start threshold")
     _mark_resent(axes, series)
-    axes.set_ylabel(unit)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(f"window, data in flight ({unit})")
     axes.set_title("Congestion window")
 
 
@@ -212,7 +212,8 @@ def _round_trip(axes: Any, series: _Series) -> None:
     axes.step(*milliseconds(1), where="post", color=_BLUE, lw=1.6, label="SRTT: smoothed")
     axes.step(*milliseconds(3), where="post", color=_ORANGE, lw=1.2, ls="--", label="RTO: retransmission timeout")
     _mark_resent(axes, series)
-    axes.set_ylabel("ms")
+    axes.set_ylabel("time (ms)")
+    axes.set_ylim(bottom=0)
     axes.set_title("Round-trip time")
 
 
@@ -228,12 +229,22 @@ def _time_sequence(axes: Any, series: _Series) -> None:
             # A segment of a long transfer is less than a pixel high.
             axes.plot([one[0] / 1e9 for one in chosen], [(one[1] + one[2]) / divisor for one in chosen], ls="",
                       marker="o" if again else ".", ms=4.5 if again else 2, color=color, zorder=4)
+    ceiling = 1.05 * top
+    stop = series.sent[-1][0]
     if series.acked:
         times = [one[0] / 1e9 for one in series.acked]
         axes.step(times, [one[1] / divisor for one in series.acked], where="post", color=_GREEN, lw=1.4,
                   label="acknowledged")
-        edges = [one[2] / divisor for one in series.acked]
-        axes.step(times, edges, where="post", color=_GREY, lw=1.0, ls=":", label="end of the receiver's window")
-        axes.set_ylim(0, min(max(edges), 1.35 * top / divisor) * 1.03)
+        edges = [one[2] for one in series.acked]
+        if min(edges) < _HIGH * top:
+            ceiling = max(ceiling, 1.03 * min(max(edges), 2 * top))
+            axes.step(times, [edge / divisor for edge in edges], where="post", color=_GREY, lw=1.0, ls=":",
+                      label="end of the receiver's window")
+        stop = max(stop, next((time_ns for time_ns, number, _ in series.acked if number >= top), stop))
+    # A close long after the data would squeeze the transfer into a corner.
+    start = series.sent[0][0]
+    margin = max(1, stop - start) * 0.03
+    axes.set_xlim((start - margin) / 1e9, (stop + margin) / 1e9)
+    axes.set_ylim(0, ceiling / divisor)
     axes.set_ylabel(f"sequence number, relative ({unit})")
     axes.set_title("Time-sequence")

@@ -20,7 +20,7 @@ MS = MILLISECOND
 
 def checksum(data: bytes) -> int:
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -66,9 +66,8 @@ class World:
 
     def open(self, side: int, conn: int, port: int = PORTS[0]) -> None:
         ports = (port, PORTS[1]) if side == 0 else (PORTS[1], port)
-        self.sink.connection(
-            self.clock.now(), self.node[side], conn, 1 + side, self.address[side], ports[0], self.address[1 - side], ports[1]
-        )
+        local, remote = self.address[side], self.address[1 - side]
+        self.sink.connection(self.clock.now(), self.node[side], conn, 1 + side, local, ports[0], remote, ports[1])
 
     def state(self, side: int, conn: int, cause: int, old: int, new: int) -> None:
         self.sink.state(self.clock.now(), self.node[side], conn, cause, old, new)
@@ -124,7 +123,8 @@ def lossy_transfer(path: Path, level: int = events.LEVEL_ALL, capture: bool = Tr
     w.at(0, w.segment, 0, 1, c.HANDSHAKE, SYN, 0, 0)
     w.at(10, w.open, 1, 1)
     w.at(10, w.state, 1, 1, c.SYN_RECEIVED, s.LISTEN, s.SYN_RECEIVED)
-    w.at(10, lambda: w.segment(1, 1, c.HANDSHAKE, SYN | ACK, 0, 1, verdict=events.VERDICT_DROPPED_RULE, rule="lose-syn-ack"))
+    by_rule = events.VERDICT_DROPPED_RULE
+    w.at(10, lambda: w.segment(1, 1, c.HANDSHAKE, SYN | ACK, 0, 1, verdict=by_rule, rule="lose-syn-ack"))
     w.at(1000, lambda: w.sink.retransmit(1000 * MS, w.node[0], 1, c.RETRANSMIT_SYN, ISN[0], 0, 1))
     w.at(1000, lambda: w.segment(0, 1, c.RETRANSMIT_SYN, SYN, 0, 0, resent=True))
     w.at(1010, lambda: w.segment(1, 1, c.RETRANSMIT_SYN_ACK, SYN | ACK, 0, 1, resent=True))
