@@ -408,8 +408,19 @@ def key_of(field: dataclasses.Field[Any]) -> str:
 def _kinds(cls: Any) -> dict[str, Kind]:
     """The Kind of each field of a class, by its Python name."""
     hints = typing.get_type_hints(cls)
-    return {field.name: field.metadata.get("kind") or _kind_of_hint(hints[field.name])
-            for field in dataclasses.fields(cls)}
+    return {field.name: field.metadata.get("kind") or _kind_of_unit(field.name, hints[field.name])
+            or _kind_of_hint(hints[field.name]) for field in dataclasses.fields(cls)}
+
+
+def _kind_of_unit(name: str, hint: Any) -> Kind | None:
+    """An int whose name ends in a unit is written with it: `interval_ns: int` from `interval: 10ms`."""
+    if hint is int and name.endswith("_ns"):
+        return Quantity(units.parse_duration, units.format_duration, units.DURATION_PATTERN, 0, NEVER)
+    if hint is int and name.endswith("_bps"):
+        return Quantity(units.parse_rate, units.format_rate, units.RATE_PATTERN, 0, NEVER)
+    if hint is int and (name.endswith("_bytes") or name == "bytes_"):
+        return Quantity(units.parse_size, units.format_size, units.SIZE_PATTERN, 0, NEVER)
+    return None
 
 
 def _kind_of_hint(hint: Any) -> Kind:
