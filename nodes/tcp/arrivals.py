@@ -172,11 +172,11 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
     if c.state == states.TIME_WAIT and flags & FIN:
         # "The only thing that can arrive in this state is a retransmission of the remote FIN": restart 2MSL.
         closing.restart_time_wait(c, now)
-    if c.state == states.SYN_RECEIVED and segments.is_syn(flags) and seq == c.irs:
-        if c.tcp.parameters.profile == "linux":
-            # The SYN-ACK was lost: Linux sends it again. A SYN-ACK is never answered so, or two would never end.
-            handshake.resend_syn_ack(c, now)
-            return
+    linux = c.tcp.parameters.profile == "linux"
+    if linux and c.state == states.SYN_RECEIVED and segments.is_syn(flags) and seq == c.irs:
+        # The SYN-ACK was lost: Linux sends it again. A SYN-ACK is never answered so, or two would never end.
+        handshake.resend_syn_ack(c, now)
+        return
     if (not segment.payload and not flags & FIN) and not may_answer_invalid(c, now):
         return
     if flags & SYN:

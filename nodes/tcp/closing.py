@@ -1,4 +1,4 @@
-"""How a connection ends: FIN, TIME-WAIT, FIN-WAIT-2 time-out, RST, giving up (RFC 9293 sections 3.6, 3.10.4, 3.10.5)."""
+"""How a connection ends: FIN, TIME-WAIT, FIN-WAIT-2 time-out, RST, giving up (RFC 9293 3.6, 3.10.4, 3.10.5)."""
 
 from __future__ import annotations
 

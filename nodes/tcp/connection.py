@@ -68,7 +68,6 @@ class Connection(Tcb):
         free = self.options.sndbuf - self._send_used()
         size = len(data)
         if size > free:
-            self.blocked = True
             size = max(free, 0)
             data = data[:size]
         self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
@@ -76,6 +75,7 @@ class Connection(Tcb):
             self.snd_queue.append(bytes(data))
             if self.synchronized:
                 sender.output(self, now, False)
+        self.blocked = not self.writable
         return size
 
     def receive(self, now: int, limit: int) -> bytes:
@@ -150,7 +150,7 @@ class Connection(Tcb):
             closing.queue_fin(self, now, cause)
 
     def abort(self, now: int) -> None:
-        """ABORT (3.10.5): RST to the peer, all that is queued is lost. Raises SocketError when there is no connection."""
+        """ABORT (3.10.5): RST to the peer; what is queued is lost. Raises SocketError when there is no connection."""
         tcp = self.tcp
         tcp.sink.call(now, tcp.node, self.number, CALL_ABORT, 0)
         if self.state == states.CLOSED:

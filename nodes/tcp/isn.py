@@ -1,4 +1,4 @@
-"""Initial sequence numbers (RFC 6528) and timestamp offsets (RFC 7323 section 5.4): nobody off the path can guess them."""
+"""Initial sequence numbers (RFC 6528) and timestamp offsets (RFC 7323 5.4): nobody off the path can guess them."""
 
 from __future__ import annotations
 

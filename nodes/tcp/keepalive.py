@@ -32,9 +32,11 @@ def on_timeout(c: Tcb, now: int) -> None:
     elif now < quiet_since:
         deadline = quiet_since
     else:
-        tcp.sink.timer(now, tcp.node, c.number, TIMER_KEEPALIVE, TIMER_FIRED, now, c.keepalive_probes)
+        probes = c.keepalive_probes
+        tcp.sink.timer(now, tcp.node, c.number, TIMER_KEEPALIVE, TIMER_FIRED, now, probes)
         limit = options.user_timeout * MILLISECOND
-        if (now - c.last_received >= limit) if limit and c.keepalive_probes else (c.keepalive_probes >= options.keepcnt):
+        by_time = limit > 0 and c.keepalive_probes > 0
+        if now - c.last_received >= limit if by_time else c.keepalive_probes >= options.keepcnt:
             segments.send_reset(c, now, c.snd_nxt, causes.KEEPALIVE_PROBES_EXHAUSTED)
             closing.give_up(c, now, causes.KEEPALIVE_PROBES_EXHAUSTED)
             return

@@ -82,7 +82,7 @@ NAMES: Final = ("profile", *(knob.name for knob in KNOBS), "tcp_congestion_contr
 
 
 def parse_int(field: str, value: object, lowest: int, highest: int) -> int:
-    """`value` as an int in [lowest, highest]; strings of digits are fine. Raises InvalidArgument naming what is allowed."""
+    """`value` as an int in [lowest, highest]; digits in a string are fine. Raises InvalidArgument naming what is."""
     number: int | None = None
     if isinstance(value, int):
         number = int(value)
@@ -169,7 +169,7 @@ class Parameters:
             setattr(self, name, parse_int(name, value, known.lowest, known.highest))
 
     def get(self, name: str) -> int | str:
-        """The value of one knob; `ip_local_port_range` as Linux prints it. Raises InvalidArgument for an unknown name."""
+        """The value of one knob; `ip_local_port_range` as Linux prints it. Raises InvalidArgument: unknown name."""
         if name == "ip_local_port_range":
             return "{} {}".format(*self.ip_local_port_range)
         if name not in NAMES:

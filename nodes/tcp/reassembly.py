@@ -1,4 +1,4 @@
-"""Data that arrived out of order (RFC 9293 section 3.10.7.4, seventh). Bounded: all of it lies in the receive window."""
+"""Data that came out of order (RFC 9293 section 3.10.7.4, seventh). Bounded: all of it lies in the receive window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receiving data: delivery in order, when to acknowledge, window updates (RFC 9293 sections 3.8.6, 3.10.7.4; RFC 5681 4.2)."""
+"""Receiving: delivery in order, when to acknowledge, window updates (RFC 9293 3.8.6 and 3.10.7.4, RFC 5681 4.2)."""
 
 from __future__ import annotations
 

@@ -251,6 +251,7 @@ class Tcb:
         #: Cause of a CLOSE that waits for ESTABLISHED because data is queued (3.10.4), or NONE.
         self.close_on_established = causes.NONE
         self.user_closed = False
+        #: Whether `send` has left the buffer too full to be writable: the ACK that frees it makes `ready`.
         self.blocked = False
         #: errno name the connection failed with ("" while it has not), RFC 9293's words for it, and whether the user
         #: has still to be told.

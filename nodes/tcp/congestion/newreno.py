@@ -6,7 +6,7 @@ from nodes.tcp.congestion.reno import Reno
 
 
 class NewReno(Reno):
-    """RFC 6582: a partial ACK means that the next segment is lost too; recovery ends with all that was sent before it."""
+    """RFC 6582: a partial ACK means that the next segment is lost too; recovery ends with all sent before it."""
 
     name = "newreno"
 
