@@ -124,11 +124,15 @@ class End:
 
 @dataclass(slots=True)
 class Conversation:
-    """A connection: its first end (who opened it, as far as the trace shows) and the other, None if none was seen."""
+    """A connection: its first end (who opened it, as far as the trace shows) and the other, None if none was seen.
+
+    `until_ns` is when the next connection of the same addresses and ports opened, NEVER if none did.
+    """
 
     number: int
     first: End
     second: End | None
+    until_ns: int = NEVER
 
     @property
     def ends(self) -> tuple[End, ...]:
@@ -247,6 +251,7 @@ def _match(ends: list[End]) -> list[Conversation]:
         waiting.setdefault((end.local, end.remote), []).append(end)
     conversations: list[Conversation] = []
     taken: set[tuple[str, int]] = set()
+    latest: dict[tuple[Name, Name], Conversation] = {}
     for end in ends:
         if (end.node, end.number) in taken:
             continue
@@ -262,7 +267,12 @@ def _match(ends: list[End]) -> list[Conversation]:
             taken.add((other.node, other.number))
             if end.origin == "PASSIVE" and other.origin == "ACTIVE":
                 end, other = other, end
-        conversations.append(Conversation(len(conversations) + 1, end, other))
+        conversation = Conversation(len(conversations) + 1, end, other)
+        names = min(end.local, end.remote), max(end.local, end.remote)
+        if names in latest:
+            latest[names].until_ns = conversation.opened_ns
+        latest[names] = conversation
+        conversations.append(conversation)
     return conversations
 
 

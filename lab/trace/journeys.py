@@ -32,12 +32,14 @@ _ADDRESSES_AND_TCP: Final = slice(26, 54)
 
 class Journey:
     """One packet's way. `origin` is the node that sent it; or else `injected` says who put it on a link. `dropped` is
-    "" or what became of it; `changes` are verdicts worth telling (corrupted, held ...)."""
+    "" or what became of it; `changes` are verdicts worth telling (corrupted, held ...). `sender` is the end that sent
+    the segment, as (node, connection), None when no TCP did."""
 
-    __slots__ = ("changes", "dropped", "dropped_ns", "injected", "origin")
+    __slots__ = ("changes", "dropped", "dropped_ns", "injected", "origin", "sender")
 
     def __init__(self, origin: str = "") -> None:
         self.origin = origin
+        self.sender: tuple[str, int] | None = None
         self.dropped = ""
         self.dropped_ns = 0
         self.injected = ""
@@ -96,10 +98,13 @@ class Journeys:
             self._on_link(link, ordinal)
 
     def _verdict(self, event: Event) -> None:
-        journey = self._on_link(str(event["link"]), int(event["frame"]))
+        link = str(event["link"])
+        journey = self._on_link(link, int(event["frame"]))
         verdict = event.values[2]
         if verdict in DROPS:
             journey.dropped = verdict_words(event)
+            if journey.origin and journey.origin != _node(direction_ends(link)[0]):
+                journey.dropped += f" on {link.rpartition('/')[0]}"
             journey.dropped_ns = event.time_ns
         elif verdict == VERDICT_RESET:
             journey.dropped = f"replaced by resets, rule {event['rule']}"
@@ -120,17 +125,18 @@ class Journeys:
         direction, ordinal = event.values[0], event.values[2]
         interface = interface_name(event)
         key = event.values[3:12] + event.values[14:16]
-        if direction == RECEIVED:
-            if (interface, RECEIVED, ordinal) not in self._by_frame:
-                in_flight = self._in_flight.get(key)
-                while in_flight:
-                    journey = in_flight.popleft()
-                    if not journey.dropped:
-                        self._by_frame[interface, RECEIVED, ordinal] = journey
-                        break
-        elif not self._arrived:  # nothing is captured: headers must do
-            journey = self._by_frame.setdefault((interface, direction, ordinal), Journey(event.node))
-            self._in_flight.setdefault(key, deque()).append(journey)
+        if direction == SENT:
+            journey = self._by_frame.setdefault((interface, SENT, ordinal), Journey(event.node))
+            journey.sender = (event.node, event.connection)
+            if not self._arrived:  # perhaps nothing is captured: then headers must do
+                self._in_flight.setdefault(key, deque()).append(journey)
+        elif (interface, RECEIVED, ordinal) not in self._by_frame:
+            in_flight = self._in_flight.get(key)
+            while in_flight:
+                journey = in_flight.popleft()
+                if not journey.dropped:
+                    self._by_frame[interface, RECEIVED, ordinal] = journey
+                    break
 
 
 def _node(interface: str) -> str:

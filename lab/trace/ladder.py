@@ -36,6 +36,8 @@ RIGHT: Final = 1
 
 _KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, TIMER, ATTACK)
 _MASK: Final = 0xFFFFFFFF
+#: Rows that one row worth keeping costs: its neighbours and the elision between.
+_ROWS_EACH: Final = 3
 
 
 @dataclass(slots=True)
@@ -141,6 +143,7 @@ class Ladder:
         self._ends: tuple[End, End | None] = (first, conversation.second)
         self._opened_ns = min(end.opened_ns for end in conversation.ends)
         self._closed_ns = conversation.closed_ns
+        self._until_ns = conversation.until_ns
         self._journeys = journeys
         self._raw = raw
         self._isn: list[int | None] = [None, None]
@@ -148,9 +151,14 @@ class Ladder:
         self._latest: Arrow | None = None
         self._node: list[str] = [first.node, conversation.second.node if conversation.second else ""]
         for event in SpoolReader(spool, kinds=_KINDS):
-            if event.time_ns >= self._opened_ns:
+            if self._opened_ns <= event.time_ns:
                 self._add(event)
         self.nodes = (self._node[0], self._node[1] or "?")
+        for row in self.rows:
+            if isinstance(row, Arrow) and row.arrived_ns is None and not row.lost:
+                # Corrupted, refused by a router, or still on its way when the trace ended.
+                row.lost = ", ".join(row.changes) or "no arrival in the trace"
+                row.changes = []
 
     def _add(self, event: Event) -> None:
         if event.kind == SEGMENT:
@@ -187,6 +195,8 @@ class Ladder:
         end = self._ends[at]
         if event.connection and end is not None and (event.node, event.connection) != (end.node, end.number):
             return None  # an earlier or later connection of the same addresses and ports, or a forger
+        if not event.connection and event.time_ns >= self._until_ns:
+            return None  # of no connection, but when the next one was there already
         if end is None and event.values[0] != SENT:
             self._node[at] = self._node[at] or event.node
         return side if not self._node[at] or event.node == self._node[at] else None
@@ -279,15 +289,26 @@ def elide(rows: list[Row], limit: int) -> list[Row]:
         not isinstance(row, Arrow | Remark) or (row.opens_or_closes if isinstance(row, Arrow) else bool(row.state))
         for row in rows
     ]
-    # The first losses and repeats tell the story; keep as many as there is room for.
-    room = limit - sum(firm)
-    for index, row in enumerate(rows):
-        if room <= 0:
-            break
-        if not firm[index] and (not isinstance(row, Arrow) or row.interesting):
-            firm[index] = True
-            room -= 4
+    # Then the first of each kind of loss, repeat and remark; then as many from the start as there is room for.
+    odd = [i for i, row in enumerate(rows) if not firm[i] and (not isinstance(row, Arrow) or row.interesting)]
+    seen: set[str] = set()
+    firsts: list[int] = []
+    for i in odd:
+        if (kind := _kind_of(rows[i])) not in seen:
+            seen.add(kind)
+            firsts.append(i)
+    room = (limit - sum(firm)) // _ROWS_EACH
+    first = set(firsts)
+    for index in (firsts + [i for i in odd if i not in first])[: max(0, room)]:
+        firm[index] = True
     return _shrink(rows, firm, context=1)
+
+
+def _kind_of(row: Row) -> str:
+    """What makes two rows tell the same story."""
+    if isinstance(row, Arrow):
+        return row.reason or row.lost or " ".join(row.changes) or str(row.duplicate)
+    return row.text if isinstance(row, Remark) else ""
 
 
 def _shrink(rows: list[Row], keep: list[bool], context: int) -> list[Row]:

@@ -11,6 +11,7 @@ from lab.trace.analysis import Analysis, Conversation, End, analyse
 from lab.trace.bundle import spool_of
 from lab.trace.event import Event
 from lab.trace.spool_reader import SpoolReader
+from nodes.base.causes import RETRANSMIT_RTO, RETRANSMIT_SYN, RETRANSMIT_SYN_ACK
 from nodes.base.errors import FailedPrecondition, NotFound
 from nodes.base.events import CWND, RECOVERY, RETRANSMIT, RTT, SEGMENT, SENT, UNKNOWN
 from nodes.packet.tcp import ACK, SYN
@@ -25,8 +26,12 @@ _ORANGE: Final = "#D55E00"
 _GREEN: Final = "#009E73"
 _SKY: Final = "#56B4E9"
 _GREY: Final = "#777777"
+_BLACK: Final = "#000000"
+_BY_TIMER: Final = (RETRANSMIT_RTO, RETRANSMIT_SYN, RETRANSMIT_SYN_ACK)
 #: ssthresh starts "arbitrarily high" (RFC 5681 section 3.1); beyond this many times the window it is not drawn.
 _HIGH: Final = 4
+#: The time-sequence graph reaches at most this many times beyond the data, to show the receiver's window.
+_ROOM: Final = 1.35
 
 
 def plot(
@@ -84,7 +89,7 @@ class _Series:
     cwnd: list[Event] = field(default_factory=list)
     rtt: list[Event] = field(default_factory=list)
     recovery: list[Event] = field(default_factory=list)
-    resent_at: list[int] = field(default_factory=list)
+    resent: list[Event] = field(default_factory=list)
     #: (time, sequence, length, resent)
     sent: list[tuple[int, int, int, bool]] = field(default_factory=list)
     #: (time, acknowledged up to, right edge of the peer's window)
@@ -117,7 +122,7 @@ def _collect(spool: Path, ends: Sequence[End]) -> dict[tuple[str, int], _Series]
         elif event.kind == RECOVERY:
             one.recovery.append(event)
         elif event.kind == RETRANSMIT:
-            one.resent_at.append(event.time_ns)
+            one.resent.append(event)
         else:
             _segment(one, event)
     return series
@@ -158,7 +163,7 @@ def _draw(path: Path, end: End, series: _Series, draw: Any) -> Path:
     axes.set_xlabel("time (s)")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     # "Software" would carry matplotlib's version.
     figure.savefig(path, metadata={"Software": None})
     return path
@@ -189,6 +194,7 @@ def _congestion_window(axes: Any, series: _Series) -> None:
     if any(value is not None for value in threshold):
         axes.step(times, [float("nan") if value is None else value for value in threshold], where="post",
                   color=_ORANGE, lw=1.2, ls="--", label="ssthresh: slow-start threshold")
+    _shade_recovery(axes, series, events[-1].time_ns)
     _mark_resent(axes, series)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"window, data in flight ({unit})")
@@ -197,10 +203,24 @@ def _congestion_window(axes: Any, series: _Series) -> None:
 
 def _mark_resent(axes: Any, series: _Series) -> None:
     """Ticks along the bottom, so that many of them stay readable."""
-    if series.resent_at:
-        times = [time_ns / 1e9 for time_ns in series.resent_at]
-        axes.plot(times, [0.01] * len(times), ls="", marker="|", ms=11, mew=1.6, color=_ORANGE, clip_on=False,
-                  transform=axes.get_xaxis_transform(), label="retransmission", zorder=5)
+    for by_timer, color, words in ((False, _ORANGE, "retransmission"), (True, _BLACK, "retransmission by timeout")):
+        times = [event.time_ns / 1e9 for event in series.resent if (event.cause in _BY_TIMER) == by_timer]
+        if times:
+            axes.plot(times, [0.01] * len(times), ls="", marker="|", ms=11, mew=1.6, color=color, clip_on=False,
+                      transform=axes.get_xaxis_transform(), label=words, zorder=5)
+
+
+def _shade_recovery(axes: Any, series: _Series, until_ns: int) -> None:
+    """A band for each time of loss recovery."""
+    since: int | None = None
+    label = "loss recovery"
+    for time_ns, entered in [*((event.time_ns, event["entered"]) for event in series.recovery), (until_ns, False)]:
+        if since is not None and not entered:
+            axes.axvspan(since / 1e9, time_ns / 1e9, color=_ORANGE, alpha=0.10, lw=0, label=label)
+            label = ""
+            since = None
+        elif since is None and entered:
+            since = time_ns
 
 
 def _round_trip(axes: Any, series: _Series) -> None:
@@ -236,8 +256,8 @@ def _time_sequence(axes: Any, series: _Series) -> None:
         axes.step(times, [one[1] / divisor for one in series.acked], where="post", color=_GREEN, lw=1.4,
                   label="acknowledged")
         edges = [one[2] for one in series.acked]
-        if min(edges) < _HIGH * top:
-            ceiling = max(ceiling, 1.03 * min(max(edges), 2 * top))
+        if min(edges) < _ROOM * top:
+            ceiling = max(ceiling, 1.03 * min(max(edges), _ROOM * top))
             axes.step(times, [edge / divisor for edge in edges], where="post", color=_GREY, lw=1.0, ls=":",
                       label="end of the receiver's window")
         stop = max(stop, next((time_ns for time_ns, number, _ in series.acked if number >= top), stop))

@@ -189,17 +189,23 @@ class _Drawing:
         self._line(self._time(time_ns), Text(" " * pad) + text, Text())
 
     def _elision(self, row: Elision) -> None:
-        parts = []
-        for side, node in enumerate(self._ladder.nodes):
-            if row.segments[side]:
-                of = f", {row.payload_bytes[side]:,} bytes" if row.payload_bytes[side] else ""
-                parts.append(f"{row.segments[side]:,} from {node}{of}")
-        odd = [f"{count} {what}" for count, what in ((row.lost, "lost"), (row.resent, "resent")) if count]
-        words = f"{self._marks['many']} {sum(row.segments):,} segments: {'; '.join(parts + odd)} {self._marks['many']}"
+        words = self._elision_words(row, with_bytes=True)
+        if len(words) > self._width:
+            words = self._elision_words(row, with_bytes=False)
         text = Text(words, style="dim italic")
         text.truncate(self._width, overflow="ellipsis")
         self._line(Text(self._marks["cut"], style="dim"), Text(" " * ((self._width - text.cell_len) // 2)) + text,
                    Text(self._marks["cut"], style="dim"))
+
+    def _elision_words(self, row: Elision, with_bytes: bool) -> str:
+        parts = []
+        for side, node in enumerate(self._ladder.nodes):
+            if row.segments[side]:
+                of = f" ({row.payload_bytes[side]:,} bytes)" if with_bytes and row.payload_bytes[side] else ""
+                parts.append(f"{row.segments[side]:,} from {node}{of}")
+        odd = [f"{count:,} {what}" for count, what in ((row.lost, "lost"), (row.resent, "resent")) if count]
+        words = "; ".join(part for part in (", ".join(parts), ", ".join(odd)) if part)
+        return f"{self._marks['many']} {sum(row.segments):,} segments: {words} {self._marks['many']}"
 
     def _line(self, left: Text, middle: Text, right: Text) -> None:
         pipe = Text(f" {self._marks['pipe']}", style="dim")
