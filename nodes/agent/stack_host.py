@@ -13,7 +13,7 @@ from nodes.packet import icmp
 from nodes.packet.address import address_text
 from nodes.sockets.driver import StackDriver, Transmit
 from nodes.sockets.gate import Gate
-from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream
+from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.stack import Stack
 from nodes.tcp.connection import Connection
 from nodes.tcp.info import TcpInfo
@@ -38,18 +38,12 @@ class StackHost(Host):
         self.stack = stack
         self.driver = StackDriver(stack, scheduler, runner, transmit)
         self.receive_frame = self.driver.receive_frame
-        self._sockets: dict[int, StreamSocket] = {}
-        self._listeners: dict[int, StreamListener] = {}
-        self._listener_number = 0
 
     # What stands behind a number.
 
     def socket(self, connection: int) -> StreamSocket:
         """The socket of a connection, for coroutines of this node. Raises NotFound."""
-        socket = self._sockets.get(connection)
-        if socket is None:
-            socket = self._sockets[connection] = StreamSocket(self.driver, self._connection(connection))
-        return socket
+        return stream_of(self.driver, connection)
 
     def _connection(self, number: int) -> Connection:
         connection = self.stack.tcp.connections.get(number)
@@ -58,14 +52,10 @@ class StackHost(Host):
         return connection
 
     def _listener(self, number: int) -> StreamListener:
-        listener = self._listeners.get(number)
+        listener = self.driver.listeners.get(number)
         if listener is None:
             raise NotFound(f"{self.name} has no listener {number}")
         return listener
-
-    def _keep(self, socket: StreamSocket) -> int:
-        self._sockets[socket.number] = socket
-        return socket.number
 
     # TCP
 
@@ -73,7 +63,7 @@ class StackHost(Host):
         self, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
         options: Mapping[str, object] | None = None,
     ) -> int:
-        return self._keep(open_stream(self.driver, remote, remote_port, local, local_port, options))
+        return open_stream(self.driver, remote, remote_port, local, local_port, options).number
 
     async def established(self, connection: int, timeout_ns: int = NEVER) -> None:
         await self.socket(connection).established(timeout_ns)
@@ -81,17 +71,13 @@ class StackHost(Host):
     def listen(
         self, local_port: int, local: bytes = b"", backlog: int = 128, options: Mapping[str, object] | None = None
     ) -> int:
-        listener = listen(self.driver, local_port, local, backlog, options)
-        self._listener_number += 1
-        self._listeners[self._listener_number] = listener
-        return self._listener_number
+        return listen(self.driver, local_port, local, backlog, options).number
 
     def close_listener(self, listener: int) -> None:
         self._listener(listener).close()
-        del self._listeners[listener]
 
     async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
-        return self._keep(await self._listener(listener).accept(timeout_ns))
+        return (await self._listener(listener).accept(timeout_ns)).number
 
     async def send(self, connection: int, data: bytes, timeout_ns: int = NEVER) -> int:
         await self.socket(connection).send_all(data, timeout_ns)
@@ -144,7 +130,7 @@ class StackHost(Host):
                 number, stream.listener.local, stream.listener.local_port, stream.listener.backlog,
                 len(stream.listener.syn_queue), len(stream.listener.accept_queue),
             )
-            for number, stream in self._listeners.items()
+            for number, stream in self.driver.listeners.items()
         ]
 
     # the host

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodes.base.clock import NEVER, Scheduler, Timer
 from nodes.base.tasks import TaskRunner
 from nodes.stack import Stack
+
+if TYPE_CHECKING:
+    from nodes.sockets.stream import StreamListener, StreamSocket
 
 #: Takes a frame that leaves by an interface: `transmit(interface_index, frame)`.
 Transmit = Callable[[int, bytes], None]
@@ -20,6 +23,10 @@ class StackDriver:
         self.stack = stack
         self.scheduler = scheduler
         self.runner = runner
+        #: What stands behind the numbers of connections and listeners; `nodes.sockets.stream` fills them.
+        self.streams: dict[int, StreamSocket] = {}
+        self.listeners: dict[int, StreamListener] = {}
+        self.listeners_made = 0
         self._transmit = transmit
         self._timer: Timer | None = None
         self._timer_at = NEVER

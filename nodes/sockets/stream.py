@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nodes.base.clock import NEVER
-from nodes.base.errors import SocketError
+from nodes.base.errors import NotFound, SocketError
 from nodes.packet.address import address_text
 from nodes.sockets.driver import StackDriver
 from nodes.sockets.gate import Gate
@@ -20,13 +20,18 @@ _OPENING = (states.SYN_SENT, states.SYN_RECEIVED)
 
 
 class StreamSocket:
-    """One connection. Any number of tasks may use it at once, e.g. one that reads and one that writes."""
+    """One connection; there is one socket for it (`stream_of`). Any number of tasks may use it at once, e.g. one that
+    reads and one that writes."""
 
     def __init__(self, driver: StackDriver, connection: Connection) -> None:
         self._driver = driver
         self._gate = Gate(driver.runner)
         self.connection = connection
         connection.on_ready = self._gate.notify
+        known = driver.stack.tcp.connections
+        if len(driver.streams) > 2 * len(known) + 64:
+            driver.streams = {number: stream for number, stream in driver.streams.items() if number in known}
+        driver.streams[connection.number] = self
 
     @property
     def number(self) -> int:
@@ -143,13 +148,16 @@ class StreamSocket:
 
 
 class StreamListener:
-    """A listening socket."""
+    """A listening socket. `number` is its own on its node (1, 2, ...)."""
 
     def __init__(self, driver: StackDriver, listener: Listener) -> None:
         self._driver = driver
         self._gate = Gate(driver.runner)
         self.listener = listener
         listener.on_ready = self._gate.notify
+        driver.listeners_made += 1
+        self.number = driver.listeners_made
+        driver.listeners[self.number] = self
 
     async def accept(self, timeout_ns: int = NEVER) -> StreamSocket:
         """The next established connection. Raises SocketError EBADF once the listener is closed."""
@@ -158,7 +166,7 @@ class StreamListener:
         while (connection := listener.accept(self._driver.now())) is None:
             where = address_text(listener.local) or "*"
             await self._gate.wait(f"connection to accept on {where}:{listener.local_port}", deadline)
-        return StreamSocket(self._driver, connection)
+        return stream_of(self._driver, connection.number)
 
     def close(self) -> None:
         """Stop listening; connections not yet accepted are reset. Raises SocketError EBADF the second time."""
@@ -166,6 +174,21 @@ class StreamListener:
             self.listener.close(self._driver.now())
         finally:
             self._driver.flush()
+        del self._driver.listeners[self.number]
+
+    def release(self) -> None:
+        """Close unless that was done."""
+        if self.number in self._driver.listeners:
+            self.close()
+
+
+def stream_of(driver: StackDriver, number: int) -> StreamSocket:
+    """The socket of a connection by its number on the node. Raises NotFound."""
+    connection = driver.stack.tcp.connections.get(number)
+    if connection is None:
+        driver.streams.pop(number, None)
+        raise NotFound(f"{driver.stack.name} has no connection {number}")
+    return driver.streams.get(number) or StreamSocket(driver, connection)
 
 
 def open_stream(
