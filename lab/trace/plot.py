@@ -163,7 +163,8 @@ def _draw(path: Path, end: End, series: _Series, draw: Any) -> Path:
     axes.set_xlabel("time (s)")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    columns = 3 if len(axes.get_legend_handles_labels()[0]) > 4 else 4
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     # "Software" would carry matplotlib's version.
     figure.savefig(path, metadata={"Software": None})
     return path
@@ -188,7 +189,7 @@ def _congestion_window(axes: Any, series: _Series) -> None:
         for event in events
     ]
     flight = [event.values[2] / divisor for event in events]
-    axes.fill_between(times, flight, step="post", color=_SKY, alpha=0.35, label="in flight")
+    axes.fill_between(times, flight, step="post", color=_SKY, alpha=0.5, lw=0, label="in flight")
     axes.step(times, [event.values[0] / divisor for event in events], where="post", color=_BLUE, lw=1.6,
               label="cwnd: congestion window")
     if any(value is not None for value in threshold):
@@ -216,7 +217,7 @@ def _shade_recovery(axes: Any, series: _Series, until_ns: int) -> None:
     label = "loss recovery"
     for time_ns, entered in [*((event.time_ns, event["entered"]) for event in series.recovery), (until_ns, False)]:
         if since is not None and not entered:
-            axes.axvspan(since / 1e9, time_ns / 1e9, color=_ORANGE, alpha=0.10, lw=0, label=label)
+            axes.axvspan(since / 1e9, time_ns / 1e9, color=_GREY, alpha=0.15, lw=0, zorder=0, label=label)
             label = ""
             since = None
         elif since is None and entered:
@@ -256,7 +257,7 @@ def _time_sequence(axes: Any, series: _Series) -> None:
         axes.step(times, [one[1] / divisor for one in series.acked], where="post", color=_GREEN, lw=1.4,
                   label="acknowledged")
         edges = [one[2] for one in series.acked]
-        if min(edges) < _ROOM * top:
+        if sorted(edges)[len(edges) // 2] < _ROOM * top:  # else it would be drawn far above the rest
             ceiling = max(ceiling, 1.03 * min(max(edges), _ROOM * top))
             axes.step(times, [edge / divisor for edge in edges], where="post", color=_GREY, lw=1.0, ls=":",
                       label="end of the receiver's window")
