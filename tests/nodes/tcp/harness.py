@@ -93,7 +93,8 @@ class Host:
         self.sink = Sink()
         self.network = FakeNetwork(local)
         self.parameters = Parameters(profile)
-        for name, value in knobs.items():
+        # One buffer for both profiles, so that tables of segments need not know which it is.
+        for name, value in {"tcp_rmem": 65_535, **knobs}.items():
             self.parameters.set(name, value)
         self.counters = Counters()
         self.tcp = Tcp("h1", self.network, self.parameters, Randomness(seed), self.sink, self.counters)

@@ -40,7 +40,7 @@ class Transfer:
             self.read += self.sink.receive(self.wire.now, self.rng.choice((1000, 1 << 20)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     loss=st.integers(0, 30),
