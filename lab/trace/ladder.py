@@ -77,7 +77,7 @@ class Arrow:
 
     @property
     def opens_or_closes(self) -> bool:
-        return bool(self.injected or self.flags & (SYN | FIN | RST))
+        return bool(self.flags & (SYN | FIN)) and not self.injected
 
     @property
     def label(self) -> str:
@@ -119,14 +119,13 @@ class Happening:
 
 @dataclass(slots=True)
 class Elision:
-    """Arrows left out: how many from each side, their bytes, and how many of them were lost or sent again."""
+    """Arrows left out: how many each side sent, their bytes, how many were lost or sent again; and how many forged."""
 
     segments: list[int]
     payload_bytes: list[int]
     lost: int
     resent: int
-    from_ns: int
-    to_ns: int
+    forged: int
 
 
 Row = Arrow | Remark | Happening | Elision
@@ -278,7 +277,7 @@ def _who_forged(journey: Journey | None) -> str:
 def elide(rows: list[Row], limit: int) -> list[Row]:
     """At most about `limit` rows: long runs of ordinary segments shrink first, then of losses and repeats.
 
-    Openings, closings, resets, forgeries and what happened at the ends stay in any case.
+    Openings, closings and changes of state stay in any case, and with them what led to them.
     """
     if len(rows) <= limit:
         return rows
@@ -307,7 +306,8 @@ def elide(rows: list[Row], limit: int) -> list[Row]:
 def _kind_of(row: Row) -> str:
     """What makes two rows tell the same story."""
     if isinstance(row, Arrow):
-        return row.reason or row.lost or " ".join(row.changes) or str(row.duplicate)
+        why = row.injected or row.reason or row.lost or " ".join(row.changes)
+        return why or f"{row.side} {row.flags & RST} {row.duplicate}"
     return row.text if isinstance(row, Remark) else ""
 
 
@@ -335,17 +335,18 @@ def _shrink(rows: list[Row], keep: list[bool], context: int) -> list[Row]:
 
 def _elision(rows: list[Row]) -> Elision:
     segments, payload = [0, 0], [0, 0]
-    lost = resent = 0
+    lost = resent = forged = 0
     for row in rows:
-        if isinstance(row, Arrow):
-            segments[row.side] += 1
-            payload[row.side] += row.length
-            lost += bool(row.lost)
-            resent += bool(row.reason)
-    first, last = rows[0], rows[-1]
-    start = first.from_ns if isinstance(first, Elision) else first.time_ns
-    stop = last.to_ns if isinstance(last, Elision) else last.time_ns
-    return Elision(segments, payload, lost, resent, start, stop)
+        if not isinstance(row, Arrow):
+            continue
+        if row.injected:
+            forged += 1
+            continue
+        segments[row.side] += 1
+        payload[row.side] += row.length
+        lost += bool(row.lost)
+        resent += bool(row.reason)
+    return Elision(segments, payload, lost, resent, forged)
 
 
 def _endpoint(name: tuple[str, int]) -> str:

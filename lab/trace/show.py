@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.trace.analysis import Analysis, Conversation, End, analyse
+from lab.trace.analysis import Analysis, Conversation, End, Reset, analyse
 from lab.trace.bundle import spool_of
 from lab.trace.journeys import Journeys
 from lab.trace.ladder import LEFT, Arrow, Elision, Happening, Ladder, Remark, Row, elide
@@ -80,6 +80,7 @@ class _Drawing:
         self._console = console
         self._ladder = ladder
         self._conversation = conversation
+        self._id_width = max(7, max(len(end.id) for end in conversation.ends))
         self._has_segments = analysis.has_segments
         self._marks = _UNICODE if (console.encoding or "").lower().startswith("utf") else _ASCII
         self._in_seconds = analysis.last_ns >= _SECONDS_FROM_NS
@@ -92,7 +93,7 @@ class _Drawing:
         for end in conversation.ends:
             console.print(self._path(end))
         for end in conversation.ends:
-            console.print(Text(_summary(end), style="dim"), soft_wrap=True)
+            console.print(Text(f"{end.id:<{self._id_width}} {_summary(end)}", style="dim"), soft_wrap=True)
         console.print()
         self._head()
         for row in rows:
@@ -109,7 +110,7 @@ class _Drawing:
         console.print()
 
     def _path(self, end: End) -> Text:
-        text = Text(f"{end.id:<8}", style="bold")
+        text = Text(f"{end.id:<{self._id_width}} ", style="bold")
         for index, state in enumerate(end.path):
             if index:
                 text.append(f" {self._marks['to']} ", style="dim")
@@ -161,7 +162,7 @@ class _Drawing:
     def _notes(self, row: Arrow) -> list[str]:
         notes = []
         if row.injected:
-            notes.append(f"{self._marks['forged']} forged: {row.injected}")
+            notes.append(f"{self._marks['forged']} forged by {row.injected}")
         if row.duplicate:
             notes.append("duplicate")
         if row.reason:
@@ -203,9 +204,10 @@ class _Drawing:
             if row.segments[side]:
                 of = f" ({row.payload_bytes[side]:,} bytes)" if with_bytes and row.payload_bytes[side] else ""
                 parts.append(f"{row.segments[side]:,} from {node}{of}")
-        odd = [f"{count:,} {what}" for count, what in ((row.lost, "lost"), (row.resent, "resent")) if count]
+        counts = ((row.lost, "lost"), (row.resent, "resent"), (row.forged, "forged"))
+        odd = [f"{count:,} {what}" for count, what in counts if count]
         words = "; ".join(part for part in (", ".join(parts), ", ".join(odd)) if part)
-        return f"{self._marks['many']} {sum(row.segments):,} segments: {words} {self._marks['many']}"
+        return f"{self._marks['many']} {sum(row.segments) + row.forged:,} segments: {words} {self._marks['many']}"
 
     def _line(self, left: Text, middle: Text, right: Text) -> None:
         pipe = Text(f" {self._marks['pipe']}", style="dim")
@@ -241,23 +243,38 @@ def _summary(end: End) -> str:
     if end.errors:
         parts.append("error " + ", ".join(end.errors))
     parts += [f"not allowed: {call}" for call in end.illegal_calls]
-    return f"{end.id:<8}" + "; ".join(parts)
+    return "; ".join(parts)
 
 
 def _print_resets(console: Console, analysis: Analysis, wanted: set[str] | None) -> None:
     rows = [one for one in analysis.resets if wanted is None or f"{one.node}#{one.connection}" in wanted]
     if not rows:
         return
+    # A sweep of forged resets is one row, not thousands.
+    groups: list[list[Reset]] = []
+    for one in rows:
+        if groups and _same_story(groups[-1][0], one):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
     table = Table(title="Resets", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("time ms", "at", "what", "why", "section"):
         table.add_column(column, justify="right" if column == "time ms" else "left")
-    for one in rows[:_TABLE_ROWS]:
+    for group in groups[:_TABLE_ROWS]:
+        one = group[0]
         what = "RST sent" if one.sent else "RST accepted" if one.accepted else "RST ignored"
+        if len(group) > 1:
+            what += f", {len(group):,} until {group[-1].time_ns / 1e6:.3f}"
         at = f"{one.node}#{one.connection}" if one.connection else one.node
         table.add_row(f"{one.time_ns / 1e6:.3f}", at, what, one.cause.words, one.cause.section,
                       style="" if one.accepted else "yellow")
     console.print(table)
-    _print_rest(console, len(rows))
+    _print_rest(console, len(groups))
+
+
+def _same_story(one: Reset, other: Reset) -> bool:
+    return (one.node, one.connection, one.sent, one.accepted, one.cause) == (
+        other.node, other.connection, other.sent, other.accepted, other.cause)
 
 
 def _print_retransmissions(console: Console, analysis: Analysis, wanted: set[str] | None) -> None:

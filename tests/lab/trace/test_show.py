@@ -62,8 +62,8 @@ def test_paths_resets_and_retransmissions_with_reasons(spool: Path) -> None:
 
 def test_a_forgery_comes_from_nowhere_and_names_the_attack(spool: Path) -> None:
     shown = lines(spool, connections=[2])
-    forged = only(shown, "seq=9", "forged: attack rst-on-path")
-    assert re.match(r"^ +│ +RST seq=9 ⚡ forged: attack rst-on-path ─+▶│ +2050\.000$", forged)
+    forged = only(shown, "seq=9", "forged by attack rst-on-path")
+    assert re.match(r"^ +│ +RST seq=9 ⚡ forged by attack rst-on-path ─+▶│ +2050\.000$", forged)
 
 
 def test_long_transfers_are_elided_unless_full(spool: Path) -> None:
