@@ -1,12 +1,12 @@
 """`Lab`: one running lab, as the gRPC services and the experiment runner see it. `sim.py` is the virtual-time one.
 
 Calls never move time: each takes effect at the current instant; one that must wait returns an Operation. Time moves by
-`advance` alone. Every call that changes something is recorded first, as an ACTION event whose text is canonical JSON:
-`{"call": "send", "node": "h1", ..., "step": 1234}`; `step` is how many scheduled calls had been made, so a session can
-be rerun to the byte. What only reads is not recorded.
+`advance` alone. Every call that changes something is recorded, before it acts, as an ACTION event whose text is canonical
+JSON: `{"call": "send", "node": "h1", ..., "step": 1234}`; `step` is how many scheduled calls had been made, so that a
+session can be rerun to the byte. What only reads is not recorded, nor is a call whose names or values are wrong.
 
-All methods may raise TcplabError: NotFound for a name that does not exist, InvalidArgument, FailedPrecondition (also for
-any changing call on a closed lab). A call that raises has changed nothing, and is not recorded.
+All methods may raise TcplabError: NotFound for a name that does not exist, InvalidArgument, SocketError for what TCP
+refuses, FailedPrecondition (also for any changing call on a closed lab). A call that raises leaves nothing half-done.
 """
 
 from __future__ import annotations
@@ -55,14 +55,16 @@ class ListenerInfo:
 
 @dataclass(frozen=True)
 class AppInfo:
-    """An application. `result` is its own summary when it has ended well, `error` why it ended badly."""
+    """An application. `results` are its own words, complete when it is done; `error` why it ended badly (errno name
+    where there is one), `connections` the numbers of those it has or had."""
 
     name: str
     node: str
     kind: str
     done: bool
-    result: Mapping[str, Any]
+    results: Mapping[str, Any]
     error: str
+    connections: tuple[int, ...]
 
 
 class Advance(ABC):
@@ -197,7 +199,7 @@ class Lab(ABC):
         self, node: str, remote: str, remote_port: int, *, local: str = "", local_port: int = 0,
         options: Mapping[str, int | str] | None = None, timeout_ns: int = NEVER,
     ) -> Operation:
-        """Active OPEN. `connection` is known at once; done (result: TcpInfo) when ESTABLISHED. `remote` may be a node."""
+        """Active OPEN to an address or a node. `connection` is known at once; done (result: TcpInfo) when ESTABLISHED."""
 
     @abstractmethod
     def listen(
@@ -275,7 +277,7 @@ class Lab(ABC):
         """Remove a packet rule; what it holds is released."""
 
     @abstractmethod
-    def create_attack(self, spec: AttackSpec, name: str = "") -> Attack:
+    def create_attack(self, attack: AttackSpec, name: str = "") -> Attack:
         """Start an attack (`attack-1` ... when no name is given)."""
 
     @abstractmethod
@@ -284,7 +286,7 @@ class Lab(ABC):
 
     @abstractmethod
     def start_app(self, node: str, kind: str, settings: Mapping[str, Any], name: str = "") -> AppInfo:
-        """Start an application of nodes/apps now (`<node>-<kind>-1` ... when no name is given)."""
+        """Start an application of nodes/apps now; `settings` in its file's words (`bytes: 10mb`) (`<node>-<kind>-1` ... when no name is given)."""
 
     @abstractmethod
     def stop_app(self, app: str) -> None:

@@ -42,7 +42,7 @@ class EventFilter:
         for name, value in self.where.items():
             if name not in fields:
                 known = ", ".join(fields) or "none"
-                raise InvalidArgument(f"{name}: events of kind {self.kind} have no such field; they have {known}", "where")
+                raise InvalidArgument(f"{name}: {self.kind} events have no such field; they have {known}", "where")
             words = ENUMS.get(fields[name].type)
             if words is not None and value not in words:
                 known = ", ".join(word for word in words if word)

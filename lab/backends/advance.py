@@ -1,0 +1,132 @@
+"""One movement of virtual time towards a condition, in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lab.backends.base import Advance
+from lab.backends.until import APPS, EVENT, IDLE, KIND_BY_NAME, OPERATIONS, TIME, Stopped, Until
+from lab.operations import Operation
+from lab.trace.event import Event
+from lab.trace.spool import SpoolWriter
+from nodes.base.clock import NEVER, SimScheduler
+from nodes.base.errors import FailedPrecondition, InvalidArgument
+from nodes.base.events import LEVEL_NAMES
+from nodes.base.tasks import Task
+
+
+class Ticker:
+    """The scheduler, and how many calls it has made: a place in a run that does not depend on how it was sliced."""
+
+    def __init__(self, scheduler: SimScheduler) -> None:
+        self.scheduler = scheduler
+        self.calls = 0
+
+
+class SimAdvance(Advance):
+    """`operations` and `apps` are those waited for; `waiting()` tells who waits for what, for the error; `released`
+    is called once, when the clock is given back."""
+
+    def __init__(
+        self, ticker: Ticker, until: Until, operations: list[Operation], apps: list[Task], sink: SpoolWriter,
+        waiting: Callable[[], list[str]], released: Callable[[], None],
+    ) -> None:
+        now = ticker.scheduler.now()
+        if until.time_ns is not None and until.time_ns < now:
+            raise InvalidArgument(f"{until.time_ns} ns is past: it is {now} ns", "until.time")
+        if until.event is not None:
+            kind = KIND_BY_NAME[until.event.kind]
+            if kind.level > sink.level:
+                raise InvalidArgument(
+                    f"{kind.name} events are recorded from trace level {LEVEL_NAMES[kind.level]} on; this lab has "
+                    f"{LEVEL_NAMES[sink.level]}", "until.event")
+        self._ticker = ticker
+        self._until = until
+        self._sink = sink
+        self._waiting = waiting
+        self._released: Callable[[], None] | None = released
+        self._reason = ""
+        self._event_seq = 0
+        self._events_left = until.nth
+        self._time_ns = NEVER if until.time_ns is None else until.time_ns
+        self._unsubscribe: Callable[[], None] | None = None
+        if until.event is not None:
+            self._unsubscribe = sink.subscribe((until.event.number,), self._on_event)
+        self._operations_left = len(operations) if until.operations else -1
+        self._apps_left = len(apps) if until.apps else -1
+        for operation in operations:
+            operation.on_done(self._on_operation)
+        for app in apps:
+            app.on_done(self._on_app)
+
+    def step(self, max_calls: int, not_after_ns: int = NEVER) -> Stopped | None:
+        if self._released is None:
+            raise FailedPrecondition("this advance has ended")
+        ticker = self._ticker
+        scheduler = ticker.scheduler
+        limit = min(self._time_ns, not_after_ns)
+        try:
+            for _ in range(max_calls):
+                if self._reason:
+                    return self._stop(self._reason)
+                next_time = scheduler.next_time()
+                if next_time == NEVER and (self._until.idle or self._time_ns == NEVER):
+                    return self._nothing_left()
+                if next_time > limit:
+                    break
+                ticker.calls += 1
+                scheduler.run_next()
+            else:
+                return self._stop(self._reason) if self._reason else None
+            if limit > scheduler.now():
+                scheduler.jump_to(limit)
+            return self._stop(TIME) if limit == self._time_ns else None
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        released = self._released
+        self._released = None
+        if released is not None:
+            released()
+
+    def _stop(self, reason: str) -> Stopped:
+        self.close()
+        return Stopped(reason, self._ticker.scheduler.now(), self._event_seq)
+
+    def _nothing_left(self) -> Stopped:
+        if self._until.idle:
+            return self._stop(IDLE)
+        now = self._ticker.scheduler.now()
+        event = self._until.event
+        wanted = [f"no {event.words()} event came"] if event is not None else []
+        words = "; ".join(wanted + self._waiting()) or "nobody waits for anything"
+        raise FailedPrecondition(f"nothing can happen any more, at {now} ns of lab time: {words}")
+
+    def _on_operation(self, _: Operation) -> None:
+        self._operations_left -= 1
+        if self._operations_left == 0:
+            self._reason = self._reason or OPERATIONS
+
+    def _on_app(self, _: Task) -> None:
+        self._apps_left -= 1
+        if self._apps_left == 0:
+            self._reason = self._reason or APPS
+
+    def _on_event(
+        self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int, values: tuple[int, ...],
+        tail: bytes,
+    ) -> None:
+        if self._reason or self._until.event is None:
+            return
+        event: Any = Event(seq, kind, time_ns, node, connection, cause, values, tail, self._sink.names)
+        if self._until.event.matches(event):
+            self._events_left -= 1
+            if self._events_left == 0:
+                self._reason = EVENT
+                self._event_seq = seq

@@ -1,0 +1,86 @@
+"""Runs an experiment in a directory of its own: lab, script, expectations, bundle.
+
+`run` does all of it in this process. A server that drives the clock itself uses the parts: `prepare`, then `Script.run`
+with its own driver, then `conclude`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from lab.backends.base import Lab
+from lab.backends.sim import SimLab
+from lab.experiments.expectations import check
+from lab.experiments.report import Outcome
+from lab.experiments.script import Script
+from lab.experiments.spec import Experiment
+from lab.trace.bundle import Bundle
+from nodes.base.errors import TcplabError
+from nodes.base.events import LEVEL_NAMES
+
+
+def run(experiment: Experiment, text: str, directory: Path, seed: int | None = None, export: bool = True) -> Outcome:
+    """Run it in virtual time. `text` is the experiment as run, for the manifest; `directory` must be new or empty.
+
+    Raises AlreadyExists, InvalidArgument; what happens in the lab is told by the Outcome.
+    """
+    started = time.monotonic_ns()
+    bundle, lab = prepare(experiment, text, directory, seed)
+    try:
+        script = Script(experiment, lab)
+        drive(lab, script)
+    finally:
+        lab.close_lab()
+    wall_ms = (time.monotonic_ns() - started) // 1_000_000
+    return conclude(experiment, lab, script, bundle, wall_ms, export)
+
+
+def prepare(experiment: Experiment, text: str, directory: Path, seed: int | None = None) -> tuple[Bundle, SimLab]:
+    """Make the bundle and the lab."""
+    seed = experiment.seed if seed is None else seed
+    level = LEVEL_NAMES.index(experiment.trace.level)
+    topology = experiment.built()
+    bundle = Bundle.create(
+        directory, spec=text, seed=seed, backend=SimLab.backend, level=level,
+        more={"experiment": experiment.name, "topology": dict(topology.spec), "capture": experiment.trace.capture})
+    lab = SimLab(experiment.name, topology, seed, bundle.spool, level, experiment.trace.capture)
+    return bundle, lab
+
+
+def drive(lab: Lab, script: Script) -> None:
+    """Advance the lab as the script asks, to its end."""
+    steps = script.run()
+    try:
+        until = next(steps)
+        while True:
+            try:
+                stopped = lab.advance(until)
+            except TcplabError as error:
+                until = steps.throw(error)
+            else:
+                until = steps.send(stopped)
+    except StopIteration:
+        return
+
+
+def conclude(experiment: Experiment, lab: Lab, script: Script, bundle: Bundle, wall_ms: int, export: bool) -> Outcome:
+    """Check the expectations of a closed lab, finish the bundle, and say what it came to."""
+    notes = []
+    for operation in lab.operations.all():
+        if not operation.done:
+            notes.append(f"{operation} still waits for {operation.waiting_for}")
+        elif operation.error is not None:
+            notes.append(f"{operation} ended with {operation.error}")
+    for name, app in lab.apps.items():
+        if app.error:
+            notes.append(f"app {name} on {app.node} ended with {app.error}")
+    results = check(experiment.expect, script.evidence())
+    outcome = Outcome(
+        experiment.name, lab.seed, tuple(script.problems), tuple(results), tuple(notes), str(bundle.path), lab.now(),
+        lab.sink.sequence, wall_ms)
+    if export:
+        bundle.export()
+    apps = {name: dict(app.results) for name, app in lab.apps.items()}
+    bundle.finish(outcome=outcome.as_dict(), apps=apps)
+    return outcome

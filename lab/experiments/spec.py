@@ -1,0 +1,198 @@
+"""An experiment file: what is built, what happens, when it stops, what is expected.
+
+    name: lost-syn-ack
+    topology: pair                      # a shipped topology, a file, {generator: {...}}, or a topology in place
+    links: {h1-h2: {delay: 10ms}}       # changes to the topology's links, and packet rules
+    nodes: {h1: {tcp_syn_retries: 3}}   # changes to the nodes' parameters
+    apps: [...]                         # programs on nodes
+    timeline: [...]                     # what the experimenter does, step by step
+    stop: {time: 10s}                   # when it ends, at the latest
+    expect: [...]                       # what the trace must show
+
+The timeline is a script: its steps are done in order, each as soon as the one before is done and its own condition
+holds (`at` an instant, `after` a while, `when` a condition). A step that uses a label waits until what gave the label
+(an accept, say) is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from lab import spec
+from lab.experiments.actions import ACTIONS, Action, App, When
+from lab.experiments.expect import Expectation
+from lab.links.impairments import Impairments
+from lab.links.rules import RuleSpec
+from lab.shipped import shipped_files
+from lab.topology.file import ParametersKind, TopologySpec
+from lab.topology.loader import topology_from_value
+from lab.topology.model import Topology
+from nodes.base.clock import SECOND
+from nodes.base.errors import InvalidArgument, NotFound
+from nodes.base.events import LEVEL_NAMES
+
+DEFAULT_STOP_NS: Final = 300 * SECOND
+
+
+class TopologyKind(spec.Kind):
+    """A topology by the name of a shipped one, by a generator (`linear,3`), or in place."""
+
+    def parse(self, value: spec.Value, path: str) -> Topology:
+        return topology_from_value(value, path)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, spec.Nested(TopologySpec).schema(defs)]}
+
+    def plain(self, data: Any) -> Any:
+        return data.spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkChange:
+    """Changes to one link of the topology, and its packet rules."""
+
+    rules: tuple[RuleSpec, ...] = ()
+    directions: dict[str, dict[str, Any]] = spec.of(
+        spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"), default={},
+        doc="Impairments of one direction, by its name h1->r1.")
+    changes: dict[str, Any] = spec.partial(Impairments, flat=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of the timeline: a condition and an action. Without a condition it follows the one before at once."""
+
+    at_ns: int | None = spec.duration(default=None, doc="At this instant of lab time.")
+    after_ns: int | None = spec.duration(default=None, doc="This much later than the step before.")
+    when: When | None = None
+    action: Action | None = spec.one_of("action", ACTIONS, default=None, flat=True, doc="Nothing: only wait.")
+
+    def __post_init__(self) -> None:
+        given = [self.at_ns is not None, self.after_ns is not None, self.when is not None]
+        if sum(given) > 1:
+            raise InvalidArgument("give one of at, after and when")
+        if not any(given) and self.action is None:
+            raise InvalidArgument("a step needs an action, at, after or when")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When it ends: at the first of these after the timeline's last step, or when nothing is left to happen."""
+
+    short: ClassVar[str] = "time_ns"
+    time_ns: int = spec.duration(default=DEFAULT_STOP_NS, minimum=1, doc="At this instant of lab time, in any case.")
+    apps: bool = spec.of(spec.Boolean(), default=False, doc="When all apps have ended.")
+    when: When | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What is recorded."""
+
+    short: ClassVar[str] = "level"
+    level: str = spec.choice(LEVEL_NAMES, default="all", doc="off, states, congestion, segments or all.")
+    capture: bool = spec.of(spec.Boolean(), default=True, doc="Keep every frame, for the pcapng files.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """An experiment."""
+
+    name: str = spec.text(pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS)
+    description: str = spec.text(default="", doc="What it shows, for people.")
+    topology: Topology = spec.of(TopologyKind())
+    seed: int = spec.number(default=1, maximum=(1 << 63) - 1, doc="Of all randomness.")
+    trace: Trace = Trace()
+    links: dict[str, LinkChange] = spec.of(
+        spec.Map(spec.Nested(LinkChange)), default={}, doc="Changes to links of the topology, by name.")
+    nodes: dict[str, dict[str, Any]] = spec.of(
+        spec.Map(ParametersKind()), default={}, doc="Parameters of nodes by name, such as tcp_syn_retries.")
+    apps: tuple[App, ...] = ()
+    timeline: tuple[Step, ...] = ()
+    stop: Stop = Stop()
+    expect: tuple[Expectation, ...] = ()
+
+    def __post_init__(self) -> None:
+        nodes = self.topology.nodes
+        for name in self.nodes:
+            if name not in nodes:
+                raise InvalidArgument(_unknown("node", name, nodes), f"nodes.{name}")
+        for name, change in self.links.items():
+            wire = self.topology.links.get(name)
+            if wire is None:
+                raise InvalidArgument(_unknown("link", name, self.topology.links), f"links.{name}")
+            for direction in change.directions:
+                if direction not in (f"{wire.a.node}->{wire.b.node}", f"{wire.b.node}->{wire.a.node}"):
+                    raise InvalidArgument(f"{direction} is not a direction of {name}", f"links.{name}.directions")
+        for index, app in enumerate(self.apps):
+            if app.node not in nodes:
+                raise InvalidArgument(_unknown("node", app.node, nodes), f"apps[{index}].node")
+        for index, step in enumerate(self.timeline):
+            for field in ("node", "link"):
+                name = getattr(step.action, field, "")
+                known: Sequence[str] = tuple(nodes if field == "node" else self.topology.links)
+                if name and name not in known:
+                    raise InvalidArgument(_unknown(field, name, known), f"timeline[{index}]")
+
+    def built(self) -> Topology:
+        """The topology with this experiment's changes to links and nodes."""
+        links = {}
+        for name, wire in self.topology.links.items():
+            change = self.links.get(name, LinkChange())
+            forward, backward = (
+                impairments.merged({**change.changes, **change.directions.get(direction, {})})
+                for direction, impairments in (
+                    (f"{wire.a.node}->{wire.b.node}", wire.forward), (f"{wire.b.node}->{wire.a.node}", wire.backward)))
+            links[name] = dataclasses.replace(wire, forward=forward, backward=backward)
+        nodes = {name: dataclasses.replace(node, parameters=_merged(node.parameters, self.nodes.get(name, {})))
+                 for name, node in self.topology.nodes.items()}
+        return dataclasses.replace(self.topology, nodes=nodes, links=links)
+
+
+def _merged(own: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    merged = {**own, **changes}
+    profile = {"profile": merged.pop("profile")} if "profile" in merged else {}
+    return {**profile, **merged}
+
+
+def _unknown(what: str, name: str, known: Any) -> str:
+    return f"there is no {what} {name!r} in the topology; there are {', '.join(known)}"
+
+
+def find(name: str) -> Path:
+    """The file that a path or the name of a shipped experiment means. Raises NotFound."""
+    path = Path(name)
+    shipped = shipped_files("experiments")
+    if path.is_file() or "/" in name or name.endswith((".yaml", ".yml")):
+        return path
+    if name in shipped:
+        return shipped[name]
+    near = difflib.get_close_matches(name, shipped, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(shipped)}"
+    raise NotFound(f"no experiment {name!r}; {hint}; a file is named with its .yaml")
+
+
+def load(value: spec.Value, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment; each override is `path=value`, as `--set` takes it. Raises InvalidArgument."""
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals or not path:
+            raise InvalidArgument(f"--set {override}: it must be path=value, such as links.h1-h2.loss=2%")
+        _make_way(value, path)
+        spec.override(value, path, text)
+    return spec.parse(Experiment, value)
+
+
+def _make_way(value: spec.Value, path: str) -> None:
+    """Mappings on the way that the file leaves out (`links`, `links.h1-h2`) come into being, empty."""
+    for step in path.split(".")[:-1]:
+        if not isinstance(value.data, dict) or "[" in step:
+            return
+        if value.data.get(step) is None or value.data[step].data is None:
+            value.data[step] = spec.wrap({})
+        value = value.data[step]
