@@ -35,13 +35,12 @@ class Journey:
     "" or what became of it; `changes` are verdicts worth telling (corrupted, held ...). `sender` is the end that sent
     the segment, as (node, connection), None when no TCP did."""
 
-    __slots__ = ("changes", "dropped", "dropped_ns", "injected", "origin", "sender")
+    __slots__ = ("changes", "dropped", "injected", "origin", "sender")
 
     def __init__(self, origin: str = "") -> None:
         self.origin = origin
         self.sender: tuple[str, int] | None = None
         self.dropped = ""
-        self.dropped_ns = 0
         self.injected = ""
         self.changes: list[str] = []
 
@@ -105,10 +104,8 @@ class Journeys:
             journey.dropped = verdict_words(event)
             if journey.origin and journey.origin != _node(direction_ends(link)[0]):
                 journey.dropped += f" on {link.rpartition('/')[0]}"
-            journey.dropped_ns = event.time_ns
         elif verdict == VERDICT_RESET:
             journey.dropped = f"replaced by resets, rule {event['rule']}"
-            journey.dropped_ns = event.time_ns
         elif verdict not in (VERDICT_PASSED, VERDICT_INJECTED):
             journey.changes.append(verdict_words(event))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from lab.trace.event import Event
-from lab.trace.frames import Injections, direction_ends, interface_name, verdict_words
+from lab.trace.frames import DROPS, Injections, direction_ends, interface_name, verdict_words
 from lab.trace.spool_reader import SpoolReader
 from nodes.base.causes import NONE
-from nodes.base.events import DELIVERY, FRAME, RECEIVED, SEGMENT, SENT, VERDICT
+from nodes.base.events import DELIVERY, FRAME, RECEIVED, SEGMENT, SENT, VERDICT, VERDICT_DUPLICATED
 
 INBOUND: Final = 1
 OUTBOUND: Final = 2
@@ -70,7 +70,7 @@ def write_captures(spool: Path | str, directory: Path | str) -> list[Path]:
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    verdicts, segments = _remarks(spool)
+    remarks = _Remarks(spool)
     injections = Injections(spool)
     files: dict[str, tuple[BinaryIO, PcapngWriter]] = {}
     paths: list[Path] = []
@@ -78,29 +78,31 @@ def write_captures(spool: Path | str, directory: Path | str) -> list[Path]:
     delivered: dict[str, int] = {}
     try:
         for event in SpoolReader(spool, kinds=(FRAME, DELIVERY)):
-            link, ordinal = str(event["link"]), int(event["frame"])
+            key = link, ordinal = str(event["link"]), int(event["frame"])
             source, target = direction_ends(link)
-            said = [verdict_words(verdict) for verdict in verdicts.get((link, ordinal), ())]
-            if event.kind == DELIVERY and (by := injections.by(link, ordinal)):
-                said.append(f"by {by}")
+            said = list(remarks.verdicts.get(key, ()))
             if event.kind == FRAME:
                 interface, direction, data = source, OUTBOUND, event.tail
-                frames[link, ordinal] = data
+                if key not in remarks.dropped:
+                    frames[key] = data
                 sent = injections.sent_ordinal(link, ordinal)
                 if not sent:
                     continue
-                segment = segments.get((interface, SENT, sent))
+                said += remarks.segments.get((interface, SENT, sent), ())
             else:
                 interface, direction = target, INBOUND
-                data = event.tail or frames.get((link, ordinal), b"")
+                original = frames.get(key, b"") if key in remarks.repeated else frames.pop(key, b"")
+                data = event.tail or original
                 received = delivered[interface] = delivered.get(interface, 0) + 1
-                segment = segments.get((interface, RECEIVED, received))
+                if by := injections.by(link, ordinal):
+                    said.append(f"by {by}")
+                said += remarks.segments.get((interface, RECEIVED, received), ())
             if interface not in files:
                 path = directory / f"{interface.replace(':', '-', 1)}.pcapng"
                 file: BinaryIO = path.open("wb")
                 files[interface] = (file, PcapngWriter(file, interface))
                 paths.append(path)
-            comment = "; ".join([*said, *_segment_words(segment)])
+            comment = "; ".join(said)
             files[interface][1].packet(event.time_ns, data, direction, f"{link}: {comment}" if comment else "")
     finally:
         for file, _ in files.values():
@@ -108,22 +110,32 @@ def write_captures(spool: Path | str, directory: Path | str) -> list[Path]:
     return sorted(paths)
 
 
-def _remarks(spool: Path | str) -> tuple[dict[tuple[str, int], list[Event]], dict[tuple[str, int, int], Event]]:
-    """Verdicts by (link direction, frame), segments by (interface, SENT or RECEIVED, frame)."""
-    verdicts: dict[tuple[str, int], list[Event]] = {}
-    segments: dict[tuple[str, int, int], Event] = {}
-    for event in SpoolReader(spool, kinds=(VERDICT, SEGMENT)):
-        if event.kind == VERDICT:
-            verdicts.setdefault((event["link"], event["frame"]), []).append(event)
-        else:
-            segments[interface_name(event), event.values[0], event["frame"]] = event
-    return verdicts, segments
+class _Remarks:
+    """What is said of frames: by links, by (direction, frame), and by TCP, by (interface, SENT or RECEIVED, frame)."""
+
+    def __init__(self, spool: Path | str) -> None:
+        self.verdicts: dict[tuple[str, int], tuple[str, ...]] = {}
+        self.segments: dict[tuple[str, int, int], tuple[str, ...]] = {}
+        self.dropped: set[tuple[str, int]] = set()
+        self.repeated: set[tuple[str, int]] = set()
+        known: dict[tuple[str, ...], tuple[str, ...]] = {}  # most say the same; keep it once
+        for event in SpoolReader(spool, kinds=(VERDICT, SEGMENT)):
+            if event.kind == VERDICT:
+                key = (str(event["link"]), int(event["frame"]))
+                words = (*self.verdicts.get(key, ()), verdict_words(event))
+                self.verdicts[key] = known.setdefault(words, words)
+                if event.values[2] in DROPS:
+                    self.dropped.add(key)
+                elif event.values[2] == VERDICT_DUPLICATED:
+                    self.repeated.add(key)
+            else:
+                words = tuple(_segment_words(event))
+                place = (interface_name(event), event.values[0], int(event["frame"]))
+                self.segments[place] = known.setdefault(words, words)
 
 
-def _segment_words(segment: Event | None) -> Iterator[str]:
+def _segment_words(segment: Event) -> Iterator[str]:
     """What the trace says of a segment, for people."""
-    if segment is None:
-        return
     if segment.connection:
         yield f"{segment.node}#{segment.connection}"
     if segment.cause != NONE:

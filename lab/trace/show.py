@@ -237,13 +237,17 @@ def _summary(end: End) -> str:
         parts.append(f"sent {end.bytes_sent:,} bytes, received {end.bytes_received or 0:,}")
     if end.segments_sent is not None:
         parts.append(f"{end.segments_sent:,} segments out, {end.segments_received or 0:,} in")
-    parts.append(f"{len(end.retransmissions)} retransmissions")
+    parts.append(_count(len(end.retransmissions), "retransmission"))
     if end.challenge_acks:
-        parts.append(f"{end.challenge_acks} challenge ACKs")
+        parts.append(_count(end.challenge_acks, "challenge ACK"))
     if end.errors:
         parts.append("error " + ", ".join(end.errors))
     parts += [f"not allowed: {call}" for call in end.illegal_calls]
     return "; ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _print_resets(console: Console, analysis: Analysis, wanted: set[str] | None) -> None:

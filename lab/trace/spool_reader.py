@@ -9,7 +9,7 @@ from typing import Final
 from lab.trace.event import Event
 from lab.trace.spool import HEADER, MAGIC, fields_struct
 from nodes.base.errors import InvalidArgument, NotFound
-from nodes.base.events import KIND_BY_NUMBER, KINDS, NAME
+from nodes.base.events import KINDS, NAME
 
 _CHUNK: Final = 1 << 20
 _LAYOUTS: Final = {kind.number: fields_struct(kind) for kind in KINDS}
@@ -101,12 +101,3 @@ class SpoolReader:
         if number != len(self.names):
             raise InvalidArgument(f"{self.path}: damaged at byte {self.offset}: name {number} out of order")
         self.names.append(text.decode("utf-8", "replace"))
-
-
-def check_kinds(names: Collection[str]) -> frozenset[int]:
-    """Numbers of the kinds with these names. Raises InvalidArgument naming the one that is none."""
-    by_name = {kind.name: kind.number for kind in KIND_BY_NUMBER.values()}
-    for name in names:
-        if name not in by_name:
-            raise InvalidArgument(f"kind {name!r}: no such kind of event; there are: {', '.join(by_name)}", "kind")
-    return frozenset(by_name[name] for name in names)
