@@ -138,7 +138,8 @@ class Field(NamedTuple):
 
     name: str
     code: str
-    type: str = "int"
+    type: str
+    doc: str
 
 
 class Kind(NamedTuple):
@@ -147,59 +148,138 @@ class Kind(NamedTuple):
     number: int
     name: str
     level: int
+    doc: str
     fields: tuple[Field, ...]
     tail: str = ""
+    tail_doc: str = ""
 
 
 _F = Field
+_LINK_NAME = _F("link", "I", "name", "Link and direction, such as h1-r1/h1->r1.")
+_FRAME_NUMBER = _F("frame", "Q", "int", "Ordinal of the frame in this direction, from 1.")
 KINDS: Final[tuple[Kind, ...]] = (
-    Kind(CONNECTION, "connection", LEVEL_STATES, (
-        _F("origin", "B", "ORIGINS"), _F("local_address", "I", "name"), _F("local_port", "H"),
-        _F("remote_address", "I", "name"), _F("remote_port", "H"))),
-    Kind(STATE, "state", LEVEL_STATES, (_F("old", "B", "state"), _F("new", "B", "state"))),
-    Kind(SEGMENT, "segment", LEVEL_SEGMENTS, (
-        _F("direction", "B", "DIRECTIONS"), _F("interface", "I", "name"), _F("frame", "Q"),
-        _F("src_address", "I", "name"), _F("src_port", "H"), _F("dst_address", "I", "name"), _F("dst_port", "H"),
-        _F("seq", "I"), _F("ack", "I"), _F("flags", "H"), _F("window", "H"), _F("length", "I"),
-        _F("mss", "q"), _F("window_scale", "q"), _F("tsval", "q"), _F("tsecr", "q"),
-        _F("sack_permitted", "B", "bool"), _F("resent", "B", "bool"))),
-    Kind(SACK, "sack", LEVEL_SEGMENTS, (
-        _F("direction", "B", "DIRECTIONS"), _F("index", "B"), _F("left", "I"), _F("right", "I"))),
-    Kind(RETRANSMIT, "retransmit", LEVEL_CONGESTION, (_F("seq", "I"), _F("length", "I"), _F("count", "I"))),
-    Kind(RTT, "rtt", LEVEL_CONGESTION, (
-        _F("sample_ns", "q"), _F("srtt_ns", "q"), _F("rttvar_ns", "q"), _F("rto_ns", "q"))),
-    Kind(CWND, "cwnd", LEVEL_CONGESTION, (
-        _F("cwnd", "q"), _F("ssthresh", "q"), _F("flight", "q"), _F("pacing_rate", "q"), _F("mss", "I"))),
-    Kind(RECOVERY, "recovery", LEVEL_CONGESTION, (
-        _F("entered", "B", "bool"), _F("algorithm", "B", "ALGORITHMS"), _F("recover", "I"))),
-    Kind(TIMER, "timer", LEVEL_CONGESTION, (
-        _F("timer", "B", "TIMERS"), _F("action", "B", "TIMER_ACTIONS"), _F("deadline_ns", "q"), _F("backoff", "I"))),
-    Kind(WINDOW, "window", LEVEL_CONGESTION, (
-        _F("side", "B", "WINDOW_SIDES"), _F("window", "q"), _F("edge", "I"))),
-    Kind(CHALLENGE_ACK, "challenge_ack", LEVEL_STATES, (_F("seq", "I"), _F("suppressed", "B", "bool"))),
-    Kind(RESET, "reset", LEVEL_STATES, (
-        _F("direction", "B", "DIRECTIONS"), _F("accepted", "B", "bool"), _F("seq", "I"))),
-    Kind(DISCARD, "discard", LEVEL_CONGESTION, (_F("seq", "I"), _F("length", "I"), _F("flags", "H"))),
-    Kind(ILLEGAL, "illegal", LEVEL_STATES, (_F("state", "B", "state"), _F("call", "B", "CALLS"))),
-    Kind(CALL, "call", LEVEL_STATES, (_F("call", "B", "CALLS"), _F("bytes", "q"))),
-    Kind(LISTENER, "listener", LEVEL_STATES, (
-        _F("local_address", "I", "name"), _F("local_port", "H"), _F("syn_queue", "I"), _F("accept_queue", "I"),
-        _F("backlog", "I"))),
-    Kind(ERROR, "error", LEVEL_STATES, (_F("errno_name", "I", "name"),)),
-    Kind(FRAME, "frame", LEVEL_OFF, (_F("link", "I", "name"), _F("frame", "Q")), "data"),
-    Kind(VERDICT, "verdict", LEVEL_CONGESTION, (
-        _F("link", "I", "name"), _F("frame", "Q"), _F("verdict", "B", "VERDICTS"), _F("rule", "I", "name"),
-        _F("delay_ns", "q"))),
-    Kind(DELIVERY, "delivery", LEVEL_OFF, (
-        _F("link", "I", "name"), _F("frame", "Q"), _F("copy", "I"), _F("altered", "B", "bool")), "data"),
-    Kind(QUEUE, "queue", LEVEL_SEGMENTS, (_F("link", "I", "name"), _F("packets", "I"), _F("bytes", "q"))),
-    Kind(LINK, "link", LEVEL_STATES, (_F("link", "I", "name"), _F("up", "B", "bool")), "parameters"),
-    Kind(ATTACK, "attack", LEVEL_STATES, (
-        _F("attack", "I", "name"), _F("action", "B", "ATTACK_ACTIONS"), _F("packets", "q")), "note"),
-    Kind(APP, "app", LEVEL_STATES, (_F("app", "I", "name"), _F("what", "I", "name"), _F("value", "q"))),
-    Kind(ACTION, "action", LEVEL_STATES, (), "text"),
-    Kind(COUNTER, "counter", LEVEL_STATES, (_F("counter", "I", "name"), _F("value", "q"))),
-    Kind(NAME, "name", LEVEL_OFF, (_F("id", "I"),), "text"),
+    Kind(CONNECTION, "connection", LEVEL_STATES, "A connection was made; it is named by node and number.", (
+        _F("origin", "B", "ORIGINS", "Whether it was opened actively or passively."),
+        _F("local_address", "I", "name", "Our address in text."),
+        _F("local_port", "H", "int", "Our port."),
+        _F("remote_address", "I", "name", "The peer's address in text."),
+        _F("remote_port", "H", "int", "The peer's port."))),
+    Kind(STATE, "state", LEVEL_STATES, "The connection changed state.", (
+        _F("old", "B", "state", "State it left."),
+        _F("new", "B", "state", "State it is in now."))),
+    Kind(SEGMENT, "segment", LEVEL_SEGMENTS, "A segment left or reached a node; the cause says why it was sent.", (
+        _F("direction", "B", "DIRECTIONS", "Sent or received."),
+        _F("interface", "I", "name", "Where, such as h1:eth0."),
+        _F("frame", "Q", "int", "Ordinal of its frame among those this interface sent (or received), from 1."),
+        _F("src_address", "I", "name", "Source address in text."),
+        _F("src_port", "H", "int", "Source port."),
+        _F("dst_address", "I", "name", "Destination address in text."),
+        _F("dst_port", "H", "int", "Destination port."),
+        _F("seq", "I", "int", "Sequence number, as on the wire."),
+        _F("ack", "I", "int", "Acknowledgment number, as on the wire."),
+        _F("flags", "H", "int", "Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."),
+        _F("window", "H", "int", "Window field, not scaled."),
+        _F("length", "I", "int", "Payload, bytes."),
+        _F("mss", "q", "int", "MSS option, bytes; absent without it."),
+        _F("window_scale", "q", "int", "Window scale option (shift); absent without it."),
+        _F("tsval", "q", "int", "TSval of the timestamps option; absent without it."),
+        _F("tsecr", "q", "int", "TSecr of the timestamps option; absent without it."),
+        _F("sack_permitted", "B", "bool", "SACK-permitted option."),
+        _F("resent", "B", "bool", "It carries sequence numbers that were sent before."))),
+    Kind(SACK, "sack", LEVEL_SEGMENTS, "One block of the SACK option of the segment recorded just before.", (
+        _F("direction", "B", "DIRECTIONS", "Sent or received."),
+        _F("index", "B", "int", "Place in the option, from 0."),
+        _F("left", "I", "int", "First sequence number of the block."),
+        _F("right", "I", "int", "Sequence number just after the block."))),
+    Kind(RETRANSMIT, "retransmit", LEVEL_CONGESTION, "Something is sent again; the cause says why.", (
+        _F("seq", "I", "int", "First sequence number."),
+        _F("length", "I", "int", "Sequence numbers it covers, SYN and FIN included."),
+        _F("count", "I", "int", "How many times it was sent again, this time included."))),
+    Kind(RTT, "rtt", LEVEL_CONGESTION, "A round-trip time was measured (RFC 6298 section 2).", (
+        _F("sample_ns", "q", "int", "The sample, ns."),
+        _F("srtt_ns", "q", "int", "Smoothed round-trip time, ns."),
+        _F("rttvar_ns", "q", "int", "Its variation, ns."),
+        _F("rto_ns", "q", "int", "Retransmission timeout, ns."))),
+    Kind(CWND, "cwnd", LEVEL_CONGESTION, "The congestion window or threshold changed; the cause says why.", (
+        _F("cwnd", "q", "int", "Congestion window, bytes."),
+        _F("ssthresh", "q", "int", "Slow-start threshold, bytes."),
+        _F("flight", "q", "int", "Bytes sent and not acknowledged."),
+        _F("pacing_rate", "q", "int", "Pacing, bytes per second; absent without pacing."),
+        _F("mss", "I", "int", "Payload of a full segment, bytes."))),
+    Kind(RECOVERY, "recovery", LEVEL_CONGESTION, "Loss recovery was entered or left; the cause says why.", (
+        _F("entered", "B", "bool", "Entered, else left."),
+        _F("algorithm", "B", "ALGORITHMS", "Which recovery."),
+        _F("recover", "I", "int", "Sequence number whose acknowledgment ends it."))),
+    Kind(TIMER, "timer", LEVEL_CONGESTION, "A timer was set, fired or was cancelled (set, cancelled: level all).", (
+        _F("timer", "B", "TIMERS", "Which timer."),
+        _F("action", "B", "TIMER_ACTIONS", "What happened to it."),
+        _F("deadline_ns", "q", "int", "Instant it was or is set for, ns of lab time."),
+        _F("backoff", "I", "int", "How often its interval is doubled."))),
+    Kind(WINDOW, "window", LEVEL_CONGESTION, "A window closed or opened again (every change: level all).", (
+        _F("side", "B", "WINDOW_SIDES", "Whose: the one we may send into, or the one we offer."),
+        _F("window", "q", "int", "Its size, bytes."),
+        _F("edge", "I", "int", "Sequence number of its right edge."))),
+    Kind(CHALLENGE_ACK, "challenge_ack", LEVEL_STATES, "A challenge ACK (RFC 5961) was due; the cause says why.", (
+        _F("seq", "I", "int", "Sequence number of the segment that asked for it."),
+        _F("suppressed", "B", "bool", "It was not sent: the limit was reached."))),
+    Kind(RESET, "reset", LEVEL_STATES, "An RST was sent or received; the cause says why, or why it was ignored.", (
+        _F("direction", "B", "DIRECTIONS", "Sent or received."),
+        _F("accepted", "B", "bool", "Received: it ended the connection. Sent: always true."),
+        _F("seq", "I", "int", "Its sequence number."))),
+    Kind(DISCARD, "discard", LEVEL_CONGESTION, "A segment was not processed further; the cause says why.", (
+        _F("seq", "I", "int", "Its sequence number."),
+        _F("length", "I", "int", "Its payload, bytes."),
+        _F("flags", "H", "int", "Its flag bits."))),
+    Kind(ILLEGAL, "illegal", LEVEL_STATES, "A user call that RFC 9293 does not allow in this state.", (
+        _F("state", "B", "state", "State the connection is in."),
+        _F("call", "B", "CALLS", "The call."))),
+    Kind(CALL, "call", LEVEL_STATES, "A user call was made (SEND and RECEIVE: level segments).", (
+        _F("call", "B", "CALLS", "The call."),
+        _F("bytes", "q", "int", "Bytes it took or gave; absent where it has none."))),
+    Kind(LISTENER, "listener", LEVEL_STATES, "The queues of a listener changed, or one overflowed (cause).", (
+        _F("local_address", "I", "name", "Its address in text; empty: any."),
+        _F("local_port", "H", "int", "Its port."),
+        _F("syn_queue", "I", "int", "Connections in SYN-RECEIVED."),
+        _F("accept_queue", "I", "int", "Established connections not yet accepted."),
+        _F("backlog", "I", "int", "Longest accept queue."))),
+    Kind(ERROR, "error", LEVEL_STATES, "The connection failed; its user will see this error.", (
+        _F("errno_name", "I", "name", "POSIX name, such as ETIMEDOUT."),)),
+    Kind(FRAME, "frame", LEVEL_OFF, "A frame entered a link (with capture).", (_LINK_NAME, _FRAME_NUMBER),
+         "data", "The frame, from its Ethernet header on."),
+    Kind(VERDICT, "verdict", LEVEL_CONGESTION, "What a link did to a frame (PASSED: level segments).", (
+        _LINK_NAME, _FRAME_NUMBER,
+        _F("verdict", "B", "VERDICTS", "What was done."),
+        _F("rule", "I", "name", "The packet rule that did it; empty: chance, queue or state of the link."),
+        _F("delay_ns", "q", "int", "From entry to release, ns."))),
+    Kind(DELIVERY, "delivery", LEVEL_OFF, "A frame left a link at its far end (with capture).", (
+        _LINK_NAME, _FRAME_NUMBER,
+        _F("copy", "I", "int", "0 for the original, 1 ... for duplicates."),
+        _F("altered", "B", "bool", "It differs from what entered; then the frame is repeated here.")),
+        "data", "The frame as it arrived; empty unless altered."),
+    Kind(QUEUE, "queue", LEVEL_SEGMENTS, "Occupancy of the queue of a link direction after a change.", (
+        _LINK_NAME,
+        _F("packets", "I", "int", "Packets that wait."),
+        _F("bytes", "q", "int", "Their bytes."))),
+    Kind(LINK, "link", LEVEL_STATES, "A link direction has these parameters from now on.", (
+        _LINK_NAME, _F("up", "B", "bool", "Whether it is up.")),
+        "parameters", "Its impairments in tc's words."),
+    Kind(ATTACK, "attack", LEVEL_STATES, "An attack did something.", (
+        _F("attack", "I", "name", "Its name."),
+        _F("action", "B", "ATTACK_ACTIONS", "What it did."),
+        _F("packets", "q", "int", "Packets it has injected so far.")),
+        "note", "More, in words."),
+    Kind(APP, "app", LEVEL_STATES, "An application reports something.", (
+        _F("app", "I", "name", "Its name."),
+        _F("what", "I", "name", "What it reports, in its own words."),
+        _F("value", "q", "int", "The number that goes with it."))),
+    Kind(ACTION, "action", LEVEL_STATES, "A call changed something in the lab.", (),
+         "text", "The call, as canonical JSON."),
+    Kind(COUNTER, "counter", LEVEL_STATES, "A counter of a node at the end of the run.", (
+        _F("counter", "I", "name", "Its nstat name."),
+        _F("value", "q", "int", "Its value."))),
+    Kind(NAME, "name", LEVEL_OFF, "Bookkeeping of the spool: the number that stands for a text.", (
+        _F("id", "I", "int", "The number."),),
+        "text", "The text."),
 )
 KIND_BY_NUMBER: Final[dict[int, Kind]] = {kind.number: kind for kind in KINDS}
 

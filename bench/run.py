@@ -1,0 +1,60 @@
+"""`make bench`: every figure beside a named peer, measured in this one run on this machine.
+
+Dumbbell h1 - r1 - r2 - h2 with a 10 ms bottleneck, 1448-byte segments, one NewReno transfer: data packets carried per
+second of wall time, in tcplab (trace level congestion, no capture) and in ns-3 (PyPI `ns3`), alternating, median of
+three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RUNS = 3
+TRANSFERS = {10_000_000: 20_000_000, 100_000_000: 40_000_000, 1_000_000_000: 40_000_000}
+
+
+def measure(script: str, *arguments: object) -> dict[str, float]:
+    """Run one benchmark in a process of its own; it prints one JSON object last."""
+    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stdout}{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def dumbbell() -> None:
+    print("Data packets per second of wall time (median of 3)")
+    print(f"{'bottleneck':>14} {'tcplab':>10} {'ns-3':>10} {'tcplab/ns-3':>12}")
+    for rate, total in TRANSFERS.items():
+        ours, theirs = [], []
+        for _ in range(RUNS):
+            ours.append(measure("dumbbell_tcplab.py", rate, total)["packets_per_s"])
+            theirs.append(measure("dumbbell_ns3.py", rate, total)["packets_per_s"])
+        a, b = statistics.median(ours), statistics.median(theirs)
+        print(f"{rate // 1_000_000:>7} Mbit/s {a:>10,.0f} {b:>10,.0f} {a / b:>12.2f}")
+
+
+def window() -> None:
+    print("\nWall time a data packet costs as the window grows (1 Gbit/s, delay changed)")
+    print(f"{'delay':>8} {'window, segments':>17} {'us per packet':>14}")
+    for delay_ms in (1, 10, 40):
+        found = measure("dumbbell_tcplab.py", 1_000_000_000, 40_000_000, delay_ms)
+        print(f"{delay_ms:>5} ms {found['window_segments']:>17,.0f} {1e6 / found['packets_per_s']:>14.1f}")
+
+
+def api() -> None:
+    print("\nThe API, over a unix socket")
+    for name, value in measure("api_tcplab.py").items():
+        print(f"{name:>28} {value:>12,.2f}")
+
+
+if __name__ == "__main__":
+    dumbbell()
+    window()
+    api()

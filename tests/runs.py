@@ -1,0 +1,19 @@
+"""Running shipped experiments as a user does, for the whole-system tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+SHIPPED = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+
+
+def run_experiment(name: str, out: Path, *options: str, python: str = sys.executable, check: bool = True) -> Path:
+    """`tcplab run NAME --out OUT` in a process of its own; returns the bundle. With `check`, it must pass."""
+    command = [python, "-m", "lab.cli.main", "run", name, "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=out.parent)
+    assert done.returncode == 0 or (not check and done.returncode == 1), done.stdout + done.stderr
+    return out

@@ -1,0 +1,57 @@
+"""The promise of virtual time: one experiment and one seed give the same bytes, whoever runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+from tests.conftest import ROOT, interpreter
+from tests.runs import SHIPPED, run_experiment
+
+SECOND_SEED = "20261121"
+
+
+def history(bundle: Path) -> dict[str, bytes]:
+    """The bytes that must repeat: the spool and every capture."""
+    files = [bundle / "events.spool", *sorted((bundle / "pcap").glob("*.pcapng"))]
+    return {file.name: file.read_bytes() for file in files}
+
+
+def rows(bundle: Path) -> dict[str, list[dict[str, object]]]:
+    return {file.name: parquet.read_table(file).to_pylist() for file in sorted((bundle / "tables").glob("*.parquet"))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_two_processes_give_the_same_bytes_and_rows(name: str, tmp_path: Path) -> None:
+    first, second = run_experiment(name, tmp_path / "1"), run_experiment(name, tmp_path / "2")
+    assert len(history(first)) > 1
+    assert history(first) == history(second)
+    assert rows(first) == rows(second)
+
+
+def test_another_seed_gives_another_history(tmp_path: Path) -> None:
+    first, second = run_experiment("bulk-loss", tmp_path / "1"), run_experiment(
+        "bulk-loss", tmp_path / "2", "--seed", SECOND_SEED, check=False
+    )
+    assert history(first)["events.spool"] != history(second)["events.spool"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "version", [pytest.param(v, marks=pytest.mark.requires(f"python{v}")) for v in ("3.11", "3.12", "3.13")]
+)
+def test_every_python_gives_the_same_bytes_and_rows(version: str, tmp_path: Path) -> None:
+    python = interpreter(version)
+    assert python is not None
+    venv = ROOT / f".venv-{version}"
+    subprocess.run([ROOT / "tools/setup", venv, python, "sim"], cwd=ROOT, check=True)
+    for name in SHIPPED:
+        here = run_experiment(name, tmp_path / f"{name}-here", python=sys.executable)
+        there = run_experiment(name, tmp_path / f"{name}-there", python=str(venv / "bin/python"))
+        assert history(here) == history(there), name
+        assert rows(here) == rows(there), name

@@ -1,0 +1,81 @@
+"""Every shipped experiment's captures, as Wireshark's dissectors see them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+from tests.runs import SHIPPED, run_experiment
+
+OUTBOUND = "2"
+RESEND_FLAGS = ("retransmission", "fast_retransmission", "spurious_retransmission", "out_of_order")
+FIELDS = (
+    "frame.packet_flags_direction",
+    "frame.comment",
+    "ip.checksum.status",
+    "tcp.checksum.status",
+    "udp.checksum.status",
+    "icmp.checksum.status",
+    "_ws.malformed",
+    "tcp.flags.str",
+    *(f"tcp.analysis.{flag}" for flag in RESEND_FLAGS),
+)
+BAD = "0"
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet of a capture: the wanted fields by name, as tshark prints them."""
+
+    number: int
+    fields: dict[str, str]
+
+    @property
+    def outbound(self) -> bool:
+        return int(self.fields["frame.packet_flags_direction"] or "0", 0) == int(OUTBOUND)
+
+    @property
+    def flagged_as_resent(self) -> bool:
+        return any(self.fields[f"tcp.analysis.{flag}"] for flag in RESEND_FLAGS)
+
+
+def dissect(capture: Path) -> list[Packet]:
+    command = ["tshark", "-r", str(capture), "-T", "fields", "-E", "separator=\x1f", "-E", "occurrence=a"]
+    for protocol in ("ip", "tcp", "udp"):
+        command += ["-o", f"{protocol}.check_checksum:TRUE"]
+    for field in FIELDS:
+        command += ["-e", field]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    return [Packet(n, dict(zip(FIELDS, line.split("\x1f"), strict=True))) for n, line in enumerate(lines, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.requires("tshark")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_wireshark_agrees_with_the_trace(name: str, tmp_path: Path) -> None:
+    bundle = run_experiment(name, tmp_path / name)
+    segments = parquet.read_table(bundle / "tables" / "segments.parquet").to_pylist()
+    captures = sorted((bundle / "pcap").glob("*.pcapng"))
+    assert captures
+    for capture in captures:
+        packets = dissect(capture)
+        for packet in packets:
+            assert not packet.fields["_ws.malformed"], (capture.name, packet)
+            bad = [field for field in FIELDS if field.endswith("checksum.status") and packet.fields[field] == BAD]
+            assert not bad or "corrupted" in packet.fields["frame.comment"].lower(), (capture.name, packet)
+        node, interface = capture.stem.split("-", 1)
+        sent = [packet for packet in packets if packet.outbound]
+        resent = {
+            row["frame"]
+            for row in segments
+            if row["direction"] == "SENT" and row["interface"] == f"{node}:{interface}" and row["resent"]
+        }
+        if not any(row["interface"] == f"{node}:{interface}" and row["direction"] == "SENT" for row in segments):
+            continue  # a router's or a switch's interface: it is not the sender
+        flagged = {ordinal for ordinal, packet in enumerate(sent, 1) if packet.flagged_as_resent}
+        assert flagged == resent, capture.name
