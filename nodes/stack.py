@@ -151,6 +151,7 @@ class Stack(Network, IpOutput):
         if self.reassembly.deadline <= now:
             for first in self.reassembly.on_timer(now):
                 self.icmp.report(now, first, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
+            self.counters.IpReasmFails = self.reassembly.failures
         if self.tcp.next_deadline() <= now:
             self.tcp.on_timer(now)
 
