@@ -50,9 +50,9 @@ from nodes.base.errors import InvalidArgument
 
 __all__ = [
     "NAME_PATTERN", "NAME_WORDS", "Anything", "Boolean", "Integer", "Items", "Kind", "Map", "Nested", "OneOf",
-    "Optional", "Partial", "Quantity", "Text", "Value", "at", "chance", "choice", "duration", "from_mapping", "key_of", "load",
-    "load_file", "number", "of", "one_of", "override", "parse", "partial", "plain", "rate", "read_fields", "read_file",
-    "read_text", "schema", "size", "text", "wrap",
+    "Optional", "Partial", "Quantity", "Text", "Value", "at", "chance", "choice", "duration", "from_mapping",
+    "key_of", "load", "load_file", "number", "of", "one_of", "override", "parse", "partial", "plain", "rate",
+    "read_fields", "read_file", "read_text", "schema", "size", "text", "wrap",
 ]
 
 T = TypeVar("T")
@@ -395,12 +395,15 @@ def _described(field: dataclasses.Field[Any], kind: Kind, defs: dict[str, Any]) 
 # Classes and their kinds.
 
 def key_of(field: dataclasses.Field[Any]) -> str:
-    """The file's word for a field."""
+    """The file's word for a field: what was given as `key`, or its name without the unit of a quantity."""
     if field.metadata.get("key"):
         return str(field.metadata["key"])
-    for suffix in _SUFFIXES:
-        if field.name.endswith(suffix):
-            return field.name.removesuffix(suffix)
+    kind = field.metadata.get("kind")
+    inner = kind.inner if isinstance(kind, Optional) else kind
+    if isinstance(inner, Quantity) or (kind is None and field.type in (int, "int")):
+        for suffix in _SUFFIXES:
+            if field.name.endswith(suffix):
+                return field.name.removesuffix(suffix)
     return field.name.removesuffix("_")
 
 

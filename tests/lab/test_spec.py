@@ -1,4 +1,4 @@
-"""Reading of spec files: units exact, errors with file, line, field, value and what is allowed; hostile text refused."""
+"""Reading of spec files: exact units; errors with file, line, field, value and what is allowed; hostile text."""
 
 from __future__ import annotations
 
