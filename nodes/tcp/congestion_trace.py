@@ -34,7 +34,7 @@ def replace(c: Tcb, now: int) -> None:
 
 def restart_after_idle(c: Tcb, now: int) -> None:
     """RFC 5681 section 4.1, called when nothing is in flight: after an idle RTO, restart from the restart window."""
-    if now - c.last_sent > c.rto and c.tcp.parameters.tcp_slow_start_after_idle and c.last_sent:
+    if now - c.last_sent > c.rto and c.tcp.parameters.tcp_slow_start_after_idle and c.last_sent >= 0:
         c.congestion.on_idle(now, initial_window(c))
         record(c, now, causes.IDLE_RESTART)
 

@@ -68,7 +68,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     syn_losses = c.sent[0].count
     c.synchronized = True
     c.mss = sender.effective_mss(c)
-    c.last_sent = 0
+    c.last_sent = -1
     acks.new_ack(c, now, ack, segment)
     if syn_losses and c.srtt == 0:
         c.rto = RTO_AFTER_LOST_SYN

@@ -32,8 +32,8 @@ _INT: Final = 2**31 - 1
 
 KNOBS: Final[tuple[Knob, ...]] = (
     # opening
-    _K("tcp_syn_retries", "", 0, 127, 6, 7, "times a SYN is sent again before ETIMEDOUT"),
-    _K("tcp_syn_linear_timeouts", "", 0, 127, 4, 0, "SYN timeouts before the back-off starts"),
+    _K("tcp_syn_retries", "", 0, 127, 6, 7, "times a SYN is sent again, after the linear ones, before ETIMEDOUT"),
+    _K("tcp_syn_linear_timeouts", "", 0, 127, 4, 0, "times a SYN is sent again before the back-off starts"),
     _K("tcp_synack_retries", "", 0, 255, 5, 7, "times a SYN-ACK is sent again"),
     _K("tcp_max_syn_backlog", "", 1, _INT, 4096, 4096, "connections in the SYN queue of a listener"),
     _K("somaxconn", "", 0, _INT, 4096, 4096, "highest backlog of a listener"),

@@ -93,7 +93,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     if passive:
         limit = parameters.tcp_synack_retries
     elif opening:
-        limit = c.options.syncnt
+        limit = c.options.syncnt + parameters.tcp_syn_linear_timeouts
     elif c.user_closed:
         limit = parameters.tcp_orphan_retries
     else:

