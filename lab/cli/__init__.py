@@ -1,0 +1,1 @@
+"""The `tcplab` command. Each command's module imports what it needs when it runs, so that `--help` is quick."""

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import yaml
+
 from lab import spec
 from lab.experiments.actions import ACTIONS, Action, App, When
 from lab.experiments.expect import Expectation
@@ -177,15 +179,29 @@ def find(name: str) -> Path:
     raise NotFound(f"no experiment {name!r}; {hint}; a file is named with its .yaml")
 
 
+def text_of(path: Path, overrides: Sequence[str] = ()) -> str:
+    """The experiment as it is run, for the manifest and for a server: the file, or with overrides what they make of it."""
+    text = path.read_text("utf-8-sig")
+    if not overrides:
+        return text
+    value = spec.read_text(text, str(path))
+    _override(value, overrides)
+    return yaml.safe_dump(value.plain(), sort_keys=False, allow_unicode=True)
+
+
 def load(value: spec.Value, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment; each override is `path=value`, as `--set` takes it. Raises InvalidArgument."""
+    _override(value, overrides)
+    return spec.parse(Experiment, value)
+
+
+def _override(value: spec.Value, overrides: Sequence[str]) -> None:
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals or not path:
             raise InvalidArgument(f"--set {override}: it must be path=value, such as links.h1-h2.loss=2%")
         _make_way(value, path)
         spec.override(value, path, text)
-    return spec.parse(Experiment, value)
 
 
 def _make_way(value: spec.Value, path: str) -> None:

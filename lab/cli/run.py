@@ -1,0 +1,79 @@
+"""`tcplab run`: an experiment, here or on a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.output import Json, print_json
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="A file, or the name of a shipped experiment.", metavar="FILE|NAME")],
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness, instead of the file's.")] = None,
+    changes: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", envvar="TCPLAB_RUN_SET", help="Change a field of the file, e.g. links.h1-h2.loss=2%. Repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        help="Directory of the run. Not given: <runs>/<name>-<seed>-<n>.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.", envvar="TCPLAB_RUNS")] = Path("runs"),
+    replace: Annotated[bool, typer.Option("--replace", help="Remove the run that is in --out first.")] = False,
+    export: Annotated[bool, typer.Option(
+        "--export/--no-export", help="Write pcapng files, tables and verdicts beside the trace.")] = True,
+    server: Annotated[str | None, typer.Option(
+        envvar="TCPLAB_SERVER", metavar="ADDRESS", help="Run it on this server instead of here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run an experiment and check what it expects.
+
+    Exit code 1 when an expectation fails, 2 when the input is wrong.
+    """
+    from lab.experiments import spec as experiments
+    from lab.spec import read_file
+
+    path = experiments.find(experiment)
+    value = read_file(path)
+    spec = experiments.load(value, changes or ())
+    text = experiments.text_of(path, changes or ())
+    if server is not None:
+        from lab.cli.remote import run_on_server
+
+        ok = run_on_server(server, text, seed, as_json)
+    else:
+        from lab.experiments.runner import run as run_here
+
+        directory = out or next_directory(runs, spec.name, spec.seed if seed is None else seed)
+        if replace:
+            remove_run(directory)
+        outcome = run_here(spec, text, directory, seed, export)
+        ok = outcome.ok
+        if as_json:
+            print_json(outcome.as_dict())
+        else:
+            print("\n".join(outcome.lines()))
+    if not ok:
+        raise typer.Exit(1)
+
+
+def next_directory(runs: Path, name: str, seed: int) -> Path:
+    """`<runs>/<name>-<seed>-<n>` with the first n that is free."""
+    number = 1
+    while (directory := runs / f"{name}-{seed}-{number}").exists():
+        number += 1
+    return directory
+
+
+def remove_run(directory: Path) -> None:
+    """Remove a run; whatever is not a run stays. Raises InvalidArgument."""
+    import shutil
+
+    from lab.trace.bundle import Bundle
+
+    if directory.exists() and any(directory.iterdir()):
+        Bundle.open(directory)
+        shutil.rmtree(directory)
