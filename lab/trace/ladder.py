@@ -21,6 +21,7 @@ from nodes.base.events import (
     CHALLENGE_ACK,
     DISCARD,
     ERROR,
+    LINK,
     RESET,
     SACK,
     SEGMENT,
@@ -34,7 +35,7 @@ from nodes.packet.tcp import ACK, FIN, PSH, RST, SYN
 LEFT: Final = 0
 RIGHT: Final = 1
 
-_KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, TIMER, ATTACK)
+_KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, TIMER, ATTACK, LINK)
 _MASK: Final = 0xFFFFFFFF
 #: Rows that one row worth keeping costs: its neighbours and the elision between.
 _ROWS_EACH: Final = 3
@@ -111,7 +112,7 @@ class Remark:
 
 @dataclass(slots=True)
 class Happening:
-    """Something that happened to the lab, not to an end: an attack."""
+    """Something that happened to the lab, not to an end: an attack, a link going down."""
 
     time_ns: int
     text: str
@@ -148,9 +149,12 @@ class Ladder:
         self._isn: list[int | None] = [None, None]
         self._arrows: dict[int, Arrow] = {}
         self._latest: Arrow | None = None
+        self._links: dict[tuple[str, str], tuple[bool, str]] = {}
         self._node: list[str] = [first.node, conversation.second.node if conversation.second else ""]
         for event in SpoolReader(spool, kinds=_KINDS):
-            if self._opened_ns <= event.time_ns:
+            if event.kind == LINK:
+                self._link(event)
+            elif event.time_ns >= self._opened_ns:
                 self._add(event)
         self.nodes = (self._node[0], self._node[1] or "?")
         for row in self.rows:
@@ -173,13 +177,34 @@ class Ladder:
                 self._latest.sack.append((left, right))
             return
         if event.kind == ATTACK:
-            if event.values[1] != ATTACK_INJECTED and (self._closed_ns is None or event.time_ns <= self._closed_ns):
+            if event.values[1] != ATTACK_INJECTED and self._concerns(event.time_ns):
                 words = f"attack {event['attack']} {event['action'].lower()}"
                 self.rows.append(Happening(event.time_ns, f"{words}: {event.text}" if event.text else words))
             return
         side = self._side_of_end(event)
         if side is not None:
             self._remark(event, side)
+
+    def _link(self, event: Event) -> None:
+        """A link went down or up, or was impaired otherwise; both directions at once are one row."""
+        name, _, direction = str(event["link"]).rpartition("/")
+        now = event["up"], event.text
+        before = self._links.get((name, direction))
+        self._links[name, direction] = now
+        if before is None or before == now or not self._concerns(event.time_ns):
+            return
+        words = event.text or "no impairments"
+        if before[0] != event["up"]:
+            words = "up" if event["up"] else "down"
+        both = Happening(event.time_ns, f"link {name}: {words}")
+        opposite = "->".join(reversed(direction.split("->")))
+        if self.rows and self.rows[-1] == Happening(event.time_ns, f"link {name} {opposite}: {words}"):
+            self.rows[-1] = both
+        else:
+            self.rows.append(Happening(event.time_ns, f"link {name} {direction}: {words}"))
+
+    def _concerns(self, time_ns: int) -> bool:
+        return self._opened_ns <= time_ns and (self._closed_ns is None or time_ns <= self._closed_ns)
 
     def _side_of_segment(self, event: Event) -> int | None:
         """Which side sent it; None when it is not of this conversation."""

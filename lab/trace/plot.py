@@ -62,7 +62,7 @@ def plot(
         stem = f"{end.node}-{end.number}"
         if len(one.cwnd) > 1:
             paths.append(_draw(directory / f"{stem}-cwnd.png", end, one, _congestion_window))
-        if one.rtt:
+        if len(one.rtt) > 1:
             paths.append(_draw(directory / f"{stem}-rtt.png", end, one, _round_trip))
         if one.sent:
             paths.append(_draw(directory / f"{stem}-sequence.png", end, one, _time_sequence))

@@ -102,7 +102,7 @@ class _Drawing:
             elif isinstance(row, Remark):
                 self._remark(row)
             elif isinstance(row, Happening):
-                self._across(row.time_ns, f"{self._marks['forged']} {row.text}", "magenta")
+                self._across(row.time_ns, f"{self._marks['line'] * 3} {row.text} {self._marks['line'] * 3}", "magenta")
             else:
                 self._elision(row)
         if not self._has_segments:

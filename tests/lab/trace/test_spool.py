@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -228,3 +230,18 @@ def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
     path.write_bytes(MAGIC + struct.pack("<IBBHqII", 24, VERDICT, 0, 0, 0, 0, 0))
     with pytest.raises(InvalidArgument, match=r"damaged at byte 16: record of kind 33 and length 24"):
         list(SpoolReader(path))
+
+
+def test_what_was_flushed_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    program = (
+        "import os, signal\n"
+        "from lab.trace.spool import SpoolWriter\n"
+        f"writer = SpoolWriter({str(path)!r})\n"
+        "for t in range(5000): writer.state(t, 0, 1, 0, 7, 2)\n"
+        "writer.flush()\n"
+        "for t in range(5000, 5100): writer.state(t, 0, 1, 0, 7, 2)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    assert [event.time_ns for event in SpoolReader(path)] == list(range(5000))
