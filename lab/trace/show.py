@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -83,7 +83,7 @@ class _Drawing:
         self._id_width = max(7, max(len(end.id) for end in conversation.ends))
         self._has_segments = analysis.has_segments
         self._marks = _UNICODE if (console.encoding or "").lower().startswith("utf") else _ASCII
-        self._in_seconds = analysis.last_ns >= _SECONDS_FROM_NS
+        self._unit, self._time_text = _clock(analysis)
         self._clock = max(8, self._time(analysis.last_ns).cell_len)
         self._width = max(console.width, 80) - 2 * self._clock - 4
 
@@ -118,9 +118,8 @@ class _Drawing:
         return text
 
     def _head(self) -> None:
-        unit = "s" if self._in_seconds else "ms"
         left, right = self._ladder.nodes
-        clocks = [Text(f"{node} {unit}", style="bold") for node in (left, right)]
+        clocks = [Text(f"{node} {self._unit}", style="bold") for node in (left, right)]
         self._line(clocks[0], self._two_sided(left, right, "bold"), clocks[1])
         self._line(Text(), self._two_sided(*self._ladder.names, "dim"), Text())
 
@@ -218,11 +217,14 @@ class _Drawing:
         self._console.print(Text().join([pad, left, pipe, filled, end, far]), soft_wrap=True)
 
     def _time(self, time_ns: int | None) -> Text:
-        if time_ns is None:
-            return Text()
-        if self._in_seconds:
-            return Text(f"{time_ns / 1e9:.6f}" if time_ns < 10**13 else f"{time_ns / 1e9:.3f}")
-        return Text(f"{time_ns / 1e6:.3f}")
+        return Text("" if time_ns is None else self._time_text(time_ns))
+
+
+def _clock(analysis: Analysis) -> tuple[str, Callable[[int], str]]:
+    """Unit of the times of a trace, and how one is written: to the microsecond in any case."""
+    if analysis.last_ns >= _SECONDS_FROM_NS:
+        return "s", lambda time_ns: f"{time_ns / 1e9:.6f}"
+    return "ms", lambda time_ns: f"{time_ns / 1e6:.3f}"
 
 
 def _state_style(state: str) -> str:
@@ -261,16 +263,17 @@ def _print_resets(console: Console, analysis: Analysis, wanted: set[str] | None)
             groups[-1].append(one)
         else:
             groups.append([one])
+    unit, time_text = _clock(analysis)
     table = Table(title="Resets", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("time ms", "at", "what", "why", "section"):
-        table.add_column(column, justify="right" if column == "time ms" else "left")
+    for column in (f"time {unit}", "at", "what", "why", "section"):
+        table.add_column(column, justify="right" if column.startswith("time") else "left")
     for group in groups[:_TABLE_ROWS]:
         one = group[0]
         what = "RST sent" if one.sent else "RST accepted" if one.accepted else "RST ignored"
         if len(group) > 1:
-            what += f", {len(group):,} until {group[-1].time_ns / 1e6:.3f}"
+            what += f", {len(group):,} until {time_text(group[-1].time_ns)}"
         at = f"{one.node}#{one.connection}" if one.connection else one.node
-        table.add_row(f"{one.time_ns / 1e6:.3f}", at, what, one.cause.words, one.cause.section,
+        table.add_row(time_text(one.time_ns), at, what, one.cause.words, one.cause.section,
                       style="" if one.accepted else "yellow")
     console.print(table)
     _print_rest(console, len(groups))
@@ -285,11 +288,12 @@ def _print_retransmissions(console: Console, analysis: Analysis, wanted: set[str
     rows = [one for one in analysis.retransmissions if wanted is None or f"{one.node}#{one.connection}" in wanted]
     if not rows:
         return
+    unit, time_text = _clock(analysis)
     table = Table(title="Retransmissions", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("time ms", "at", "seq (raw)", "bytes", "try", "why", "section"):
-        table.add_column(column, justify="right" if column in ("time ms", "seq (raw)", "bytes", "try") else "left")
+    for column in (f"time {unit}", "at", "seq (raw)", "bytes", "try", "why", "section"):
+        table.add_column(column, justify="left" if column in ("at", "why", "section") else "right")
     for one in rows[:_TABLE_ROWS]:
-        table.add_row(f"{one.time_ns / 1e6:.3f}", f"{one.node}#{one.connection}", str(one.sequence), str(one.length),
+        table.add_row(time_text(one.time_ns), f"{one.node}#{one.connection}", str(one.sequence), str(one.length),
                       str(one.count), one.cause.words, one.cause.section)
     console.print(table)
     _print_rest(console, len(rows))
