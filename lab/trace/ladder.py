@@ -82,12 +82,8 @@ class Arrow:
 
     @property
     def label(self) -> str:
-        """`SYN,ACK seq=0 ack=1 mss=1460`."""
-        words = [flag_names(self.flags & ~PSH) or "no flags", f"seq={self.sequence}"]
-        if self.flags & ACK:
-            words.append(f"ack={self.acknowledgment}")
-        if self.length:
-            words.append(f"len={self.length}")
+        """`SYN,ACK seq=0 ack=1 win=65535 mss=1460`."""
+        words = [self.short_label]
         if self.flags & SYN or not (self.window or self.flags & RST):
             words.append(f"win={self.window}")
         if self.mss is not None:
@@ -95,6 +91,16 @@ class Arrow:
         if self.window_scale is not None:
             words.append(f"ws={self.window_scale}")
         words += [f"sack={left}-{right}" for left, right in self.sack]
+        return " ".join(words)
+
+    @property
+    def short_label(self) -> str:
+        """`SYN,ACK seq=0 ack=1`."""
+        words = [flag_names(self.flags & ~PSH) or "no flags", f"seq={self.sequence}"]
+        if self.flags & ACK:
+            words.append(f"ack={self.acknowledgment}")
+        if self.length:
+            words.append(f"len={self.length}")
         return " ".join(words)
 
 

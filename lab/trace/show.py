@@ -131,9 +131,6 @@ class _Drawing:
         marks, width = self._marks, self._width
         style = "red" if row.lost or row.injected else "yellow" if row.reason else ""
         line = marks["again"] if row.reason else marks["line"]
-        label = Text(f" {row.label} ", style=f"{style} bold" if row.interesting else style)
-        for note in self._notes(row):
-            label.append(f"{note} ", style=style or "cyan")
         start = Text((line if row.sent_ns is not None else " ") * 2, style=style)
         if row.lost:
             # What does not arrive reaches no further than it must to be read.
@@ -142,7 +139,11 @@ class _Drawing:
         else:
             head = marks["right"] if row.side == LEFT else marks["left"]
             end = Text(line * 3 + head if row.side == LEFT else head + line * 3, style=style)
-        label.truncate(max(8, width - start.cell_len - end.cell_len), overflow="ellipsis")
+        room = max(8, width - start.cell_len - end.cell_len)
+        label = self._label(row, row.label, style)
+        if label.cell_len > room:
+            label = self._label(row, row.short_label, style)
+        label.truncate(room, overflow="ellipsis")
         space = max(0, width - start.cell_len - label.cell_len - end.cell_len)
         gap = Text((" " if row.lost or row.sent_ns is None else line) * space, style=style)
         if row.lost:
@@ -157,6 +158,12 @@ class _Drawing:
         if row.side != LEFT:
             times.reverse()
         self._line(times[0], Text().join(parts), times[1])
+
+    def _label(self, row: Arrow, words: str, style: str) -> Text:
+        label = Text(f" {words} ", style=f"{style} bold" if row.interesting else style)
+        for note in self._notes(row):
+            label.append(f"{note} ", style=style or "cyan")
+        return label
 
     def _notes(self, row: Arrow) -> list[str]:
         notes = []

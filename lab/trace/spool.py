@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
+from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from nodes.base.events import KIND_BY_NUMBER, KINDS, LEVEL_ALL, NAME, EventSink, Kind
 
 MAGIC: Final = b"tcplab.spool\r\n\x1a\n"
@@ -149,6 +149,8 @@ class SpoolWriter(EventSink):
         """Hand everything held to the operating system, so that readers see it."""
         held = self._held
         if held:
+            if self._file.closed:
+                raise FailedPrecondition(f"the trace {self.path} is closed")
             data = b"".join(held)
             self._written += len(held)
             held.clear()

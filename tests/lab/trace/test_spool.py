@@ -12,7 +12,7 @@ import pytest
 from lab.trace.spool import SpoolWriter
 from lab.trace.spool_reader import SpoolReader
 from nodes.base import causes
-from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound
+from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from nodes.base.events import (
     FRAME,
     LEVEL_CONGESTION,
@@ -218,6 +218,9 @@ def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="200 is no kind"):
             writer.subscribe((200,), lambda *_: None)
         assert writer.sequence == 0
+    writer.state(1, 0, 1, 0, CLOSED, SYN_SENT)
+    with pytest.raises(FailedPrecondition, match="is closed"):
+        writer.flush()
     with pytest.raises(AlreadyExists, match="written once"):
         SpoolWriter(path)
     with pytest.raises(NotFound, match="directory"):
