@@ -9,7 +9,8 @@ Address = bytes
 
 
 class Network:
-    """The internet layer as TCP sees it. All calls are made with the current instant and return at once."""
+    """The internet layer as TCP sees it. All calls are made with the current instant and return at once; none calls
+    back into TCP, so a segment to ourselves is queued and arrives afterwards."""
 
     def transmit(
         self, now: int, src: Address, dst: Address, segment: Segment, conn: int, cause: int, resent: bool

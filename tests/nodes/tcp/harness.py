@@ -47,7 +47,11 @@ class Sink(EventSink):
         self.events.append((known.name, time_ns, conn, cause, fields))
 
     def of(self, kind: str) -> list[dict[str, int]]:
-        return [{**fields, "cause": cause, "time": time, "conn": conn} for k, time, conn, cause, fields in self.events if k == kind]
+        return [
+            {**fields, "cause": cause, "time": time, "conn": conn}
+            for known, time, conn, cause, fields in self.events
+            if known == kind
+        ]
 
     def path(self, conn: int) -> list[str]:
         """The states of one connection, first to last."""
@@ -142,7 +146,9 @@ class Peer:
             setattr(segment, name, value)
         return segment
 
-    def send(self, flags: int, seq: int, ack: int = 0, payload: bytes = b"", window: int = 65535, **options: Any) -> list[str]:
+    def send(
+        self, flags: int, seq: int, ack: int = 0, payload: bytes = b"", window: int = 65535, **options: Any
+    ) -> list[str]:
         """Give a segment to the host; returns what it sent in answer, see `got`."""
         segment = self.segment(flags, seq, ack, payload, window, **options)
         self.host.tcp.on_segment(self.host.now, PEER, self.host.local, segment, 0, 0)
@@ -171,7 +177,7 @@ def client(
     peer = Peer(host, HTTP, c.local_port)
     (syn,) = host.take()
     peer.irs = syn.seq
-    answer: dict[str, int] = {"mss": mss}
+    answer: dict[str, Any] = {"mss": mss}
     if scale is not None:
         answer["window_scale"] = scale
     if tsval is not None:
@@ -182,12 +188,14 @@ def client(
     return c, peer
 
 
-def server(host: Host, backlog: int = 16, port: int = 5000, listener: Listener | None = None, **options: int) -> tuple[Connection, Peer]:
+def server(
+    host: Host, backlog: int = 16, port: int = 5000, listener: Listener | None = None
+) -> tuple[Connection, Peer]:
     """A connection accepted by a listener of `host`, from a hand-played peer without timestamps."""
     listener = listener or host.tcp.listen(host.now, b"", HTTP, backlog)
     peer = Peer(host, port, HTTP)
-    assert peer.send(SYN, 0, mss=1460, **options) != []
-    peer.irs = next(c for c in host.tcp.connections.values() if c.remote_port == port and c.state == states.SYN_RECEIVED).iss
+    host.tcp.on_segment(host.now, PEER, host.local, peer.segment(SYN, 0, mss=1460), 0, 0)
+    peer.irs = host.take()[0].seq
     assert peer.send(ACK, 1, 1) == []
     c = listener.accept(host.now)
     assert c is not None
@@ -199,11 +207,11 @@ Fate = Callable[[int, Segment], list[int]]
 
 
 class Wire:
-    """Two Tcps and what lies between. `fate(n, segment)` decides over the n-th segment; equal times keep their order."""
+    """Two Tcps and what lies between. `fate(n, segment)` decides over the n-th segment; equal times keep order."""
 
     def __init__(
-        self, profile: str = "linux", delay: int = 5 * MILLISECOND, fate: Fate | None = None, level: int = events.LEVEL_ALL,
-        seed: int = 1, **knobs: Any,
+        self, profile: str = "linux", delay: int = 5 * MILLISECOND, fate: Fate | None = None,
+        level: int = events.LEVEL_ALL, seed: int = 1, **knobs: Any,
     ) -> None:
         self.a = Host(profile, HERE, seed, **knobs)
         self.b = Host(profile, PEER, seed + 1, **knobs)

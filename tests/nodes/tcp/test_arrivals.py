@@ -17,7 +17,9 @@ from .scenes import SCENES, SYNCHRONIZED
 NAMES = states.STATE_NAMES
 
 
-def stray(host: Host, flags: int, seq: int = 100, ack: int = 0, payload: bytes = b"", port: int = 9) -> list[tuple[int, int, int]]:
+def stray(
+    host: Host, flags: int, seq: int = 100, ack: int = 0, payload: bytes = b"", port: int = 9
+) -> list[tuple[int, int, int]]:
     """A segment for no connection; returns (flags, seq, ack) of what comes back."""
     host.tcp.on_segment(0, PEER, HERE, Segment(7, port, seq, ack, flags, 1000, payload), 0, 0)
     return [(s.flags, s.seq, s.ack) for s in host.take()]
@@ -69,7 +71,7 @@ def test_syn_with_ecn_bits_is_a_syn(extra: int) -> None:
 
 def test_syn_sent_checks_the_ack_first() -> None:
     """3.10.7.3, first: ACK =< ISS or > SND.NXT is reset, with RST it is dropped."""
-    host, c, peer, _, _ = scenes.syn_sent(Host())
+    _host, c, peer, _, _ = scenes.syn_sent(Host())
     assert peer.send(SYN | ACK, 0, 0) == ["R 0:0(0)"]
     assert peer.send(SYN | ACK, 0, 2) == ["R 2:2(0)"]
     assert peer.send(ACK, 0, 2) == ["R 2:2(0)"]
@@ -91,7 +93,7 @@ def test_syn_sent_then_the_rst() -> None:
 
 def test_syn_sent_without_syn_drops() -> None:
     """3.10.7.3, fifth."""
-    host, c, peer, _, _ = scenes.syn_sent(Host())
+    _host, c, peer, _, _ = scenes.syn_sent(Host())
     assert peer.send(ACK, 0, 1, b"data") == []
     assert peer.send(FIN, 0) == []
     assert c.state == states.SYN_SENT
@@ -99,14 +101,14 @@ def test_syn_sent_without_syn_drops() -> None:
 
 def test_syn_ack_with_data() -> None:
     """3.10.7.3, fourth: "If there are other controls or text in the segment, then continue processing"."""
-    host, c, peer, _, _ = scenes.syn_sent(Host())
+    _host, c, peer, _, _ = scenes.syn_sent(Host())
     assert peer.send(SYN | ACK | FIN, 0, 1, b"hello") == [". 1:1(0) ack 7"]
     assert (c.state, c.receive(0, 10)) == (states.CLOSE_WAIT, b"hello")
 
 
 def test_simultaneous_open() -> None:
     """Section 3.5, figure 7: SYNs cross; each answers SYN-ACK; the ACKs of those establish both ends."""
-    host, c, peer, _, _ = scenes.syn_received_active(Host())
+    _host, c, peer, _, _ = scenes.syn_received_active(Host())
     assert c.state == states.SYN_RECEIVED
     assert peer.send(SYN | ACK, 0, 1) == [". 1:1(0) ack 1"]
     assert c.state == states.SYN_RECEIVED
@@ -120,13 +122,13 @@ class TestSynchronized:
 
     def test_first_out_of_window_is_answered_with_an_ack(self, state: int) -> None:
         """First: an unacceptable segment is answered with <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
-        host, c, peer, nxt, una = SCENES[state](Host())
+        _host, c, peer, nxt, una = SCENES[state](Host())
         assert peer.send(ACK, nxt + 70_000, una, b"x") == [f". {una}:{una}(0) ack {nxt}"]
         assert peer.send(ACK, nxt - 10, una, b"x") == [f". {una}:{una}(0) ack {nxt}"]
         assert c.state == state
 
     def test_first_out_of_window_rst_is_dropped(self, state: int) -> None:
-        host, c, peer, nxt, una = SCENES[state](Host())
+        host, c, peer, nxt, _una = SCENES[state](Host())
         assert peer.send(RST, nxt - 1) == []
         assert peer.send(RST, nxt + 70_000) == []
         assert c.state == state
@@ -134,7 +136,7 @@ class TestSynchronized:
 
     def test_second_rst_exact(self, state: int) -> None:
         """RFC 5961 section 3.2: RST at RCV.NXT resets."""
-        host, c, peer, nxt, una = SCENES[state](Host())
+        _host, c, peer, nxt, _una = SCENES[state](Host())
         assert peer.send(RST, nxt) == []
         assert c.state == states.CLOSED
         refused = {
@@ -160,20 +162,20 @@ class TestSynchronized:
         assert host.counters.TcpExtTCPSYNChallenge == 2
 
     def test_fifth_without_ack_is_dropped(self, state: int) -> None:
-        host, c, peer, nxt, una = SCENES[state](Host())
+        _host, c, peer, nxt, _una = SCENES[state](Host())
         assert peer.send(0, nxt, payload=b"x") == []
         assert peer.send(FIN, nxt) == []
         assert (c.state, c.buffered) == (state, 0)
 
     def test_fifth_ack_of_the_future_is_challenged(self, state: int) -> None:
         """RFC 5961 section 5.2: SEG.ACK > SND.NXT."""
-        host, c, peer, nxt, una = SCENES[state](Host())
+        _host, c, peer, nxt, una = SCENES[state](Host())
         assert peer.send(ACK, nxt, una + 1, b"x") == [f". {una}:{una}(0) ack {nxt}"]
         assert (c.state, c.buffered) == (state, 0)
 
     def test_fifth_ack_too_old_is_challenged(self, state: int) -> None:
         """RFC 5961 section 5.2: SEG.ACK < SND.UNA - MAX.SND.WND."""
-        host, c, peer, nxt, una = SCENES[state](Host())
+        _host, c, peer, nxt, una = SCENES[state](Host())
         assert peer.send(ACK, nxt, una - 65_536 - 2, b"x") == [f". {una}:{una}(0) ack {nxt}"]
         assert (c.state, c.buffered) == (state, 0)
 
@@ -234,7 +236,7 @@ def test_syn_received_checks() -> None:
 @pytest.mark.parametrize(("profile", "answer"), [("linux", "S. 0:0(0) ack 1"), ("rfc", ". 1:1(0) ack 1")])
 def test_repeated_syn_in_syn_received(profile: str, answer: str) -> None:
     """The RFC answers the old SYN with an ACK (first step); Linux sends its SYN-ACK again."""
-    host, c, peer, _, _ = scenes.syn_received(Host(profile))
+    _host, c, peer, _, _ = scenes.syn_received(Host(profile))
     assert peer.send(SYN, 0, mss=1460) == [answer]
     assert c.state == states.SYN_RECEIVED
 
@@ -296,7 +298,7 @@ def test_old_segments_do_not_set_the_window() -> None:
 def test_challenge_ack_limit() -> None:
     """RFC 5961 section 7: no more challenge ACKs than the limit in an interval, and more in the next."""
     host = Host("rfc", tcp_timestamps=0, tcp_challenge_ack_limit=3)
-    c, peer = client(host)
+    _c, peer = client(host)
     answers = [len(peer.send(RST, 2)) for _ in range(6)]
     assert answers == [1, 1, 1, 0, 0, 0]
     assert host.counters.TcpExtTCPACKSkippedChallenge == 3
@@ -308,7 +310,7 @@ def test_challenge_ack_limit() -> None:
 def test_out_of_window_acks_do_not_bounce_for_ever() -> None:
     """Two ends that disagree would answer each other's ACKs without end; dataless ones are answered twice a second."""
     host = Host()
-    c, peer = client(host)
+    _c, peer = client(host)
     answers = [len(peer.send(ACK, -100, 1)) for _ in range(5)]
     assert answers == [1, 0, 0, 0, 0]
     host.after(600 * MILLISECOND)
@@ -368,7 +370,7 @@ def test_missing_timestamps() -> None:
 @pytest.mark.parametrize("iss", [MASK, MASK - 2, 0, 1 << 31])
 def test_sequence_numbers_wrap(iss: int) -> None:
     """Section 3.4: all arithmetic is modulo 2**32."""
-    host, c, peer, _, _ = scenes.syn_sent(Host())
+    _host, c, peer, _, _ = scenes.syn_sent(Host())
     peer.iss = iss
     assert peer.send(SYN | ACK, 0, 1, mss=1460) == [". 1:1(0) ack 1"]
     peer.send(ACK, 3, 1, b"cd")
@@ -377,7 +379,7 @@ def test_sequence_numbers_wrap(iss: int) -> None:
 
 
 def test_discards_say_why() -> None:
-    host, c, peer, nxt, una = scenes.established(Host())
+    host, _c, peer, nxt, una = scenes.established(Host())
     peer.send(0, nxt, payload=b"x")
     peer.send(ACK, nxt - 1, una, b"x")
     peer.send(ACK, nxt + 70_000, una, b"x")
@@ -386,7 +388,7 @@ def test_discards_say_why() -> None:
     ]
 
 
-def test_peer_unused() -> None:
+def test_another_port_is_another_connection() -> None:
     """A segment from another port is another connection's."""
     host, c, peer, nxt, una = scenes.established(Host())
     other = Peer(host, HTTP + 1, c.local_port)

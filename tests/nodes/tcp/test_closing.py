@@ -1,6 +1,8 @@
-"""Closing: half-close, simultaneous close, TIME-WAIT, FIN-WAIT-2, linger, unread data, resets and the errors users see."""
+"""Closing: half and simultaneous close, TIME-WAIT, FIN-WAIT-2, linger, unread data, resets and what users see."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
@@ -86,7 +88,7 @@ def test_close_in_syn_received_waits_for_queued_data() -> None:
 
 def test_close_in_syn_received_without_data() -> None:
     """RFC 9293 section 3.10.4: ... and without data the FIN goes at once; one ACK may acknowledge SYN and FIN."""
-    host, c, peer, _, _ = scenes.syn_received_active(Host())
+    _host, c, peer, _, _ = scenes.syn_received_active(Host())
     c.close(0)
     assert (c.state, peer.got()) == (states.FIN_WAIT_1, ["F. 1:1(0) ack 1"])
     peer.send(ACK, 1, 2)
@@ -135,7 +137,7 @@ def test_lost_last_ack() -> None:
 @pytest.mark.parametrize(("knob", "state"), [(0, states.CLOSED), (1, states.TIME_WAIT)])
 def test_time_wait_assassination(knob: int, state: int) -> None:
     """RFC 1337: a RST ends TIME-WAIT, unless tcp_rfc1337."""
-    host, c, peer, nxt, una = scenes.time_wait(Host(tcp_rfc1337=knob))
+    _host, c, peer, nxt, _una = scenes.time_wait(Host(tcp_rfc1337=knob))
     peer.send(RST, nxt)
     assert c.state == state
 
@@ -143,7 +145,7 @@ def test_time_wait_assassination(knob: int, state: int) -> None:
 @pytest.mark.parametrize(("seq", "reopens"), [(100_000, True), (-5, False)])
 def test_time_wait_reuse_by_sequence(seq: int, reopens: bool) -> None:
     """RFC 9293 section 3.6.1: a SYN beyond the old connection may reopen it, with an ISN beyond the old one's."""
-    host, c, peer, nxt, una = scenes.time_wait(Host())
+    host, c, peer, _nxt, _una = scenes.time_wait(Host())
     host.tcp.listen(0, b"", c.local_port, 4)
     old_end = c.snd_nxt & MASK
     peer.send(SYN, seq, mss=1460)
@@ -172,7 +174,7 @@ def test_time_wait_reuse_by_timestamp(newer: int, seq: int, reopens: bool) -> No
 
 def test_fin_wait_2_of_an_orphan_ends() -> None:
     """tcp(7) tcp_fin_timeout: only when the user has closed; TCP_LINGER2 sets it for one connection."""
-    host, c, peer, nxt, una = scenes.fin_wait_2(Host())
+    host, c, *_ = scenes.fin_wait_2(Host())
     host.after(HOUR)
     assert c.state == states.FIN_WAIT_2
     c.close(host.now)
@@ -180,14 +182,14 @@ def test_fin_wait_2_of_an_orphan_ends() -> None:
     assert c.state == states.FIN_WAIT_2
     host.after(1)
     assert c.state == states.CLOSED
-    host, c, peer, nxt, una = scenes.fin_wait_2(Host(), TCP_LINGER2=5)
+    host, c, *_ = scenes.fin_wait_2(Host(), TCP_LINGER2=5)
     c.close(0)
     host.after(5 * SECOND)
     assert c.state == states.CLOSED
 
 
 def test_linger_zero_resets() -> None:
-    host, c, peer, nxt, una = scenes.established(Host())
+    host, c, peer, _nxt, _una = scenes.established(Host())
     c.set_option(0, "SO_LINGER", 0)
     c.close(0)
     assert (c.state, peer.got()) == (states.CLOSED, ["R. 1:1(0) ack 1"])
@@ -196,7 +198,7 @@ def test_linger_zero_resets() -> None:
 
 def test_unread_data_at_close_resets() -> None:
     """RFC 9293 section 3.6.1 (RFC 2525 2.17): the peer must learn that its data was not read."""
-    host, c, peer, nxt, una = scenes.established(Host())
+    host, c, peer, _nxt, _una = scenes.established(Host())
     peer.send(ACK, 1, 1, b"unread")
     c.close(0)
     assert (c.state, peer.got()) == (states.CLOSED, ["R. 1:1(0) ack 7"])
@@ -205,7 +207,7 @@ def test_unread_data_at_close_resets() -> None:
 
 def test_data_after_close_resets() -> None:
     """RFC 9293 section 3.6.1: data that comes when nobody can read it any more."""
-    host, c, peer, nxt, una = scenes.established(Host())
+    host, c, peer, _nxt, _una = scenes.established(Host())
     c.close(0)
     peer.got()
     assert peer.send(ACK, 1, 2, b"late") == ["R. 2:2(0) ack 1"]
@@ -214,7 +216,7 @@ def test_data_after_close_resets() -> None:
 
 def test_reset_as_the_user_sees_it() -> None:
     """The error is told once, then EPIPE and end of file; data that came before the RST can be read."""
-    host, c, peer, nxt, una = scenes.established(Host())
+    host, c, peer, _nxt, _una = scenes.established(Host())
     peer.send(ACK, 1, 1, b"before")
     peer.send(RST, 7)
     assert (c.error, c.readable, c.writable, c.eof) == ("ECONNRESET", True, True, False)
@@ -232,7 +234,7 @@ def test_reset_as_the_user_sees_it() -> None:
 @pytest.mark.parametrize("state", SCENES, ids=states.STATE_NAMES.__getitem__)
 def test_abort(state: int) -> None:
     """RFC 9293 section 3.10.5: RST where the peer may hold a connection; none in SYN-SENT and TIME-WAIT."""
-    host, c, peer, nxt, una = SCENES[state](Host())
+    host, c, peer, _nxt, una = SCENES[state](Host())
     c.abort(0)
     sent = peer.got()
     assert c.state == states.CLOSED
@@ -246,9 +248,9 @@ def test_abort(state: int) -> None:
 
 def test_calls_that_are_illegal_in_the_state() -> None:
     """RFC 9293 section 3.10, in its words, with the errno of a socket, and an event each."""
-    host, c, peer, nxt, una = scenes.time_wait(Host())
+    host, c, _peer, _nxt, _una = scenes.time_wait(Host())
     host.after(HOUR)
-    calls = [
+    calls: list[tuple[Callable[[], object], str]] = [
         (lambda: c.send(0, b"x"), "EPIPE: connection does not exist"),
         (lambda: c.shutdown(0), "ENOTCONN: connection does not exist"),
         (lambda: c.abort(0), "ENOTCONN: connection does not exist"),

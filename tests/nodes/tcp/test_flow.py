@@ -1,4 +1,4 @@
-"""Flow control and when to speak: windows, persist, Nagle, silly windows, delayed ACKs, PSH, keepalive, user timeout."""
+"""Flow control: windows, persist, Nagle, silly windows, delayed ACKs, PSH, keepalive, user timeout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_delayed_ack_and_every_second_segment() -> None:
     """RFC 5681 section 4.2, RFC 9293 section 3.8.6.3: within the delay, and at least every second full segment."""
     for profile, delay in (("linux", 40), ("rfc", 200)):
         host = Host(profile)
-        c, peer = client(host)
+        _c, peer = client(host)
         assert peer.send(ACK, 1, 1, b"a" * MSS) == []
         assert peer.send(ACK, 1 + MSS, 1, b"a" * MSS) == [f". 1:1(0) ack {1 + 2 * MSS}"]
         assert peer.send(ACK, 1 + 2 * MSS, 1, b"a" * MSS) == []
@@ -207,7 +207,7 @@ def test_window_scale() -> None:
 
 def test_window_scale_of_more_than_14() -> None:
     """RFC 7323 section 2.3: more than 14 counts as 14."""
-    c, peer = client(Host(), scale=200)
+    c, _peer = client(Host(), scale=200)
     assert c.status(0).snd_wscale == 14
 
 
@@ -231,7 +231,7 @@ def test_syn_options_follow_the_knobs() -> None:
 def test_segments_fit_the_peer_and_the_path(mss: int, largest: int) -> None:
     """RFC 9293 section 3.7.1: Eff.snd.MSS; 536 when the peer says nothing; no absurdly small one."""
     host = Host()
-    c, peer = client(host, mss=mss)
+    c, _peer = client(host, mss=mss)
     c.send(0, b"d" * 20_000)
     assert max(len(s.payload) for s in host.take()) == largest
 
@@ -239,7 +239,7 @@ def test_segments_fit_the_peer_and_the_path(mss: int, largest: int) -> None:
 def test_timestamps_take_their_room() -> None:
     """RFC 6691: the MSS does not count options, so a segment with timestamps carries 12 bytes less."""
     host = Host()
-    c, peer = client(host, tsval=1)
+    c, _peer = client(host, tsval=1)
     c.send(0, b"d" * 5000)
     assert len(host.take()[0].payload) == 1448
 
@@ -301,7 +301,7 @@ def test_keepalive_can_be_set_and_unset() -> None:
 
 
 def test_user_timeout() -> None:
-    """RFC 9293 section 3.10.8, RFC 5482: what waits longer than the timeout ends the connection; progress starts it anew."""
+    """RFC 9293 section 3.10.8, RFC 5482: what waits longer ends the connection; progress starts the timeout anew."""
     host = Host()
     c, peer = client(host, options={"TCP_USER_TIMEOUT": 3000})
     host.after(HOUR)
@@ -335,7 +335,7 @@ def test_send_takes_what_fits() -> None:
 
 def test_data_before_the_handshake_waits_for_it() -> None:
     """RFC 9293 section 3.10.2: SEND in SYN-SENT queues the data for transmission after ESTABLISHED."""
-    host, c, peer, _, _ = scenes.syn_sent(Host())
+    _host, c, peer, _, _ = scenes.syn_sent(Host())
     assert c.send(0, b"early") == 5
     assert peer.got() == []
     assert peer.send(SYN | ACK, 0, 1, mss=1460) == ["P. 1:6(5) ack 1"]

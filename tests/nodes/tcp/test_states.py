@@ -131,7 +131,7 @@ def test_listed_transition_happens_and_is_traced(old: int, new: int, cause: int)
 
 
 def test_opening_transitions() -> None:
-    """RFC 9293 section 3.10.1: passive OPEN enters LISTEN, active OPEN enters SYN-SENT, CLOSE in LISTEN enters CLOSED."""
+    """RFC 9293 section 3.10.1 and 3.10.4: OPEN enters LISTEN or SYN-SENT, CLOSE in LISTEN enters CLOSED."""
     host = Host()
     listener = host.tcp.listen(0, b"", HTTP, 1)
     assert listener.state == states.LISTEN
@@ -151,7 +151,7 @@ def test_no_other_transition_is_possible() -> None:
                 if (old, new, cause) not in LEGAL:
                     with pytest.raises(IllegalTransition):
                         check_transition(old, new, cause)
-    host, c, *_ = scenes.established(Host())
+    _host, c, *_ = scenes.established(Host())
     with pytest.raises(IllegalTransition, match="ESTABLISHED -> TIME-WAIT because of FIN_RECEIVED"):
         change_state(c, 0, states.TIME_WAIT, causes.FIN_RECEIVED)
     assert c.state == states.ESTABLISHED

@@ -1,0 +1,151 @@
+"""Listening: the SYN queue and the accept queue, each bounded and counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodes.base import causes
+from nodes.base.clock import SECOND
+from nodes.base.errors import InvalidArgument, SocketError
+from nodes.packet.tcp import ACK, FIN, RST, SYN
+from nodes.tcp import states
+from nodes.tcp.listener import Listener
+
+from .harness import HERE, HTTP, PEER, Host, Peer, server
+
+
+def knock(host: Host, port: int) -> Peer:
+    """A peer that has sent its SYN."""
+    peer = Peer(host, port, HTTP)
+    host.tcp.on_segment(host.now, PEER, HERE, peer.segment(SYN, 0, mss=1460), 0, 0)
+    answers = host.take()
+    peer.irs = answers[0].seq if answers else 0
+    return peer
+
+
+def queues(listener: Listener) -> tuple[int, int]:
+    return len(listener.syn_queue), len(listener.accept_queue)
+
+
+def test_accept_in_order() -> None:
+    host = Host()
+    listener = host.tcp.listen(0, b"", HTTP, 5)
+    told: list[int] = []
+    listener.on_ready = lambda: told.append(len(listener.accept_queue))
+    assert listener.accept(0) is None
+    peers = [knock(host, 1000 + n) for n in range(3)]
+    assert (queues(listener), told) == ((3, 0), [])
+    for peer in reversed(peers):
+        peer.send(ACK, 1, 1)
+    assert (queues(listener), told) == ((0, 3), [1, 2, 3])
+    accepted = [listener.accept(0) for _ in range(3)]
+    assert [c.remote_port for c in accepted if c is not None] == [1002, 1001, 1000]
+    assert (host.counters.TcpPassiveOpens, host.counters.TcpActiveOpens) == (3, 0)
+
+
+def test_accepted_with_data_and_fin() -> None:
+    """A connection can be readable, and closed by its peer, before anybody accepts it."""
+    host = Host()
+    listener = host.tcp.listen(0, b"", HTTP, 5)
+    peer = knock(host, 1000)
+    peer.send(ACK | FIN, 1, 1, b"hello")
+    c = listener.accept(0)
+    assert c is not None
+    assert (c.state, c.receive(0, 10), c.eof) == (states.CLOSE_WAIT, b"hello", True)
+
+
+def test_syn_queue_is_bounded() -> None:
+    """tcp(7) tcp_max_syn_backlog: a SYN flood is dropped, not stored, and what was stored goes."""
+    host = Host(tcp_max_syn_backlog=3)
+    listener = host.tcp.listen(0, b"", HTTP, 5)
+    for port in range(1000, 1010):
+        knock(host, port)
+    assert queues(listener) == (3, 0)
+    assert (host.counters.TcpExtTCPReqQFullDrop, host.counters.TcpExtListenDrops) == (7, 7)
+    assert [e["cause"] for e in host.sink.of("discard")] == [causes.SYN_QUEUE_FULL] * 7
+    host.after(200 * SECOND)
+    assert (queues(listener), len(host.tcp.connections)) == ((0, 0), 0)
+    assert host.counters.TcpAttemptFails == 3
+
+
+def test_accept_queue_is_bounded() -> None:
+    """listen(2), as on Linux: full beyond `backlog`; then SYNs and final ACKs are dropped, until there is room."""
+    host = Host()
+    listener = host.tcp.listen(0, b"", HTTP, 1)
+    peers = [knock(host, 1000 + n) for n in range(3)]
+    for peer in peers:
+        assert peer.send(ACK, 1, 1) == []
+    assert queues(listener) == (1, 2)
+    assert (host.counters.TcpExtListenOverflows, host.counters.TcpExtListenDrops) == (1, 1)
+    knock(host, 2000)
+    assert queues(listener) == (1, 2)
+    assert (host.counters.TcpExtListenOverflows, host.counters.TcpExtListenDrops) == (2, 2)
+    listener.accept(0)
+    host.after(SECOND)
+    assert peers[2].got() == ["S. 0:0(0) ack 1"]
+    peers[2].send(ACK, 1, 1)
+    assert queues(listener) == (0, 2)
+
+
+def test_abort_on_overflow() -> None:
+    """tcp(7) tcp_abort_on_overflow: the peer is told."""
+    host = Host(tcp_abort_on_overflow=1)
+    listener = host.tcp.listen(0, b"", HTTP, 0)
+    first, second = knock(host, 1000), knock(host, 1001)
+    first.send(ACK, 1, 1)
+    assert second.send(ACK, 1, 1) == ["R 1:1(0)"]
+    assert queues(listener) == (0, 1)
+
+
+def test_backlog_is_capped_by_somaxconn() -> None:
+    host = Host(somaxconn=7)
+    assert host.tcp.listen(0, b"", HTTP, 100).backlog == 7
+    with pytest.raises(InvalidArgument, match="backlog: -1"):
+        host.tcp.listen(0, b"", HTTP + 1, -1)
+
+
+def test_close_of_the_listener() -> None:
+    """What nobody has accepted is reset; what was accepted lives on; the port is free again."""
+    host = Host()
+    c, _peer = server(host)
+    listener = host.tcp.listeners[(b"", HTTP)]
+    knock(host, 1000)
+    waiting = knock(host, 1001)
+    waiting.send(ACK, 1, 1)
+    listener.close(0)
+    assert waiting.got() == ["R. 1:1(0) ack 1"]
+    assert (queues(listener), c.state) == ((0, 0), states.ESTABLISHED)
+    with pytest.raises(SocketError, match="EBADF: connection does not exist"):
+        listener.accept(0)
+    with pytest.raises(SocketError, match="EBADF"):
+        listener.close(0)
+    host.tcp.listen(0, b"", HTTP, 1)
+
+
+def test_the_more_specific_listener_answers() -> None:
+    host = Host()
+    host.tcp.listen(0, HERE, HTTP, 1, {"TCP_MAXSEG": 500})
+    with pytest.raises(SocketError, match="EADDRINUSE"):
+        host.tcp.listen(0, b"", HTTP, 1)
+    host.tcp.on_segment(0, PEER, HERE, Peer(host, 5, HTTP).segment(SYN, 0), 0, 0)
+    assert host.take()[0].mss == 500
+
+
+def test_reset_in_the_syn_queue() -> None:
+    """RFC 9293 section 3.10.7.4, second: a passive OPEN goes back to LISTEN and the user is not told."""
+    host = Host()
+    listener = host.tcp.listen(0, b"", HTTP, 1)
+    peer = knock(host, 1000)
+    peer.send(RST, 1)
+    assert (queues(listener), host.tcp.connections) == ((0, 0), {})
+    assert listener.state == states.LISTEN
+
+
+def test_queue_events() -> None:
+    """Each change of a queue is traced."""
+    host = Host()
+    server(host, backlog=3)
+    rows = [(e["cause"], e["syn_queue"], e["accept_queue"], e["backlog"]) for e in host.sink.of("listener")]
+    assert rows == [
+        (causes.USER_PASSIVE_OPEN, 0, 0, 3), (causes.SYN_RECEIVED, 1, 0, 3), (causes.ACK_OF_SYN, 0, 1, 3), (0, 0, 0, 3),
+    ]
