@@ -310,10 +310,11 @@ class Stack(Network, IpOutput):
     # ARP.
 
     def _request(self, now: int, neighbour: Neighbour[Waiting]) -> None:
-        """Ask everybody, or the neighbour itself when it is known and only to be confirmed."""
+        """Ask everybody; the neighbour itself first when it is known and only to be confirmed."""
         interface = neighbour.interface
         packet = ArpPacket(arp.REQUEST, interface.mac, interface.address or bytes(4), _NO_MAC, neighbour.address)
-        frame = (neighbour.mac or BROADCAST) + interface.mac + TYPE_ARP + encode_arp(packet)
+        to = neighbour.mac if neighbour.mac and neighbour.asked == 1 else BROADCAST
+        frame = to + interface.mac + TYPE_ARP + encode_arp(packet)
         self._emit(now, interface, frame, None)
 
     def _on_arp(self, now: int, interface: Interface, data: bytes) -> None:

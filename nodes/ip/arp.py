@@ -1,7 +1,8 @@
 """The ARP cache (RFC 826; RFC 1122 section 2.3.2): neighbours, their timers, and packets that wait for an answer.
 
-An entry is believed for `base_reachable_time_ms`. After that it is still used, but a request is sent to the neighbour
-itself, and when `mcast_solicit` requests go unanswered it is forgotten. So a live path never waits for ARP again.
+An entry is believed for `base_reachable_time_ms`. After that it is still used, but the neighbour is asked again: first
+itself, then everybody. One that no longer answers keeps its entry until somebody does, so a path once known never waits
+for ARP, and what is seen of a dead peer is TCP's own doing. (Linux forgets it, and then shows ARP requests only.)
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class ArpCache(Generic[P]):
         return entry
 
     def on_timer(self, now: int) -> tuple[list[Neighbour[P]], list[Neighbour[P]]]:
-        """What is due: neighbours to send another request to, and those given up with their waiting packets."""
+        """What is due: neighbours to send another request to, and unknown ones that are given up, with their packets."""
         again: list[Neighbour[P]] = []
         failed: list[Neighbour[P]] = []
         for entry in list(self._asking):
@@ -105,9 +106,8 @@ class ArpCache(Generic[P]):
             else:
                 self._asking.remove(entry)
                 entry.retry_at = NEVER
-                entry.mac = entry.header = b""
-                entry.fresh_until = 0
-                failed.append(entry)
+                if not entry.header:
+                    failed.append(entry)
         self._set_deadline()
         return again, failed
 

@@ -9,6 +9,7 @@ from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 from nodes.ip.arp import MAX_WAITING
+from nodes.ip.ping import PingAnswer
 from nodes.packet import ipv4
 from nodes.packet.ipv4 import decode_ipv4
 from nodes.packet.udp import decode_udp
@@ -75,7 +76,7 @@ def test_a_request_for_somebody_else_is_neither_answered_nor_remembered() -> Non
 
 def test_requests_are_repeated_then_the_sender_learns_that_the_host_is_unreachable() -> None:
     stack = host()
-    answers = []
+    answers: list[PingAnswer] = []
     stack.icmp.pings.open(ip("10.0.0.2"), answers.append).send(0, 1)
     for second in (1, 2):
         assert frames(stack) == [REQUEST]
@@ -123,6 +124,24 @@ def test_a_stale_entry_is_used_while_the_neighbour_itself_is_asked() -> None:
     stack.on_frame(later + 1, 0, REPLY)
     send(stack, later + 2, b"fresh again")
     assert payloads(frames(stack)) == [b"fresh again"]
+
+
+def test_a_neighbour_that_falls_silent_is_still_sent_to_until_another_mac_address_answers() -> None:
+    stack = host()
+    send(stack, 0, b"")
+    stack.on_frame(0, 0, REPLY)
+    stack.pull()
+    later = stack.parameters.base_reachable_time_ms * MILLISECOND
+    send(stack, later, b"stale")
+    for second in (1, 2, 3):
+        stack.on_timer(later + second * SECOND)
+    sent = frames(stack)
+    assert [frame for frame in sent if frame[12:14] == b"\x08\x06"] == [mac(2) + REQUEST[6:], REQUEST, REQUEST]
+    send(stack, later + 9 * SECOND, b"still")
+    assert frames(stack)[-1][:6] == mac(2)
+    stack.on_frame(later + 10 * SECOND, 0, REPLY.replace(mac(2), mac(7)))
+    send(stack, later + 11 * SECOND, b"moved")
+    assert [frame[:6] for frame in frames(stack)] == [mac(7)]
 
 
 def test_frames_for_others_unknown_types_and_fragments_of_frames() -> None:
