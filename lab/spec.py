@@ -47,6 +47,7 @@ from lab.kinds import (
 from lab.yamltext import Value, read_file, read_text, shown, wrap
 from nodes.base.clock import NEVER
 from nodes.base.errors import InvalidArgument
+from nodes.base.random import CHANCE_ONE
 
 __all__ = [
     "NAME_PATTERN", "NAME_WORDS", "Anything", "Boolean", "Integer", "Items", "Kind", "Map", "Nested", "OneOf",
@@ -168,7 +169,7 @@ def size(
 
 def chance(default: Any = dataclasses.MISSING, key: str = "", doc: str = "") -> Any:
     """Out of CHANCE_ONE, from `1%` or a fraction."""
-    kind = Quantity(units.parse_chance, units.format_chance, units.CHANCE_PATTERN, 0, NEVER)
+    kind = Quantity(units.parse_chance, units.format_chance, units.CHANCE_PATTERN, 0, CHANCE_ONE)
     return of(_maybe(kind, default), default, key, doc)
 
 

@@ -135,7 +135,7 @@ class Direction:
             self._sink.emit_tail(FRAME, now, 0, 0, 0, (self.name_id, self._number), frame)
         self._sink.verdict(now, self.name_id, self._number, VERDICT_INJECTED, 0, 0)
         packet = Packet(self._number, frame, now, self._delay_ns)
-        if at_exit:
+        if at_exit and self.up:
             self._scheduler.call_at(now, self._arrive, packet)
         else:
             self._enter(now, packet)

@@ -10,7 +10,6 @@ from lab import spec
 from lab.links.queue import QUEUES
 from nodes.base.clock import HOUR
 from nodes.base.errors import InvalidArgument
-from nodes.base.random import CHANCE_ONE
 
 _WORDS = "delay jitter loss duplicate corrupt reorder reorder_gap reorder_delay rate limit limit_bytes queue"
 
@@ -40,16 +39,15 @@ class Impairments:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
+            kind = field.metadata["kind"]
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < 0:
-                raise InvalidArgument(f"{value} is negative", spec.key_of(field))
-        for name in ("loss", "duplicate", "corrupt", "reorder"):
-            if getattr(self, name) > CHANCE_ONE:
-                raise InvalidArgument(f"{getattr(self, name)} is more than {CHANCE_ONE}, which is 100%", name)
-        if self.limit_packets < 1:
-            raise InvalidArgument("0 is not a queue limit: 1 packet or more", "limit")
-        if self.queue not in QUEUES:
-            raise InvalidArgument(f"{self.queue} is not one of {', '.join(QUEUES)}", "queue")
+            if isinstance(kind, spec.Text):
+                if value not in kind.choices:
+                    raise InvalidArgument(f"{value} is not one of {', '.join(kind.choices)}", spec.key_of(field))
+            elif type(value) is not int or not kind.minimum <= value <= kind.maximum:
+                written = kind.plain(value) if type(value) is int else repr(value)
+                bounds = f"{kind.plain(kind.minimum)} to {kind.plain(kind.maximum)}"
+                raise InvalidArgument(f"{written} is not in {bounds}", spec.key_of(field))
 
     def merged(self, changes: Mapping[str, Any]) -> Impairments:
         """These with the named fields (Python names) changed, all or none. Raises InvalidArgument."""

@@ -42,7 +42,7 @@ def route_to(topology: Topology, start: str, target: str) -> list[str]:
             continue
         bits = int.from_bytes(goal.address, "big")
         fitting = [route for route in node.routes
-                   if bits >> (32 - route.prefix_len) == int.from_bytes(route.network, "big") >> (32 - route.prefix_len)]
+                   if (bits ^ int.from_bytes(route.network, "big")) >> (32 - route.prefix_len) == 0]
         assert len(fitting) == 1, f"{path[-1]} has {len(fitting)} routes to {target}"
         gateway = everyone[fitting[0].via]
         assert network(node.interfaces[fitting[0].interface]) == network(gateway), "the gateway is not on that subnet"
