@@ -98,11 +98,8 @@ def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     c.retransmits = 0
     c.persist_backoff = 0
     restart = True
-    first_partial = c.dup_acks > 0
     if c.in_recovery:
-        # Only the first partial ACK restarts the timer (RFC 6582 section 4, the impatient variant).
-        if recovery.on_new_ack(c, now, octets):
-            restart = first_partial
+        restart = recovery.on_new_ack(c, now, octets)
     elif octets:
         congestion = c.congestion
         cwnd = congestion.cwnd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.packet.tcp import ABSENT, SYN, Segment
 from nodes.tcp import acks, closing, congestion_trace, keepalive, retransmit, segments, sender
-from nodes.tcp.tcb import Sent, Tcb
+from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Sent, Tcb
 
 #: The largest window scale (RFC 7323 section 2.3).
 MAX_WINDOW_SCALE = 14
@@ -68,6 +68,9 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     syn_losses = c.sent[0].count
     c.synchronized = True
     c.mss = sender.effective_mss(c)
+    # Until a segment shows what the peer sends: no more than either end could (as Linux guesses).
+    announced = c.options.maxseg or c.mtu - segments.header_length(c)
+    c.rcv_mss = max(min(announced, c.mss, c.options.rcvbuf // 2, DEFAULT_MSS_IPV4), 88)
     c.last_sent = -1
     acks.new_ack(c, now, ack, segment)
     if syn_losses and c.srtt == 0:

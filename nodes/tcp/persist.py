@@ -34,7 +34,8 @@ def on_timeout(c: Tcb, now: int) -> None:
     c.persist_at = NEVER
     tcp.sink.timer(now, tcp.node, c.number, TIMER_PERSIST, TIMER_FIRED, now, c.persist_backoff)
     parameters = tcp.parameters
-    if c.probes >= (parameters.tcp_orphan_retries if c.user_closed else parameters.tcp_retries2):
+    # A peer that answers keeps the connection, but not for ever once the user has gone (RFC 6429 section 4).
+    if c.persist_backoff >= parameters.tcp_orphan_retries if c.user_closed else c.probes >= parameters.tcp_retries2:
         closing.give_up(c, now, causes.RETRIES_EXHAUSTED)
         return
     if c.snd_una + c.snd_wnd > c.snd_nxt and not c.sent:

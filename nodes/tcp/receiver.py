@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import TIMER_DELAYED_ACK, TIMER_FIRED
-from nodes.tcp import segments, timers
+from nodes.tcp import segments, states, timers
 from nodes.tcp.tcb import Tcb
 
 
@@ -100,7 +100,7 @@ def take(c: Tcb, limit: int) -> bytes:
 def update_window(c: Tcb, now: int) -> None:
     """After the user has read: tell the peer if the window has grown to at least twice what it knows of, and by a
     worthwhile step (Linux's rule; the step is RFC 9293 section 3.8.6.2.2's)."""
-    if c.fin_received or not c.synchronized:
+    if c.fin_received or not c.synchronized or c.state == states.CLOSED:
         return
     window = c.rcv_adv - c.rcv_nxt
     room = c.options.rcvbuf - c.buffered

@@ -23,6 +23,7 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
         return
     flight = c.snd_nxt - c.snd_una
     c.in_recovery = True
+    c.partial_acked = False
     c.recover = c.snd_nxt
     tcp.counters.TcpExtTCPRenoRecovery += 1
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RETRANSMIT, True, FAST_RECOVERY, c.recover & MASK)
@@ -32,18 +33,21 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
 
 
 def on_new_ack(c: Tcb, now: int, acked: int) -> bool:
-    """New data was acknowledged in fast recovery (SND.UNA is already moved). True if recovery goes on."""
+    """New data was acknowledged in fast recovery (SND.UNA is already moved). True if the retransmission timer starts
+    again: not after the second and later partial ACKs (RFC 6582 section 4, the impatient variant)."""
     congestion = c.congestion
     if c.snd_una < c.recover and c.sent and congestion.on_partial_ack(now, acked):
         congestion_trace.record(c, now, causes.FAST_RECOVERY_DEFLATE)
         _resend_first(c, now, causes.RETRANSMIT_PARTIAL_ACK)
-        return True
+        first = not c.partial_acked
+        c.partial_acked = True
+        return first
     c.in_recovery = False
     congestion.on_recovery_exit(now, c.flight)
     tcp = c.tcp
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, FAST_RECOVERY, c.recover & MASK)
     congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)
-    return False
+    return True
 
 
 def end_rto_recovery(c: Tcb, now: int) -> None:

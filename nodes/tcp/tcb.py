@@ -96,7 +96,7 @@ class Tcb:
         "on_ready",
         "options",
         "origin",
-        "peer_mss",
+        "partial_acked", "peer_mss",
         "persist_at",
         "persist_backoff",
         "probes",
@@ -233,6 +233,8 @@ class Tcb:
         self.ssthresh_seen = UNLIMITED
         self.dup_acks = 0
         self.in_recovery = False
+        #: Whether this recovery has seen a partial ACK.
+        self.partial_acked = False
         self.rto_recovery = False
         self.recover = iss
 

@@ -325,3 +325,26 @@ def test_self_connect() -> None:
     host.after(HOUR)
     assert (c.state, c.error) == (states.CLOSED, "")
     assert host.network.sent == []
+
+
+def test_reading_after_a_reset_sends_nothing() -> None:
+    """What came before the RST may still be read; no window update goes to a connection that is gone."""
+    host = Host(tcp_rmem=2000)
+    c, peer = client(host)
+    peer.send(ACK, 1, 1, b"d" * 1500)
+    peer.send(RST, 1501)
+    assert len(c.receive(0, 2000)) == 1500
+    assert peer.got() == []
+
+
+def test_an_orphan_does_not_probe_a_closed_window_for_ever() -> None:
+    """RFC 6429 section 4: when the user has gone, a peer cannot keep us by answering window probes."""
+    host = Host()
+    c, peer = client(host, window=0)
+    c.send(0, b"never taken")
+    c.close(0)
+    while host.tcp.next_deadline() != NEVER:
+        host.run_until(host.tcp.next_deadline())
+        peer.send(ACK, 1, 1, window=0)
+    assert (c.state, c.error) == (states.CLOSED, "ETIMEDOUT")
+    assert host.counters.TcpExtTCPWinProbe == 8

@@ -349,3 +349,11 @@ def test_time_outs_have_ends() -> None:
     assert host.tcp.next_deadline() != NEVER
     peer.send(ACK, 1, 2)
     assert host.tcp.next_deadline() == NEVER
+
+
+def test_every_second_small_mss_segment_is_acknowledged() -> None:
+    """RFC 5681 section 4.2: "full-sized" is what the peer may send, here 100 bytes."""
+    host = Host()
+    _, peer = client(host, options={"TCP_MAXSEG": 100})
+    assert peer.send(ACK, 1, 1, b"a" * 100) == []
+    assert peer.send(ACK, 101, 1, b"a" * 100) == [". 1:1(0) ack 201"]
