@@ -67,7 +67,13 @@ class Arena:
             self.scheduler, randomness, self.sink, self.network.links,
             {name: self.network.addresses(name) for name in self.network.hosts}, self.send_raw, self.sink.subscribe)
         self.errors: dict[str, str] = {}
-        self.received = 0
+        self.sent = b""
+        self.content = b""  # what h2's user received
+
+    @property
+    def received(self) -> int:
+        """Bytes that h2's user received."""
+        return len(self.content)
 
     def send_raw(self, node: str, packet: bytes) -> None:
         host = self.network.hosts[node]
@@ -120,13 +126,14 @@ class Arena:
         driver = self.network.hosts["h2"].driver
         socket = await listen(driver, 80).accept()
         while data := await socket.recv():
-            self.received += len(data)
+            self.content += data
         socket.close()
 
     async def _send(self, length: int, close: bool = True) -> None:
         driver = self.network.hosts["h1"].driver
         socket = await connect(driver, self.network.addresses("h2")[0], 80, local_port=40000)
-        await socket.send_all(b"x" * length)
+        self.sent = Randomness(length).stream("content").bits(8 * length).to_bytes(length, "big")
+        await socket.send_all(self.sent)
         if close:
             socket.shutdown()
         while await socket.recv():
