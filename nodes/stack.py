@@ -6,29 +6,26 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.base import causes
-from nodes.base.clock import NEVER
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
-from nodes.base.events import LEVEL_SEGMENTS, SENT, EventSink
+from nodes.base.events import LEVEL_SEGMENTS, EventSink
 from nodes.base.random import Randomness
-from nodes.ip.arp import ArpCache, Neighbour
 from nodes.ip.counters import HostCounters
 from nodes.ip.fragments import Reassembly, fragment
 from nodes.ip.icmp import Icmp
 from nodes.ip.interface import LOOPBACK_INDEX, Interface
+from nodes.ip.link import LinkLayer
 from nodes.ip.output import IpOutput
-from nodes.ip.path import Path, SentSegment, Waiting
+from nodes.ip.path import Path, SentSegment
 from nodes.ip.routing import Route, RoutingTable
 from nodes.ip.udp import Udp
-from nodes.packet import arp, icmp, ipv4
+from nodes.packet import icmp, ipv4
 from nodes.packet.address import address_text
-from nodes.packet.arp import ArpPacket, decode_arp, encode_arp
 from nodes.packet.checksum import sum16
 from nodes.packet.ethernet import BROADCAST, HEADER_LEN, TYPE_ARP, TYPE_IPV4
 from nodes.packet.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK, Ipv4Packet, decode_ipv4, encode_ipv4
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp
-from nodes.packet.trace import record_segment
 from nodes.tcp.endpoints import Tcp
 from nodes.tcp.network import Network
 from nodes.tcp.parameters import Parameters
@@ -54,18 +51,16 @@ class Stack(Network, IpOutput):
         self.node = sink.name(name)
         self.counters = HostCounters()
         self.routes = RoutingTable()
-        self.arp: ArpCache[Waiting] = ArpCache(parameters)
         self.reassembly = Reassembly(parameters)
         self.interfaces: list[Interface] = []
         self.tcp = Tcp(name, self, parameters, randomness, sink, self.counters)
         self.udp = Udp(self, parameters, randomness.stream(f"node/{name}/udp-ports"), self.counters)
         self.icmp = Icmp(self, self.tcp, self.udp, self.counters)
         self._local: dict[bytes, Interface] = {}
+        self._link = LinkLayer(self.node, parameters, sink, self.counters, self._local)
+        self.arp = self._link.arp
         self._broadcast: dict[bytes, Interface | None] = {LIMITED_BROADCAST: None}
         self._paths: dict[bytes, Path] = {}
-        self._out: list[tuple[int, bytes]] = []
-        self._looped: list[bytes] = []
-        self._looped_at = NEVER
         self._identification = 0
         lo = f"{name}:lo"
         loopback = Interface(LOOPBACK_INDEX, "lo", lo, sink.name(lo), _NO_MAC, b"\x7f\x00\x00\x01", 8, ipv4.MAX_LEN)
@@ -137,17 +132,15 @@ class Stack(Network, IpOutput):
 
     def on_timer(self, now: int) -> None:
         """Do what is due at `now`."""
-        if self._looped:
-            looped = self._looped
-            self._looped = []
+        link = self._link
+        if link.looped:
+            looped = link.looped
+            link.looped = []
             for frame in looped:
                 self._receive(now, self.loopback, frame)
-        if self.arp.deadline <= now:
-            again, failed = self.arp.on_timer(now)
-            for neighbour in again:
-                self._request(now, neighbour)
-            for neighbour in failed:
-                self._neighbour_failed(now, neighbour)
+        if link.arp.deadline <= now:
+            for packet in link.on_timer(now):
+                self._unreachable(now, packet)
         if self.reassembly.deadline <= now:
             for first in self.reassembly.on_timer(now):
                 self.icmp.report(now, first, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
@@ -157,20 +150,21 @@ class Stack(Network, IpOutput):
 
     def next_deadline(self) -> int:
         """When `on_timer` must be called next, ns, or NEVER; an instant already past means at once."""
-        if self._looped:
-            return self._looped_at
+        link = self._link
+        if link.looped:
+            return link.looped_at
         deadline = self.tcp.next_deadline()
-        if self.arp.deadline < deadline:
-            deadline = self.arp.deadline
+        if link.arp.deadline < deadline:
+            deadline = link.arp.deadline
         if self.reassembly.deadline < deadline:
             deadline = self.reassembly.deadline
         return deadline
 
     def pull(self) -> list[tuple[int, bytes]]:
         """The frames to be sent since the last call, in order, with the index of their interface."""
-        out = self._out
+        out = self._link.out
         if out:
-            self._out = []
+            self._link.out = []
         return out
 
     # What TCP, UDP and ICMP ask (Network, IpOutput).
@@ -195,7 +189,7 @@ class Stack(Network, IpOutput):
         sent: SentSegment | None = None
         if self.sink.level >= LEVEL_SEGMENTS:
             sent = SentSegment(src, dst, segment, conn, cause, resent)
-        self._send(now, path, packet, sent)
+        self._link.send(now, path, packet, sent)
 
     def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
         counters = self.counters
@@ -220,7 +214,7 @@ class Stack(Network, IpOutput):
                 sent = SentSegment(parsed.src, parsed.dst, decode_tcp(parsed.payload), 0, cause, False)
             except MalformedPacket:
                 sent = None  # malformed on purpose: the capture has its bytes
-        self._send(now, path, packet, sent)
+        self._link.send(now, path, packet, sent)
 
     def source_for(self, dst: bytes) -> bytes:
         return self._path(dst).source
@@ -246,12 +240,12 @@ class Stack(Network, IpOutput):
             self._paths.clear()
             self.arp.trim()
         if dst in self._local or (len(dst) == 4 and dst[0] == 127):
-            path = Path(self.loopback, self._fixed_neighbour(self.loopback, dst, _NO_MAC), dst, self.loopback.mtu)
+            path = Path(self.loopback, self._link.fixed(self.loopback, dst, _NO_MAC), dst, self.loopback.mtu)
         elif dst in self._broadcast:
             interface = self._broadcast[dst] or (self.interfaces[0] if self.interfaces else None)
             if interface is None:
                 return None
-            path = Path(interface, self._fixed_neighbour(interface, dst, BROADCAST), interface.address, interface.mtu)
+            path = Path(interface, self._link.fixed(interface, dst, BROADCAST), interface.address, interface.mtu)
         else:
             route = self.routes.lookup(dst)
             if route is None:
@@ -262,89 +256,25 @@ class Stack(Network, IpOutput):
         self._paths[dst] = path
         return path
 
-    def _fixed_neighbour(self, interface: Interface, address: bytes, mac: bytes) -> Neighbour[Waiting]:
-        neighbour: Neighbour[Waiting] = Neighbour(interface, address)
-        neighbour.header = mac + interface.mac + TYPE_IPV4
-        neighbour.fresh_until = NEVER
-        return neighbour
-
     def _send_packet(self, now: int, path: Path, packet: Ipv4Packet) -> None:
         """Send a packet in as many fragments as the path asks for."""
         if ipv4.HEADER_LEN + len(packet.options) + len(packet.payload) <= path.mtu:
-            self._send(now, path, encode_ipv4(packet), None)
+            self._link.send(now, path, encode_ipv4(packet), None)
             return
         pieces = fragment(packet, path.mtu)
         self.counters.IpFragOKs += 1
         self.counters.IpFragCreates += len(pieces)
         for piece in pieces:
-            self._send(now, path, encode_ipv4(piece), None)
+            self._link.send(now, path, encode_ipv4(piece), None)
 
-    def _send(self, now: int, path: Path, packet: bytes, sent: SentSegment | None) -> None:
-        """Send an IP packet to the path's neighbour, whose MAC address may have to be asked for first."""
-        neighbour = path.neighbour
-        if now >= neighbour.fresh_until:
-            if self.arp.ask(now, neighbour):
-                self._request(now, neighbour)
-            if not neighbour.header:
-                if self.arp.wait(neighbour, (packet, sent)) is not None:
-                    neighbour.interface.tx_dropped += 1
-                    self.counters.IpOutDiscards += 1
-                return
-        self._emit(now, path.interface, neighbour.header + packet, sent)
-
-    def _emit(self, now: int, interface: Interface, frame: bytes, sent: SentSegment | None) -> None:
-        interface.tx_packets += 1
-        interface.tx_bytes += len(frame)
-        if interface.index == LOOPBACK_INDEX:
-            # Delivered by the next on_timer: in order, and without recursion into whoever is sending.
-            self._looped.append(frame)
-            self._looped_at = now
-        else:
-            self._out.append((interface.index, frame))
-        if sent is not None:
-            record_segment(
-                self.sink, now, self.node, sent.conn, sent.cause, SENT, interface.trace_name, interface.tx_packets,
-                sent.src, sent.dst, sent.segment, sent.resent,
-            )
-
-    # ARP.
-
-    def _request(self, now: int, neighbour: Neighbour[Waiting]) -> None:
-        """Ask everybody; the neighbour itself first when it is known and only to be confirmed."""
-        interface = neighbour.interface
-        packet = ArpPacket(arp.REQUEST, interface.mac, interface.address or bytes(4), _NO_MAC, neighbour.address)
-        to = neighbour.mac if neighbour.mac and neighbour.asked == 1 else BROADCAST
-        frame = to + interface.mac + TYPE_ARP + encode_arp(packet)
-        self._emit(now, interface, frame, None)
-
-    def _on_arp(self, now: int, interface: Interface, data: bytes) -> None:
+    def _unreachable(self, now: int, data: bytes) -> None:
+        """Nobody answers ARP: whoever sent the packet is told that the host cannot be reached (RFC 1122 2.3.2.2)."""
+        self.counters.IpOutDiscards += 1
         try:
-            packet = decode_arp(data)
+            packet = decode_ipv4(data)
         except MalformedPacket:
-            interface.rx_errors += 1
-            return
-        for_us = interface.address != b"" and packet.target == interface.address
-        if any(packet.sender) and packet.sender not in self._local and not packet.sender_mac[0] & 1:
-            neighbour = self.arp.learn(now, interface, packet.sender, packet.sender_mac, for_us)
-            while neighbour is not None and neighbour.waiting:
-                waiting, sent = neighbour.waiting.popleft()
-                self._emit(now, interface, neighbour.header + waiting, sent)
-        if for_us and packet.operation == arp.REQUEST:
-            reply = ArpPacket(arp.REPLY, interface.mac, interface.address, packet.sender_mac, packet.sender)
-            self._emit(now, interface, packet.sender_mac + interface.mac + TYPE_ARP + encode_arp(reply), None)
-
-    def _neighbour_failed(self, now: int, neighbour: Neighbour[Waiting]) -> None:
-        """Nobody answers: whoever sent what waits is told that the host cannot be reached (RFC 1122 2.3.2.2)."""
-        waiting = list(neighbour.waiting)
-        neighbour.waiting.clear()
-        for data, _ in waiting:
-            self.counters.IpOutDiscards += 1
-            neighbour.interface.tx_dropped += 1
-            try:
-                packet = decode_ipv4(data)
-            except MalformedPacket:
-                continue  # forged and malformed; nobody to tell
-            self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE)
+            return  # forged and malformed; nobody to tell
+        self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE)
 
     # Receiving.
 
@@ -358,7 +288,7 @@ class Stack(Network, IpOutput):
         if ethertype == TYPE_IPV4:
             self._on_ipv4(now, interface, frame)
         elif ethertype == TYPE_ARP:
-            self._on_arp(now, interface, frame[HEADER_LEN:])
+            self._link.on_arp(now, interface, frame[HEADER_LEN:])
         elif len(frame) < HEADER_LEN:
             interface.rx_errors += 1
         else:
@@ -478,9 +408,9 @@ class Stack(Network, IpOutput):
             frame = neighbour.header + frame[_IP_START:22] + changed + frame[26:end]
             out.tx_packets += 1
             out.tx_bytes += len(frame)
-            self._out.append((out.index, frame))
+            self._link.out.append((out.index, frame))
         else:
-            self._send(now, path, frame[_IP_START:22] + changed + frame[26:end], None)
+            self._link.send(now, path, frame[_IP_START:22] + changed + frame[26:end], None)
 
     def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:
         if packet.fragment & DONT_FRAGMENT:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long an example takes depends on what else the machine does.
+    hypothesis.settings.register_profile("tcplab", deadline=None)
+    hypothesis.settings.load_profile("tcplab")
     config.addinivalue_line("markers", "requires(component, ...): programs of the machine that the test runs")
 
 

@@ -93,7 +93,7 @@ class ArpCache(Generic[P]):
         return entry
 
     def on_timer(self, now: int) -> tuple[list[Neighbour[P]], list[Neighbour[P]]]:
-        """What is due: neighbours to send another request to, and unknown ones that are given up, with their packets."""
+        """What is due: neighbours to ask again, and unknown ones that are given up, with their waiting packets."""
         again: list[Neighbour[P]] = []
         failed: list[Neighbour[P]] = []
         for entry in list(self._asking):
