@@ -1,9 +1,9 @@
 """`Lab`: one running lab, as the gRPC services and the experiment runner see it. `sim.py` is the virtual-time one.
 
 Calls never move time: each takes effect at the current instant; one that must wait returns an Operation. Time moves by
-`advance` alone. Every call that changes something is recorded, before it acts, as an ACTION event whose text is canonical
-JSON: `{"call": "send", "node": "h1", ..., "step": 1234}`; `step` is how many scheduled calls had been made, so that a
-session can be rerun to the byte. What only reads is not recorded, nor is a call whose names or values are wrong.
+`advance` alone. Every call that changes something is recorded, before it acts, as an ACTION event whose text is
+canonical JSON: `{"call": "send", "node": "h1", ..., "step": 1234}`; `step` is how many scheduled calls had been made,
+so that a session can be rerun to the byte. What only reads is not recorded, nor is a call with wrong names or values.
 
 All methods may raise TcplabError: NotFound for a name that does not exist, InvalidArgument, SocketError for what TCP
 refuses, FailedPrecondition (also for any changing call on a closed lab). A call that raises leaves nothing half-done.
@@ -199,7 +199,7 @@ class Lab(ABC):
         self, node: str, remote: str, remote_port: int, *, local: str = "", local_port: int = 0,
         options: Mapping[str, int | str] | None = None, timeout_ns: int = NEVER,
     ) -> Operation:
-        """Active OPEN to an address or a node. `connection` is known at once; done (result: TcpInfo) when ESTABLISHED."""
+        """Active OPEN to an address or a node. `connection` is known at once; done (TcpInfo) when ESTABLISHED."""
 
     @abstractmethod
     def listen(
@@ -286,7 +286,8 @@ class Lab(ABC):
 
     @abstractmethod
     def start_app(self, node: str, kind: str, settings: Mapping[str, Any], name: str = "") -> AppInfo:
-        """Start an application of nodes/apps now; `settings` in its file's words (`bytes: 10mb`) (`<node>-<kind>-1` ... when no name is given)."""
+        """Start an application of nodes/apps now, by its word there. `settings` are as in a file (`bytes: 10mb`).
+        It is called `<node>-<kind>-1` ... when no name is given."""
 
     @abstractmethod
     def stop_app(self, app: str) -> None:

@@ -15,10 +15,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="A file, or the name of a shipped experiment.", metavar="FILE|NAME")],
+    experiment: Annotated[str, typer.Argument(
+        metavar="FILE|NAME", help="A file, or the name of a shipped experiment.")],
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness, instead of the file's.")] = None,
     changes: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", envvar="TCPLAB_RUN_SET", help="Change a field of the file, e.g. links.h1-h2.loss=2%. Repeatable.")] = None,
+        "--set", metavar="KEY=VALUE", envvar="TCPLAB_RUN_SET",
+        help="Change a field of the file, e.g. links.h1-h2.loss=2%. Repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(
         help="Directory of the run. Not given: <runs>/<name>-<seed>-<n>.")] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.", envvar="TCPLAB_RUNS")] = Path("runs"),

@@ -213,7 +213,7 @@ class When:
     of: str = spec.text(default="", doc="Label of a connection, or node#number.")
     node: str = spec.text(default="", doc="Node of the event.")
     cause: str = spec.text(default="", doc="Cause of the event, such as RTO_EXPIRED.")
-    where: dict[str, Any] = spec.of(_OPTIONS, default={}, doc="Fields of the event: new: ESTABLISHED, cwnd: '>= 20000'.")
+    where: dict[str, Any] = spec.of(_OPTIONS, default={}, doc="Its fields: new: ESTABLISHED, cwnd: '>= 20000'.")
     nth: int = spec.number(default=1, minimum=1, doc="Which of the matching events.")
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class BoundsKind(spec.Kind):
         self.what = what
 
     def parse(self, value: spec.Value, path: str) -> Bounds:
-        if isinstance(value.data, bool) or isinstance(value.data, (dict, list)) or value.data is None:
+        if isinstance(value.data, (bool, dict, list)) or value.data is None:
             raise self._error(value, path)
         text = str(value.data).strip()
         try:
@@ -65,7 +65,8 @@ class BoundsKind(spec.Kind):
     def plain(self, data: Any) -> Any:
         if data.low == data.high:
             return self.write(data.low)
-        return f">= {self.write(data.low)}" if data.high == NEVER else f"{self.write(data.low)}..{self.write(data.high)}"
+        low = self.write(data.low)
+        return f">= {low}" if data.high == NEVER else f"{low}..{self.write(data.high)}"
 
     def _error(self, value: spec.Value, path: str) -> Exception:
         return value.error(path, f"{shown(value)} is not {self.what}: X, '>= X', '<= X' or X..Y")

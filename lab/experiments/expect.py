@@ -21,8 +21,9 @@ CAUSE_NAMES: Final = tuple(info.name for info in CAUSES.values() if info.name)
 _ANY: Final = Bounds(1, (1 << 63) - 1)
 
 
-def _bounds(kind: spec.Kind, default: Any = None, doc: str = "", key: str = "") -> Any:
-    return spec.of(spec.Optional(kind) if default is None else kind, default=default, doc=doc, key=key)
+#: Bounds that may be left out.
+_MAYBE_COUNT: Final = spec.Optional(COUNT)
+_MAYBE_SIZE: Final = spec.Optional(SIZE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,9 @@ class Resets:
 
     node: str = spec.text(default="", doc="All nodes when neither node nor of is given.")
     of: str = spec.text(default="")
-    sent: Bounds | None = _bounds(COUNT)
-    accepted: Bounds | None = _bounds(COUNT)
-    ignored: Bounds | None = _bounds(COUNT)
+    sent: Bounds | None = spec.of(_MAYBE_COUNT, default=None)
+    accepted: Bounds | None = spec.of(_MAYBE_COUNT, default=None)
+    ignored: Bounds | None = spec.of(_MAYBE_COUNT, default=None)
     cause: str = spec.choice(CAUSE_NAMES, default="", doc="Count only those with this cause.")
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ class Delivered:
     """What one end's user received: how much, and that it is what the other end's user sent."""
 
     of: str
-    bytes_: Bounds | None = _bounds(SIZE, key="bytes")
+    bytes_: Bounds | None = spec.of(_MAYBE_SIZE, default=None, key="bytes")
     intact: bool = spec.of(spec.Boolean(), default=False, doc="It has the digest of what the other end sent.")
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class EventFields:
     of: str = spec.text(default="", doc="Only those of this end of a connection.")
     node: str = spec.text(default="")
     cause: str = spec.choice(CAUSE_NAMES, default="")
-    where: dict[str, Any] = spec.of(spec.Map(spec.Anything()), default={}, doc="Fields: new: ESTABLISHED, length: '> 0'.")
+    where: dict[str, Any] = spec.of(spec.Map(spec.Anything()), default={}, doc="Its fields: new: ESTABLISHED.")
     nth: int = spec.number(default=1, minimum=1, doc="Which of them, where one is meant.")
 
 

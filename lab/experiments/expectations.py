@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -53,11 +53,13 @@ class Result:
 
 @dataclass
 class Stream:
-    """What one end's user sent and received, as far as the runner or an app did it: pieces and digests, in order."""
+    """What one end's user sent and received: pieces in order, each with its digest.
+
+    `sent_digest` is of all that was sent, where an app tells only that.
+    """
 
     sent: list[Payload] = field(default_factory=list)
     received: list[tuple[int, str]] = field(default_factory=list)  # length, sha256
-    #: Of the whole, where an app did it: length and sha256.
     sent_digest: tuple[int, str] | None = None
 
 
@@ -141,7 +143,7 @@ class _Checker:
         )
         asked = [(word, bounds, some) for word, bounds, some in groups if bounds is not None]
         words = ", ".join(f"{COUNT.words(bounds)} {word}" for word, bounds, _ in asked)
-        found = ", ".join(f"{len(some)} {word}" + _whys([reset.cause.name for reset in some]) for word, _, some in asked)
+        found = ", ".join(f"{len(some)} {word}" + _whys([one.cause.name for one in some]) for word, _, some in asked)
         ok = all(bounds.holds(len(some)) for _, bounds, some in asked)
         return f"RSTs{place}{because}: {words}", ok, found, [one.event for _, _, some in asked for one in some]
 
@@ -170,28 +172,35 @@ class _Checker:
 
     def altered(self, key: tuple[str, int]) -> str:
         """What is wrong with the bytes that an end's user received; "" when they are what the peer's user sent."""
-        peer = self.peer(self.analysis.ends[key])
-        sent = self.evidence.streams.get((peer.node, peer.number), Stream()) if peer is not None else Stream()
-        received = self.evidence.streams.get(key, Stream()).received
-        length = sum(piece for piece, _ in received)
+        end = self.analysis.ends.get(key)
+        peer = None if end is None else self.peer(end)
+        streams = self.evidence.streams
+        sent = streams.get((peer.node, peer.number)) if peer is not None else None
+        received = streams.get(key)
+        if sent is None or received is None:
+            return "nothing is known of what " + ("it received" if received is None else "the other end sent")
+        length = sum(size for size, _ in received.received)
         if sent.sent_digest is not None:
-            if len(received) == 1 and received[0] == sent.sent_digest:
-                return ""
-            return f"the other end sent {sent.sent_digest[0]} bytes of digest {sent.sent_digest[1][:12]}..., this one " \
-                   f"received {length} of {received[0][1][:12] if received else 'none'}..."
+            total, digest = sent.sent_digest
+            if length != total:
+                return f"the other end sent {total} bytes, it received {length}"
+            if len(received.received) != 1:
+                return f"it received in {len(received.received)} pieces, which cannot be compared with one digest"
+            return "" if received.received[0][1] == digest else "the bytes differ from those sent"
         total = sum(payload.length for payload in sent.sent)
         if length != total:
-            return f"the other end sent {total} bytes, this one received {length}"
+            return f"the other end sent {total} bytes, it received {length}"
         source = _chunks(sent.sent)
         held = b""
-        for size, wanted in received:
-            digest = hashlib.sha256()
+        for size, wanted in received.received:
+            digested = hashlib.sha256()
             left = size
             while left:
                 held = held or next(source)
-                digest.update(held[:left])
-                left, held = left - len(held[:left]), held[left:]
-            if digest.hexdigest() != wanted:
+                piece, held = held[:left], held[left:]
+                digested.update(piece)
+                left -= len(piece)
+            if digested.hexdigest() != wanted:
                 return "the bytes differ from those sent"
         return ""
 
@@ -303,7 +312,7 @@ def _other(conversation: Conversation, end: End) -> End | None:
     return conversation.second if end is conversation.first else conversation.first
 
 
-def _chunks(payloads: Sequence[Payload]) -> Any:
+def _chunks(payloads: Sequence[Payload]) -> Iterator[bytes]:
     for payload in payloads:
         offset = 0
         while part := payload.part(offset, 1 << 16):

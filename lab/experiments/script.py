@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from lab import spec
@@ -93,6 +93,8 @@ class Script:
                 self._stream(key).received.append((operation.result.length, operation.result.sha256))
         for name, app in self.lab.apps.items():
             labels[name] = [(app.node, number) for number in app.connections]
+            if len(app.connections) == 1:
+                self._digests(labels[name][0], app.results)
             if app.done:
                 failures[name] = app.error or "none"
         delivered = {}
@@ -100,6 +102,13 @@ class Script:
             for status in self.lab.connections(node):
                 delivered[node, status.number] = status.bytes_received - status.rcv_queue
         return Evidence(self.lab.sink.path, labels, self._streams, delivered, failures)
+
+    def _digests(self, key: tuple[str, int], results: Mapping[str, Any]) -> None:
+        """What an app with one connection says of its bytes."""
+        if "sent_sha256" in results:
+            self._stream(key).sent_digest = results["sent_bytes"], results["sent_sha256"]
+        if "received_sha256" in results:
+            self._stream(key).received.append((results["received_bytes"], results["received_sha256"]))
 
     # -- steps
 
@@ -318,7 +327,7 @@ def _words(step: Step) -> str:
 def _error_name(error: BaseException | None) -> str:
     if error is None:
         return "none"
-    return getattr(error, "errno_name", "") or ("ETIMEDOUT" if isinstance(error, TimeoutError) else type(error).__name__)
+    return getattr(error, "errno_name", "") or type(error).__name__
 
 
 def _seconds(time_ns: int) -> str:

@@ -180,7 +180,7 @@ def find(name: str) -> Path:
 
 
 def text_of(path: Path, overrides: Sequence[str] = ()) -> str:
-    """The experiment as it is run, for the manifest and for a server: the file, or with overrides what they make of it."""
+    """The experiment as it is run, for manifests and servers: the file, or what overrides make of it."""
     text = path.read_text("utf-8-sig")
     if not overrides:
         return text
