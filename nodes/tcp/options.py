@@ -54,8 +54,9 @@ class Options:
     def copy(self, parameters: Parameters) -> Options:
         """A copy that changes on its own."""
         other = Options(parameters)
-        for name in Options.__slots__:
-            setattr(other, name, getattr(self, name))
+        for name in NAMES:
+            attribute = _attribute(name)
+            setattr(other, attribute, getattr(self, attribute))
         return other
 
     def set(self, parameters: Parameters, name: str, value: object) -> None:

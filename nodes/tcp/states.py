@@ -125,7 +125,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
 LEGAL: Final = frozenset((t.old, t.new, t.cause) for t in TRANSITIONS)
 
 
-class IllegalTransition(AssertionError):
+class IllegalTransition(Exception):
     """The stack tried a transition that is not in `TRANSITIONS`: a bug in the stack, never a fault of peer or user."""
 
 
