@@ -65,7 +65,7 @@ class Text(Kind):
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         if self.choices:
             return {"enum": list(self.choices)}
-        return {"type": "string", "pattern": f"^{self.pattern}$"} if self.pattern else {"type": ["string", "number"]}
+        return {"type": "string", "pattern": f"^({self.pattern})$"} if self.pattern else {"type": ["string", "number"]}
 
 
 class Boolean(Kind):
@@ -182,7 +182,7 @@ class Map(Kind):
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"type": ["object", "null"], "additionalProperties": False,
-                "patternProperties": {f"^{self.key}$": self.element.schema(defs)}}
+                "patternProperties": {f"^({self.key})$": self.element.schema(defs)}}
 
     def plain(self, data: Any) -> Any:
         return {key: self.element.plain(item) for key, item in data.items()}
