@@ -217,7 +217,10 @@ class Stack(Network, IpOutput):
         self._link.send(now, path, packet, sent)
 
     def source_for(self, dst: bytes) -> bytes:
-        return self._path(dst).source
+        source = self._path(dst).source
+        if not source:
+            raise SocketError("EADDRNOTAVAIL", f"{self.name} has no address")
+        return source
 
     def is_local(self, address: bytes) -> bool:
         return address in self._local
@@ -252,7 +255,8 @@ class Stack(Network, IpOutput):
                 return None
             interface = route.interface
             neighbour = self.arp.neighbour(interface, route.gateway or dst)
-            path = Path(interface, neighbour, interface.address, interface.mtu)
+            ours = interface.address or next((other.address for other in self.interfaces if other.address), b"")
+            path = Path(interface, neighbour, ours, interface.mtu)
         self._paths[dst] = path
         return path
 
@@ -283,6 +287,7 @@ class Stack(Network, IpOutput):
         interface.rx_bytes += len(frame)
         mac = frame[0:6]
         if mac != interface.mac and not (mac and mac[0] & 1):
+            interface.rx_errors += len(frame) < HEADER_LEN
             return
         ethertype = frame[12:14]
         if ethertype == TYPE_IPV4:
@@ -309,11 +314,15 @@ class Stack(Network, IpOutput):
         ):
             counters.IpInHdrErrors += 1
             return
+        net = src[0]
+        if interface.index != LOOPBACK_INDEX and (
+            net >= 224 or net == 127 or net == 0 or dst[0] == 127 or src in self._local or src in self._broadcast
+        ):
+            # Addresses that nobody outside can have, ours among them (RFC 1122 3.2.1.3, RFC 1812 5.3.7, 5.3.8).
+            counters.IpInAddrErrors += 1
+            return
         local = self._local.get(dst)
         broadcast = local is None and dst in self._broadcast
-        if src in self._local and interface.index != LOOPBACK_INDEX:
-            counters.IpInAddrErrors += 1  # our own address from outside (RFC 1812 section 5.3.8)
-            return
         if local is None and not broadcast:
             if dst[0] == 127 and interface.index == LOOPBACK_INDEX:
                 local = interface
@@ -378,7 +387,7 @@ class Stack(Network, IpOutput):
         """Pass on a packet for somebody else (RFC 1812 section 5.2.1)."""
         counters = self.counters
         dst = frame[30:34]
-        if not self.parameters.ip_forward or frame[0] & 1 or dst[0] >= 224 or dst[0] == 127:
+        if not self.parameters.ip_forward or frame[0] & 1 or dst[0] >= 224:
             counters.IpInAddrErrors += 1
             return
         ttl = frame[22]

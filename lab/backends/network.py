@@ -70,8 +70,7 @@ class Network:
 
 def _stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
     parameters = Parameters()
-    for name, value in node.parameters.items():
-        parameters.set(name, value)
+    parameters.set_all(node.parameters)
     stack = Stack(node.name, parameters, randomness, sink)
     for interface in node.interfaces:
         stack.add_interface(

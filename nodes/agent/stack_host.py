@@ -17,7 +17,6 @@ from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stre
 from nodes.stack import Stack
 from nodes.tcp.connection import Connection
 from nodes.tcp.info import TcpInfo
-from nodes.tcp.parameters import Parameters
 
 #: The most a ping may ask for.
 MAX_PING_COUNT = 10_000
@@ -139,12 +138,7 @@ class StackHost(Host):
         return self.stack.parameters.as_dict()
 
     def set_parameters(self, values: Mapping[str, object]) -> None:
-        rehearsal = Parameters()
-        rehearsal.controls = self.stack.parameters.controls
-        for name, value in values.items():
-            rehearsal.set(name, value)
-        for name, value in values.items():
-            self.stack.parameters.set(name, value)
+        self.stack.parameters.set_all(values)
 
     def counters(self) -> Mapping[str, int]:
         return self.stack.counters.as_dict()

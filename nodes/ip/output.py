@@ -14,7 +14,8 @@ class IpOutput:
         raise NotImplementedError
 
     def source_for(self, dst: bytes) -> bytes:
-        """Our address that packets to `dst` carry. Raises SocketError ENETUNREACH when there is no route."""
+        """Our address that packets to `dst` carry. Raises SocketError: ENETUNREACH when there is no route,
+        EADDRNOTAVAIL when the host has no address."""
         raise NotImplementedError
 
     def is_local(self, address: bytes) -> bool:

@@ -20,7 +20,8 @@ class Network:
         raise NotImplementedError
 
     def source_for(self, dst: Address) -> Address:
-        """Our address that packets to `dst` carry. Raises SocketError ENETUNREACH when there is no route."""
+        """Our address that packets to `dst` carry. Raises SocketError: ENETUNREACH when there is no route,
+        EADDRNOTAVAIL when the host has no address."""
         raise NotImplementedError
 
     def is_local(self, address: Address) -> bool:

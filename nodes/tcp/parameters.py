@@ -6,6 +6,7 @@ for that name (the table says which). A knob is read when it is used, so a chang
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from nodes.base.errors import InvalidArgument
@@ -153,9 +154,10 @@ class Parameters:
         if name == "profile":
             if value not in PROFILES:
                 raise InvalidArgument(f"profile: {value!r} is not allowed; one of {', '.join(PROFILES)} is", name)
-            self.profile = str(value)
             for knob in KNOBS:
-                setattr(self, knob.name, knob.rfc if value == "rfc" else knob.linux)
+                if knob.linux != knob.rfc or not self.profile:
+                    setattr(self, knob.name, knob.rfc if value == "rfc" else knob.linux)
+            self.profile = str(value)
         elif name == "tcp_congestion_control":
             if value not in self.controls:
                 raise InvalidArgument(f"{name}: {value!r} is not allowed; one of {', '.join(self.controls)} is", name)
@@ -167,6 +169,16 @@ class Parameters:
             if known is None:
                 raise InvalidArgument(f"{name}: no such parameter; there are {', '.join(NAMES)}", name)
             setattr(self, name, parse_int(name, value, known.lowest, known.highest))
+
+    def set_all(self, values: Mapping[str, object]) -> None:
+        """Set several knobs, all or none; `profile` first, whatever their order. Raises InvalidArgument."""
+        ordered = sorted(values.items(), key=lambda item: item[0] != "profile")
+        rehearsal = Parameters()
+        rehearsal.controls = self.controls
+        for name, value in ordered:
+            rehearsal.set(name, value)
+        for name, value in ordered:
+            self.set(name, value)
 
     def get(self, name: str) -> int | str:
         """The value of one knob; `ip_local_port_range` as Linux prints it. Raises InvalidArgument: unknown name."""

@@ -111,7 +111,11 @@ def test_options_and_parameters() -> None:
     with pytest.raises(InvalidArgument, match="tcp_syn_retries"):
         h1.set_parameters({"ip_default_ttl": 9, "tcp_syn_retries": 1000})
     assert h1.parameters() == before
-    h1.set_parameters({"ip_default_ttl": 9})
+    h1.set_parameters({"tcp_syn_retries": 2, "profile": "rfc", "ip_forward": 1})
+    h1.set_parameters({"profile": "linux"})
+    assert (h1.parameters()["tcp_syn_retries"], h1.parameters()["ip_forward"]) == (6, 1)
+    h1.set_parameters({"tcp_syn_retries": 2, "profile": "rfc", "ip_default_ttl": 9})
+    assert (h1.parameters()["tcp_syn_retries"], h1.parameters()["tcp_msl_ms"]) == (2, 120_000)
     net.run(h1.ping(H2))
     assert [frame[22] for frame in net.sent_by("h1:0")][-1] == 9
 

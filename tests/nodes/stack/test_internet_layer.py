@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nodes.base import causes
 from nodes.base.clock import NEVER, SECOND
-from nodes.base.errors import InvalidArgument
+from nodes.base.errors import InvalidArgument, SocketError
 from nodes.base.events import DISCARD, LEVEL_ALL, SEGMENT, EventSink
 from nodes.base.random import Randomness
 from nodes.ip.fragments import Reassembly, fragment
@@ -122,8 +122,6 @@ def test_too_large_is_fragmented_where_it_may_be() -> None:
     [
         Ipv4Packet(SRC, DST, ipv4.ICMP, encode_icmp(IcmpMessage(icmp.TIME_EXCEEDED, 0, 0, b"")), 1),  # about an error
         Ipv4Packet(SRC, DST, 17, b"12345678", 1, fragment=1),  # not the first fragment
-        Ipv4Packet(bytes(4), DST, 17, b"12345678", 1),  # from nobody
-        Ipv4Packet(ip("224.0.0.1"), DST, 17, b"12345678", 1),  # from a group
     ],
 )
 def test_no_error_is_sent_about(packet: Ipv4Packet) -> None:
@@ -132,12 +130,27 @@ def test_no_error_is_sent_about(packet: Ipv4Packet) -> None:
     assert stack.pull() == [] and stack.counters.IpInHdrErrors == 1
 
 
-def test_a_host_does_not_forward_and_takes_no_packet_of_its_own_address_from_outside() -> None:
+def test_a_host_does_not_forward() -> None:
     stack = router()
     stack.parameters.set("ip_forward", 0)
     stack.on_frame(1, 0, frame(Ipv4Packet(SRC, DST, 17, b"12345678")))
-    stack.on_frame(1, 0, frame(Ipv4Packet(ip("10.0.0.254"), ip("10.0.0.254"), 6, bytes(20))))
-    assert stack.pull() == [] and stack.counters.IpInAddrErrors == 2
+    assert stack.pull() == [] and stack.counters.IpInAddrErrors == 1
+
+
+@pytest.mark.parametrize(
+    ("src", "dst"),
+    [
+        ("10.0.0.254", "10.0.0.254"), ("127.0.0.1", "10.0.0.254"), ("10.0.0.1", "127.0.0.1"), ("0.0.0.0", "10.0.0.254"),
+        ("224.0.0.1", "10.0.0.254"), ("255.255.255.255", "10.0.1.2"), ("10.0.0.255", "10.0.1.2"),
+        ("10.0.0.1", "224.0.0.5"),
+    ],
+)
+def test_addresses_that_cannot_come_from_outside(src: str, dst: str) -> None:
+    stack = router()
+    stack.tcp.listen(0, b"", 80, 5)
+    wire = encode_tcp(Segment(1000, 80, 77, 0, SYN, 100, b""), ip(src), ip(dst))
+    stack.on_frame(1, 0, frame(Ipv4Packet(ip(src), ip(dst), 6, wire)))
+    assert stack.pull() == [] and stack.counters.IpInAddrErrors == 1 and stack.tcp.connections == {}
 
 
 @pytest.mark.parametrize("at", range(20))
@@ -194,6 +207,16 @@ def test_a_malformed_segment_is_counted_and_traced() -> None:
     stack.on_frame(1, 0, frame(Ipv4Packet(SRC, ip("10.0.0.254"), 6, wire + check.to_bytes(2, "big") + bytes(2))))
     assert (stack.counters.TcpInErrs, stack.counters.TcpInCsumErrors) == (1, 0)
     assert [(kind, cause) for kind, _, cause, _ in events.events] == [(DISCARD, causes.MALFORMED)]
+
+
+def test_an_interface_without_address_borrows_one_or_there_is_none() -> None:
+    stack = Stack("h1", Parameters(), Randomness(1), EventSink())
+    tap = stack.add_interface("eth0", mac(1))
+    stack.add_route(bytes(4), 0, interface=tap)
+    with pytest.raises(SocketError, match=r"EADDRNOTAVAIL.*h1 has no address"):
+        stack.tcp.open(0, DST, 80)
+    stack.add_interface("eth1", mac(2), SRC, 24)
+    assert stack.tcp.open(0, DST, 80).local == SRC
 
 
 def test_forged_packets_leave_as_they_are() -> None:
