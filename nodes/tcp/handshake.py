@@ -31,8 +31,9 @@ def send_syn(c: Tcb, now: int, flags: int) -> None:
 
 
 def resend_syn_ack(c: Tcb, now: int) -> None:
-    """The peer's SYN came again: so does our SYN-ACK."""
+    """The peer's SYN came again: so does our SYN-ACK, and its timer starts anew, as Linux has it (tcp_check_req)."""
     retransmit.resend(c, now, c.sent[0], causes.RETRANSMIT_SYN_ACK)
+    sender.arm(c, now)
 
 
 def take_syn(c: Tcb, now: int, segment: Segment) -> None:

@@ -241,6 +241,17 @@ def test_repeated_syn_in_syn_received(profile: str, answer: str) -> None:
     assert c.state == states.SYN_RECEIVED
 
 
+def test_syn_ack_sent_again_for_a_repeated_syn_restarts_its_timer() -> None:
+    """Linux (tcp_check_req): the SYN-ACK that answers a repeated SYN is not followed by another at the old deadline."""
+    host, _c, peer, _, _ = scenes.syn_received(Host())
+    host.run_until(900 * MILLISECOND)
+    assert peer.send(SYN, 0, mss=1460) == ["S. 0:0(0) ack 1"]
+    host.run_until(1800 * MILLISECOND)
+    assert peer.got() == []
+    host.run_until(1900 * MILLISECOND)
+    assert peer.got() == ["S. 0:0(0) ack 1"]
+
+
 @pytest.mark.parametrize("profile", ["linux", "rfc"])
 @pytest.mark.parametrize(("length", "offset", "good"), [
     (0, 0, True), (0, -1, False), (0, 999, True), (0, 1001, False), (1, -1, False), (1, 0, True), (1, 999, True),
