@@ -27,7 +27,7 @@ class StackDriver:
         self.streams: dict[int, StreamSocket] = {}
         self.listeners: dict[int, StreamListener] = {}
         self.listeners_made = 0
-        self._transmit = transmit
+        self.transmit = transmit
         self._timer: Timer | None = None
         self._timer_at = NEVER
 
@@ -47,7 +47,7 @@ class StackDriver:
     def flush(self) -> None:
         """Send what the stack has to send, and see that it is called at its deadline."""
         for index, frame in self.stack.pull():
-            self._transmit(index, frame)
+            self.transmit(index, frame)
         deadline = self.stack.next_deadline()
         # A deadline that has moved to later is found when the timer fires: most do, with every ACK.
         if deadline < self._timer_at:

@@ -1,11 +1,12 @@
 """TCP sockets for coroutines in lab time: as blocking BSD sockets, but waiting takes lab time only.
 
-Every wait has a `timeout_ns` of lab time (NEVER: none) after which TimeoutError is raised and nothing has changed.
+Every wait has a `timeout_ns` of lab time (NEVER: none) after which TimeoutError is raised; the connection stays as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from nodes.base.clock import NEVER
 from nodes.base.errors import NotFound, SocketError
@@ -16,7 +17,9 @@ from nodes.tcp import states
 from nodes.tcp.connection import Connection
 from nodes.tcp.listener import Listener
 
-_OPENING = (states.SYN_SENT, states.SYN_RECEIVED)
+_OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
+#: Most that is given to one SEND, bytes: a long `data` is not copied anew for every piece of room.
+_PIECE: Final = 1 << 20
 
 
 class StreamSocket:
@@ -55,18 +58,27 @@ class StreamSocket:
             raise SocketError("ENOTCONN", "connection closed before it was established")
 
     async def send_all(self, data: bytes, timeout_ns: int = NEVER) -> None:
-        """SEND all of `data`; returns when the send buffer has taken it. Raises SocketError EPIPE, ECONNRESET ..."""
+        """SEND all of `data`; returns when the send buffer has taken it. A timeout leaves what it took so far queued.
+
+        Raises SocketError EPIPE, ECONNRESET ...
+        """
         driver = self._driver
         c = self.connection
         deadline = driver.deadline(timeout_ns)
-        taken = c.send(driver.now(), data)
-        driver.flush()
-        while taken < len(data):
-            await self._gate.wait(f"room in the send buffer of connection {c.number} to {self.peer}", deadline)
-            # As a blocked write(2): woken when a good part of the buffer is free, not for every ACK.
-            if c.writable:
-                taken += c.send(driver.now(), data[taken:])
-                driver.flush()
+        taken = 0
+        while True:
+            piece = data[taken : taken + _PIECE]
+            accepted = c.send(driver.now(), piece)
+            driver.flush()
+            taken += accepted
+            if taken == len(data):
+                return
+            if accepted < len(piece):
+                # As a blocked write(2): woken when a good part of the buffer is free, not for every ACK.
+                what = f"room in the send buffer of connection {c.number} to {self.peer}"
+                await self._gate.wait(what, deadline)
+                while not c.writable:
+                    await self._gate.wait(what, deadline)
 
     async def recv(self, limit: int = 65536, timeout_ns: int = NEVER) -> bytes:
         """RECEIVE up to `limit` bytes, at least one; b"" at end of file. Raises SocketError ECONNRESET ..."""
