@@ -1,0 +1,42 @@
+"""Applications in a lab."""
+
+from __future__ import annotations
+
+from tcplab.client.aio.operation import Clock
+from tcplab.v1 import app_pb2, lab_pb2
+
+
+class App:
+    """An application on a node; `message` is what was last known of it."""
+
+    def __init__(self, clock: Clock, message: app_pb2.App) -> None:
+        self._clock = clock
+        self._rpc = clock.rpc
+        self.message = message
+
+    @property
+    def name(self) -> str:
+        """Its name in the lab."""
+        return self.message.name.rpartition("/")[2]
+
+    async def refresh(self) -> app_pb2.App:
+        """What has become of it, asked now."""
+        self.message = await self._rpc.call(self._rpc.apps.GetApp, app_pb2.GetAppRequest(name=self.message.name))
+        return self.message
+
+    async def wait(self) -> dict[str, str]:
+        """Let time pass until it has ended; its results."""
+        if not (await self.refresh()).done:
+            await self._clock.advance(lab_pb2.AdvanceRequest(apps=[self.message.name]))
+        return dict((await self.refresh()).results)
+
+    async def results(self) -> dict[str, str]:
+        """Its results so far, asked now."""
+        return dict((await self.refresh()).results)
+
+    async def stop(self) -> None:
+        """Cancel it; it closes what it holds."""
+        self.message = await self._rpc.call(self._rpc.apps.StopApp, app_pb2.StopAppRequest(name=self.message.name))
+
+    def __repr__(self) -> str:
+        return f"<app {self.name}>"

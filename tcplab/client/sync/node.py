@@ -1,0 +1,131 @@
+# Made by tools/sync_client.py from tcplab/client/aio/node.py: change it there.
+"""Hosts and routers of a lab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tcplab.client.sync.connection import Connection, Listener
+from tcplab.client.sync.operation import Clock, Operation, texts
+from tcplab.client.values import Time, duration
+from tcplab.v1 import node_pb2, operation_pb2, tcp_pb2
+
+
+class Node:
+    """A node of a lab, by its name there. Nothing is asked until a method is called."""
+
+    def __init__(self, clock: Clock, name: str) -> None:
+        self._clock = clock
+        self._rpc = clock.rpc
+        self.name = name
+        self._path = f"{clock.lab}/nodes/{name}"
+
+    def start_open(
+        self,
+        remote: str,
+        port: int,
+        *,
+        local: str = "",
+        local_port: int = 0,
+        options: Mapping[str, Any] | None = None,
+        timeout: Time | None = None,
+    ) -> tuple[Connection, Operation]:
+        """Active OPEN: the connection, and the operation that is done when it is established."""
+        request = tcp_pb2.OpenRequest(
+            node=self._path,
+            remote=remote,
+            remote_port=port,
+            local=local,
+            local_port=local_port,
+            options=texts(options),
+            timeout=duration(timeout),
+        )
+        message = self._rpc.call(self._rpc.tcp.Open, request)
+        return Connection(self._clock, message.connection), Operation(self._clock, message)
+
+    def open(
+        self,
+        remote: str,
+        port: int,
+        *,
+        local: str = "",
+        local_port: int = 0,
+        options: Mapping[str, Any] | None = None,
+        timeout: Time | None = None,
+    ) -> Connection:
+        """Active OPEN to a node or an address; time passes until it is established. Raises SocketError."""
+        connection, operation = self.start_open(
+            remote, port, local=local, local_port=local_port, options=options, timeout=timeout
+        )
+        operation.wait()
+        return connection
+
+    def listen(
+        self, port: int, *, local: str = "", backlog: int = 128, options: Mapping[str, Any] | None = None
+    ) -> Listener:
+        """Passive OPEN."""
+        request = tcp_pb2.ListenRequest(
+            node=self._path, local_port=port, local=local, backlog=backlog, options=texts(options)
+        )
+        return Listener(self._clock, self._rpc.call(self._rpc.tcp.Listen, request))
+
+    def connection(self, number: int) -> Connection:
+        """A connection by its number."""
+        return Connection(self._clock, f"{self._path}/connections/{number}")
+
+    def connections(self) -> list[Connection]:
+        """Every connection it ever had, oldest first."""
+        found: list[Connection] = []
+        request = tcp_pb2.ListConnectionsRequest(parent=self._path)
+        while True:
+            page = self._rpc.call(self._rpc.tcp.ListConnections, request)
+            found += [Connection(self._clock, one.name) for one in page.connections]
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    def listeners(self) -> list[tcp_pb2.Listener]:
+        """Open listeners with their queues."""
+        page = self._rpc.call(self._rpc.tcp.ListListeners, tcp_pb2.ListListenersRequest(parent=self._path))
+        return list(page.listeners)
+
+    def info(self) -> node_pb2.Node:
+        """Kind, interfaces with their addresses, parameters."""
+        return self._rpc.call(self._rpc.nodes.GetNode, node_pb2.GetNodeRequest(name=self._path))
+
+    def address(self) -> str:
+        """Its first address."""
+        return (self.info()).interfaces[0].address
+
+    def parameters(self) -> dict[str, str]:
+        """Every knob by its sysctl name."""
+        return dict((self.info()).parameters)
+
+    def set_parameters(self, **values: Any) -> None:
+        """Set knobs by their sysctl names, all or none; each acts at its next use."""
+        request = node_pb2.UpdateParametersRequest(name=self._path, parameters=texts(values))
+        self._rpc.call(self._rpc.nodes.UpdateParameters, request)
+
+    def counters(self) -> dict[str, int]:
+        """Every counter by its nstat name."""
+        answer = self._rpc.call(self._rpc.nodes.GetCounters, node_pb2.GetCountersRequest(name=self._path))
+        return dict(answer.counters)
+
+    def start_ping(
+        self, remote: str, count: int = 1, *, interval: Time | None = None, timeout: Time | None = None
+    ) -> Operation:
+        """Send ICMP echo requests, without waiting."""
+        request = node_pb2.PingRequest(
+            node=self._path, remote=remote, count=count, interval=duration(interval), timeout=duration(timeout)
+        )
+        return Operation(self._clock, self._rpc.call(self._rpc.nodes.Ping, request))
+
+    def ping(
+        self, remote: str, count: int = 1, *, interval: Time | None = None, timeout: Time | None = None
+    ) -> operation_pb2.PingResult:
+        """Send ICMP echo requests; time passes until all are answered or have timed out (default 1 s)."""
+        return ((self.start_ping(remote, count, interval=interval, timeout=timeout)).wait()).ping
+
+    def __repr__(self) -> str:
+        return f"<node {self.name}>"
