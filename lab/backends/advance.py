@@ -16,23 +16,15 @@ from nodes.base.events import LEVEL_NAMES
 from nodes.base.tasks import Task
 
 
-class Ticker:
-    """The scheduler, and how many calls it has made: a place in a run that does not depend on how it was sliced."""
-
-    def __init__(self, scheduler: SimScheduler) -> None:
-        self.scheduler = scheduler
-        self.calls = 0
-
-
 class SimAdvance(Advance):
     """`operations` and `apps` are those waited for; `waiting()` tells who waits for what, for the error; `released`
     is called once, when the clock is given back."""
 
     def __init__(
-        self, ticker: Ticker, until: Until, operations: list[Operation], apps: list[Task], sink: SpoolWriter,
+        self, scheduler: SimScheduler, until: Until, operations: list[Operation], apps: list[Task], sink: SpoolWriter,
         waiting: Callable[[], list[str]], released: Callable[[], None],
     ) -> None:
-        now = ticker.scheduler.now()
+        now = scheduler.now()
         if until.time_ns is not None and until.time_ns < now:
             raise InvalidArgument(f"{until.time_ns} ns is past: it is {now} ns", "until.time")
         if until.event is not None:
@@ -41,7 +33,7 @@ class SimAdvance(Advance):
                 raise InvalidArgument(
                     f"{kind.name} events are recorded from trace level {LEVEL_NAMES[kind.level]} on; this lab has "
                     f"{LEVEL_NAMES[sink.level]}", "until.event")
-        self._ticker = ticker
+        self._scheduler = scheduler
         self._until = until
         self._sink = sink
         self._waiting = waiting
@@ -63,22 +55,16 @@ class SimAdvance(Advance):
     def step(self, max_calls: int, not_after_ns: int = NEVER) -> Stopped | None:
         if self._released is None:
             raise FailedPrecondition("this advance has ended")
-        ticker = self._ticker
-        scheduler = ticker.scheduler
+        scheduler = self._scheduler
         limit = min(self._time_ns, not_after_ns)
         try:
-            for _ in range(max_calls):
-                if self._reason:
-                    return self._stop(self._reason)
-                next_time = scheduler.next_time()
-                if next_time == NEVER and (self._until.idle or self._time_ns == NEVER):
-                    return self._nothing_left()
-                if next_time > limit:
-                    break
-                ticker.calls += 1
-                scheduler.run_next()
-            else:
-                return self._stop(self._reason) if self._reason else None
+            made = 0 if self._reason else scheduler.run(limit, max_calls)
+            if self._reason:
+                return self._stop(self._reason)
+            if made == max_calls:
+                return None
+            if scheduler.next_time() == NEVER and (self._until.idle or self._time_ns == NEVER):
+                return self._nothing_left()
             if limit > scheduler.now():
                 scheduler.jump_to(limit)
             return self._stop(TIME) if limit == self._time_ns else None
@@ -97,26 +83,31 @@ class SimAdvance(Advance):
 
     def _stop(self, reason: str) -> Stopped:
         self.close()
-        return Stopped(reason, self._ticker.scheduler.now(), self._event_seq)
+        return Stopped(reason, self._scheduler.now(), self._event_seq)
 
     def _nothing_left(self) -> Stopped:
         if self._until.idle:
             return self._stop(IDLE)
-        now = self._ticker.scheduler.now()
+        now = self._scheduler.now()
         event = self._until.event
         wanted = [f"no {event.words()} event came"] if event is not None else []
         words = "; ".join(wanted + self._waiting()) or "nobody waits for anything"
         raise FailedPrecondition(f"nothing can happen any more, at {now} ns of lab time: {words}")
 
+    def _halt(self, reason: str) -> None:
+        """The condition holds: go no further than the call in progress."""
+        self._reason = self._reason or reason
+        self._scheduler.stop()
+
     def _on_operation(self, _: Operation) -> None:
         self._operations_left -= 1
         if self._operations_left == 0:
-            self._reason = self._reason or OPERATIONS
+            self._halt(OPERATIONS)
 
     def _on_app(self, _: Task) -> None:
         self._apps_left -= 1
         if self._apps_left == 0:
-            self._reason = self._reason or APPS
+            self._halt(APPS)
 
     def _on_event(
         self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int, values: tuple[int, ...],
@@ -128,5 +119,5 @@ class SimAdvance(Advance):
         if self._until.event.matches(event):
             self._events_left -= 1
             if self._events_left == 0:
-                self._reason = EVENT
                 self._event_seq = seq
+                self._halt(EVENT)

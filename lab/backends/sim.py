@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lab import spec
 from lab.attacks.base import Attack, AttackContext, AttackSpec
-from lab.backends.advance import SimAdvance, Ticker
+from lab.backends.advance import SimAdvance
 from lab.backends.base import Advance, AppInfo, Capability, Lab, ListenerInfo
 from lab.backends.network import Network
 from lab.backends.payload import Payload, Received
@@ -62,7 +62,6 @@ class SimLab(Lab):
         self.operations = Operations()
         self.sink = SpoolWriter(spool, level, capture)
         self._scheduler = SimScheduler()
-        self._ticker = Ticker(self._scheduler)
         self._runner = TaskRunner(self._scheduler)
         self._randomness = Randomness(seed)
         self._advancing = False
@@ -158,7 +157,7 @@ class SimLab(Lab):
             raise FailedPrecondition("the lab's clock is being advanced already; one can at a time")
         operations = [self.operations.get(name) for name in until.operations]
         apps = [self._app(name)[1] for name in until.apps]
-        advance = SimAdvance(self._ticker, until, operations, apps, self.sink, self._waiting, self._release_clock)
+        advance = SimAdvance(self._scheduler, until, operations, apps, self.sink, self._waiting, self._release_clock)
         self._advancing = True
         return advance
 
@@ -418,7 +417,7 @@ class SimLab(Lab):
         """Record a call that is about to act."""
         self._check_open()
         if self.sink.level >= LEVEL_STATES:
-            text = json.dumps({"call": call, **arguments, "step": self._ticker.calls}, sort_keys=True,
+            text = json.dumps({"call": call, **arguments, "step": self._scheduler.calls}, sort_keys=True,
                               separators=(",", ":"), ensure_ascii=False)
             self.sink.emit_tail(ACTION, self.now(), 0, 0, 0, (), text.encode())
 

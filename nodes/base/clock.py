@@ -51,12 +51,14 @@ class Scheduler:
 class SimScheduler(Scheduler):
     """Virtual time: a heap of (time, insertion number), so equal times run in the order they were asked for.
 
-    Nothing here reads a clock. `run_next()` makes exactly one call and moves `now()` to its instant.
+    Nothing here reads a clock. `calls` counts the calls made: a place in a run, however it was sliced.
     """
 
     def __init__(self) -> None:
+        self.calls = 0
         self._now = 0
         self._count = 0
+        self._stopped = False
         self._heap: list[tuple[int, int, Timer]] = []
 
     def now(self) -> int:
@@ -66,8 +68,9 @@ class SimScheduler(Scheduler):
         if time_ns < self._now:
             time_ns = self._now
         timer = Timer(time_ns, fn, arg)
-        self._count += 1
-        heapq.heappush(self._heap, (time_ns, self._count, timer))
+        count = self._count + 1
+        self._count = count
+        heapq.heappush(self._heap, (time_ns, count, timer))
         return timer
 
     def next_time(self) -> int:
@@ -79,16 +82,35 @@ class SimScheduler(Scheduler):
 
     def run_next(self) -> bool:
         """Make the next call. False when there is none."""
+        return self.run(NEVER, 1) == 1
+
+    def run(self, limit_ns: int, max_calls: int) -> int:
+        """Make up to `max_calls` calls, none later than `limit_ns`; one that calls `stop()` is the last.
+
+        Returns how many were made. `now()` stays at the last call's instant.
+        """
         heap = self._heap
-        while heap:
-            time_ns, _, timer = heapq.heappop(heap)
+        pop = heapq.heappop
+        made = 0
+        self._stopped = False
+        while heap and made < max_calls:
+            if heap[0][0] > limit_ns:
+                break
+            time_ns, _, timer = pop(heap)
             fn = timer.fn
             if fn is None:
                 continue
             self._now = time_ns
+            made += 1
+            self.calls += 1
             fn(timer.arg)
-            return True
-        return False
+            if self._stopped:
+                break
+        return made
+
+    def stop(self) -> None:
+        """End the `run` in progress after the current call."""
+        self._stopped = True
 
     def jump_to(self, time_ns: int) -> None:
         """Move the clock forward to `time_ns` with nothing happening on the way.
