@@ -1,6 +1,6 @@
 """TCP sockets for coroutines in lab time: as blocking BSD sockets, but waiting takes lab time only.
 
-Every wait has a `timeout_ns` of lab time (NEVER: none) after which TimeoutError is raised; the connection stays as it is.
+Every wait has a `timeout_ns` of lab time (NEVER: none), after which TimeoutError is raised; the connection lives on.
 """
 
 from __future__ import annotations
