@@ -41,7 +41,7 @@ def run(
     path = experiments.find(experiment)
     value = read_file(path)
     spec = experiments.load(value, changes or ())
-    text = experiments.text_of(path, changes or ())
+    text = experiments.text_with(path.read_text("utf-8-sig"), changes or ())
     if server is not None:
         from lab.cli.remote import run_on_server
 

@@ -89,11 +89,7 @@ class _Checker:
         """Which end `of` means. Raises NotFound."""
         keys = self.evidence.labels.get(of)
         if keys is None:
-            node, hash_, number = of.partition("#")
-            ends = [key for key in self.analysis.ends if key[0] == node]
-            keys = [(node, int(number))] if hash_ and number.isdecimal() and (node, int(number)) in ends else ends
-            if hash_ and not number.isdecimal():
-                keys = []
+            keys = [key for key, end in self.analysis.ends.items() if of in (key[0], end.id)]
         if len(keys) == 1:
             return keys[0]
         if not keys:
@@ -180,6 +176,8 @@ class _Checker:
         if sent is None or received is None:
             return "nothing is known of what " + ("it received" if received is None else "the other end sent")
         length = sum(size for size, _ in received.received)
+        if not length:
+            return "nothing came"
         if sent.sent_digest is not None:
             total, digest = sent.sent_digest
             if length != total:

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final
 import yaml
 
 from lab import spec
+from lab.attacks.base import AttackSpec
 from lab.experiments.actions import ACTIONS, Action, App, When
 from lab.experiments.expect import Expectation
 from lab.links.impairments import Impairments
@@ -37,6 +38,7 @@ from lab.topology.model import Topology
 from nodes.base.clock import SECOND
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.events import LEVEL_NAMES
+from nodes.packet.address import parse_address
 
 DEFAULT_STOP_NS: Final = 300 * SECOND
 
@@ -132,14 +134,24 @@ class Experiment:
                 if direction not in (f"{wire.a.node}->{wire.b.node}", f"{wire.b.node}->{wire.a.node}"):
                     raise InvalidArgument(f"{direction} is not a direction of {name}", f"links.{name}.directions")
         for index, app in enumerate(self.apps):
-            if app.node not in nodes:
-                raise InvalidArgument(_unknown("node", app.node, nodes), f"apps[{index}].node")
+            self._check_names(app, f"apps[{index}]")
+            self._check_names(app.app, f"apps[{index}].{app.kind}")
         for index, step in enumerate(self.timeline):
-            for field in ("node", "link"):
-                name = getattr(step.action, field, "")
-                known: Sequence[str] = tuple(nodes if field == "node" else self.topology.links)
-                if name and name not in known:
-                    raise InvalidArgument(_unknown(field, name, known), f"timeline[{index}]")
+            if step.action is not None:
+                place = f"timeline[{index}]"
+                self._check_names(step.action, place)
+                self._check_names(getattr(step.action, "attack", None), place)
+
+    def _check_names(self, given: Any, place: str) -> None:
+        """That nodes and links which something names are there; an address is another matter."""
+        for field in ("node", "to", "spoof", "target", "link"):
+            name = getattr(given, field, "")
+            if field == "to" and isinstance(given, AttackSpec):
+                continue  # which end of the connection, not a node
+            known = self.topology.links if field == "link" else self.topology.nodes
+            if isinstance(name, str) and name and name not in known and not (field != "node" and _is_address(name)):
+                what = "link" if field == "link" else "node"
+                raise InvalidArgument(_unknown(what, name, known), f"{place}.{field}")
 
     def built(self) -> Topology:
         """The topology with this experiment's changes to links and nodes."""
@@ -162,6 +174,14 @@ def _merged(own: Any, changes: dict[str, Any]) -> dict[str, Any]:
     return {**profile, **merged}
 
 
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except InvalidArgument:
+        return False
+    return True
+
+
 def _unknown(what: str, name: str, known: Any) -> str:
     return f"there is no {what} {name!r} in the topology; there are {', '.join(known)}"
 
@@ -179,12 +199,11 @@ def find(name: str) -> Path:
     raise NotFound(f"no experiment {name!r}; {hint}; a file is named with its .yaml")
 
 
-def text_of(path: Path, overrides: Sequence[str] = ()) -> str:
-    """The experiment as it is run, for manifests and servers: the file, or what overrides make of it."""
-    text = path.read_text("utf-8-sig")
+def text_with(text: str, overrides: Sequence[str]) -> str:
+    """The text of an experiment as it is run, for manifests and servers: the file's, or what overrides make of it."""
     if not overrides:
         return text
-    value = spec.read_text(text, str(path))
+    value = spec.read_text(text)
     _override(value, overrides)
     return yaml.safe_dump(value.plain(), sort_keys=False, allow_unicode=True)
 

@@ -322,7 +322,8 @@ def test_a_closed_lab_can_be_read_but_not_changed(lab: SimLab) -> None:
     ):
         with pytest.raises(FailedPrecondition, match="closed"):
             call()
-    counters = {(event.node, event["counter"]): event["value"] for event in SpoolReader(lab.sink.path, kinds=(COUNTER,))}
+    events = SpoolReader(lab.sink.path, kinds=(COUNTER,))
+    counters = {(event.node, event["counter"]): event["value"] for event in events}
     assert counters["h1", "TcpActiveOpens"] == counters["h2", "TcpPassiveOpens"] == 1
 
 
