@@ -7,13 +7,15 @@
         listener = lab.node("h3").listen(80)
         client = lab.node("h1").open("h3", 80)
         server = listener.accept()
-        client.send(pattern=b"tcplab", length="10mb")
+        client.start_send(pattern=b"tcplab", length="10mb")
         print(server.receive_digest("10mb").sha256)
 
 A controller is started for it and ends with it, unless one runs already (see `Controller`). Lab time passes only inside
-calls that wait. `tcplab.client.aio` is the same for asyncio. What goes wrong is a Error.
+calls that wait; those named `start_` do not. A `timeout` is lab time, a `deadline` wall seconds. `tcplab.client.aio` is
+the same for asyncio. What goes wrong is raised as an Error.
 """
 
+from tcplab.client import aio
 from tcplab.client.errors import (
     Aborted,
     AlreadyExists,
@@ -79,6 +81,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "aio",
     "lab",
     "run",
     "sweep",

@@ -40,7 +40,12 @@ class PrivateController:
         ]
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,  # Ctrl-C in the terminal is for the program, which then deletes its labs
             )
         assert self._process.stdout is not None
         #: What it can be reached at.

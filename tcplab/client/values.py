@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 
 from tcplab.client.errors import InvalidArgument
@@ -32,49 +33,70 @@ _SIZE: Final = {
 _NUMBER: Final = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,18})?) ?([a-z%]*)", re.IGNORECASE)
 
 
-def _scaled(text: str, units: dict[str, int], what: str) -> int:
+def _wrong(value: object, what: str, field: str) -> InvalidArgument:
+    message = f"{field}: {value!r} is not {what}" if field else f"{value!r} is not {what}"
+    return InvalidArgument(message, fields={field: message})
+
+
+def _scaled(text: str, units: dict[str, int], what: str, field: str) -> int:
     match = _NUMBER.fullmatch(text.strip())
     number, unit = (Decimal(match[1]), match[2].lower()) if match else (Decimal(0), "?")
     if not number and unit == "":
         return 0
     if unit not in units or number * units[unit] != int(number * units[unit]):
-        raise InvalidArgument(f"{text!r} is not {what}")
+        raise _wrong(text, what, field)
     return int(number * units[unit])
 
 
-def nanoseconds(value: Time) -> int:
-    """ns of a duration; a bare number is seconds."""
+def nanoseconds(value: Time, field: str = "") -> int:
+    """ns of a duration; a bare number is seconds. `field` is for the error, here and below."""
     if isinstance(value, str):
-        return _scaled(value, _TIME, "a duration such as 10ms")
+        return _scaled(value, _TIME, "a duration such as 10ms", field)
     if isinstance(value, timedelta):
         return (value.days * 86_400 + value.seconds) * 10**9 + value.microseconds * 1000
-    return int(Decimal(str(value)) * 10**9)
+    seconds = Decimal(str(value))
+    if not seconds.is_finite():
+        raise _wrong(value, "a duration: a finite number of seconds", field)
+    return int(seconds * 10**9)
 
 
-def duration(value: Time | None) -> Duration | None:
+def duration(value: Time | None, field: str = "") -> Duration | None:
     """As a message; None stays None."""
     if value is None:
         return None
     message = Duration()
-    message.FromNanoseconds(nanoseconds(value))
+    try:
+        message.FromNanoseconds(nanoseconds(value, field))
+    except ValueError:
+        raise _wrong(value, "a duration: it is longer than 10000 years", field) from None
     return message
 
 
-def chance(value: str | float) -> float:
+def chance(value: str | float, field: str = "") -> float:
     """0 to 1, from `1%` or a fraction."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value.strip())
         if match is None or match[2] not in ("", "%"):
-            raise InvalidArgument(f"{value!r} is not a chance such as 1%")
+            raise _wrong(value, "a chance such as 1%", field)
         return float(Decimal(match[1]) / 100 if match[2] else Decimal(match[1]))
     return float(value)
 
 
-def rate(value: str | int) -> int:
+def rate(value: str | int, field: str = "") -> int:
     """bit/s, from `5mbit` or a number."""
-    return _scaled(value, _RATE, "a rate such as 5mbit") if isinstance(value, str) else value
+    return _scaled(value, _RATE, "a rate such as 5mbit", field) if isinstance(value, str) else value
 
 
-def size(value: str | int) -> int:
+def size(value: str | int, field: str = "") -> int:
     """Bytes, from `64kb` (65536) or a number."""
-    return _scaled(value, _SIZE, "a size such as 64kb") if isinstance(value, str) else value
+    return _scaled(value, _SIZE, "a size such as 64kb", field) if isinstance(value, str) else value
+
+
+def enum_value(enum: EnumDescriptor, word: str, field: str) -> int:
+    """The number of an enum's value by its word: `both`, `FIN-WAIT-1`, `RTO_EXPIRED`."""
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    known = enum.values_by_name.get(prefix + word.upper().replace("-", "_"))
+    if known is None or not known.number:
+        words = ", ".join(one.name.removeprefix(prefix) for one in enum.values if one.number)
+        raise _wrong(word, f"one of {words}", field)
+    return known.number

@@ -40,9 +40,9 @@ class Connection:
         self, data: bytes = b"", *, pattern: bytes = b"", length: str | int = 0, timeout: Time | None = None
     ) -> Operation:
         """SEND, without waiting until the send buffer has taken all."""
-        request = tcp_pb2.SendRequest(connection=self.name, timeout=duration(timeout))
+        request = tcp_pb2.SendRequest(connection=self.name, timeout=duration(timeout, "timeout"))
         if pattern:
-            request.pattern.pattern, request.pattern.length = pattern, size(length)
+            request.pattern.pattern, request.pattern.length = pattern, size(length, "length")
         else:
             request.data = data
         return Operation(self._clock, await self._rpc.call(self._rpc.tcp.Send, request))
@@ -68,10 +68,10 @@ class Connection:
         """RECEIVE, without waiting."""
         request = tcp_pb2.ReceiveRequest(
             connection=self.name,
-            max_length=size(limit),
-            min_length=size(at_least),
+            max_length=size(limit, "limit"),
+            min_length=size(at_least, "at_least"),
             digest_only=digest_only,
-            timeout=duration(timeout),
+            timeout=duration(timeout, "timeout"),
         )
         return Operation(self._clock, await self._rpc.call(self._rpc.tcp.Receive, request))
 
@@ -92,7 +92,9 @@ class Connection:
         self, *, read: bool = False, write: bool = False, timeout: Time | None = None
     ) -> Operation:
         """Poll, without waiting."""
-        request = tcp_pb2.WaitReadyRequest(connection=self.name, read=read, write=write, timeout=duration(timeout))
+        request = tcp_pb2.WaitReadyRequest(
+            connection=self.name, read=read, write=write, timeout=duration(timeout, "timeout")
+        )
         return Operation(self._clock, await self._rpc.call(self._rpc.tcp.WaitReady, request))
 
     async def wait_ready(
@@ -147,7 +149,7 @@ class Listener:
 
     async def start_accept(self, *, timeout: Time | None = None) -> Operation:
         """Take the next established connection, without waiting for it."""
-        request = tcp_pb2.AcceptRequest(listener=self.name, timeout=duration(timeout))
+        request = tcp_pb2.AcceptRequest(listener=self.name, timeout=duration(timeout, "timeout"))
         return Operation(self._clock, await self._rpc.call(self._rpc.tcp.Accept, request))
 
     async def accept(self, *, timeout: Time | None = None) -> Connection:

@@ -18,6 +18,7 @@ from tcplab.client.aio.run import Run
 from tcplab.client.channel import Target
 from tcplab.client.errors import FailedPrecondition, Unavailable
 from tcplab.client.process import PrivateController
+from tcplab.client.values import enum_value
 from tcplab.v1 import backend_pb2, lab_pb2, run_pb2, trace_pb2
 
 
@@ -111,7 +112,7 @@ class Controller:
             seed=seed,
             capture=capture,
             backend=backend,
-            trace_level=trace_pb2.TraceLevel.Value(f"TRACE_LEVEL_{level.upper()}"),
+            trace_level=trace_pb2.TraceLevel.ValueType(enum_value(trace_pb2.TraceLevel.DESCRIPTOR, level, "level")),
         )
         if isinstance(topology, Mapping):
             request.topology_yaml = json.dumps(topology)
@@ -127,14 +128,8 @@ class Controller:
 
     async def labs(self) -> list[Lab]:
         """All labs, oldest first."""
-        request = lab_pb2.ListLabsRequest()
-        found: list[Lab] = []
-        while True:
-            page = await self._rpc.call(self._rpc.labs.ListLabs, request)
-            found += [Lab(self._rpc, one) for one in page.labs]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.labs.ListLabs, lab_pb2.ListLabsRequest())
+        return [Lab(self._rpc, one) async for page in pages for one in page.labs]
 
     async def backends(self) -> list[backend_pb2.Backend]:
         """What labs can be built with here, and what each can do."""
@@ -166,14 +161,8 @@ class Controller:
 
     async def runs(self) -> list[Run]:
         """All runs, oldest first."""
-        request = run_pb2.ListRunsRequest()
-        found: list[Run] = []
-        while True:
-            page = await self._rpc.call(self._rpc.runs.ListRuns, request)
-            found += [Run(self._rpc, one) for one in page.runs]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.runs.ListRuns, run_pb2.ListRunsRequest())
+        return [Run(self._rpc, one) async for page in pages for one in page.runs]
 
 
 class lab:

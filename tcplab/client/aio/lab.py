@@ -14,7 +14,7 @@ from tcplab.client.aio.node import Node
 from tcplab.client.aio.operation import Clock, Operation, Stopped, advance_request, event_filter, text, texts
 from tcplab.client.aio.rpc import Rpc
 from tcplab.client.event import Event
-from tcplab.client.values import Time, nanoseconds, size
+from tcplab.client.values import Time, enum_value, nanoseconds, size
 from tcplab.v1 import (
     app_pb2,
     attack_pb2,
@@ -69,14 +69,8 @@ class Lab:
 
     async def nodes(self) -> list[Node]:
         """All hosts and routers, in the topology's order."""
-        request = node_pb2.ListNodesRequest(parent=self._path)
-        found: list[Node] = []
-        while True:
-            page = await self._rpc.call(self._rpc.nodes.ListNodes, request)
-            found += [self.node(one.name.rpartition("/")[2]) for one in page.nodes]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.nodes.ListNodes, node_pb2.ListNodesRequest(parent=self._path))
+        return [self.node(one.name.rpartition("/")[2]) async for page in pages for one in page.nodes]
 
     def link(self, name: str) -> Link:
         """A link."""
@@ -84,14 +78,8 @@ class Lab:
 
     async def links(self) -> list[Link]:
         """All links, in the topology's order."""
-        request = link_pb2.ListLinksRequest(parent=self._path)
-        found: list[Link] = []
-        while True:
-            page = await self._rpc.call(self._rpc.links.ListLinks, request)
-            found += [self.link(one.name.rpartition("/")[2]) for one in page.links]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.links.ListLinks, link_pb2.ListLinksRequest(parent=self._path))
+        return [self.link(one.name.rpartition("/")[2]) async for page in pages for one in page.links]
 
     async def rule(
         self,
@@ -166,8 +154,8 @@ class Lab:
     async def operations(self) -> list[Operation]:
         """Pending operations, and the latest that ended."""
         request = operation_pb2.ListOperationsRequest(parent=self._path)
-        answer = await self._rpc.call(self._rpc.operations.ListOperations, request)
-        return [Operation(self._clock, one) for one in answer.operations]
+        pages = self._rpc.pages(self._rpc.operations.ListOperations, request)
+        return [Operation(self._clock, one) async for page in pages for one in page.operations]
 
     # Attacks and applications.
 
@@ -193,19 +181,21 @@ class Lab:
         """
         spec = attack_pb2.OnPathRst(
             link=f"{self._path}/links/{link}",
-            to=attack_pb2.OnPathRst.Target.Value(f"TARGET_{to.upper()}"),
+            to=attack_pb2.OnPathRst.Target.ValueType(enum_value(attack_pb2.OnPathRst.Target.DESCRIPTOR, to, "to")),
             client=client,
             server=server,
             port=port,
             count=count,
         )
         if state:
-            spec.state.state = connection_pb2.TcpState.Value("TCP_STATE_" + state.replace("-", "_"))
+            spec.state.state = connection_pb2.TcpState.ValueType(
+                enum_value(connection_pb2.TcpState.DESCRIPTOR, state, "state")
+            )
             spec.state.node = node
         elif bytes:
-            spec.bytes = size(bytes)
+            spec.bytes = size(bytes, "bytes")
         elif time is not None:
-            spec.time_ns = nanoseconds(time)
+            spec.time_ns = nanoseconds(time, "time")
         return await self._attack(attack_pb2.Attack(on_path_rst=spec), name)
 
     async def attack_blind_rst(
@@ -244,9 +234,8 @@ class Lab:
 
     async def attacks(self) -> list[Attack]:
         """All attacks, ended ones included."""
-        request = attack_pb2.ListAttacksRequest(parent=self._path)
-        answer = await self._rpc.call(self._rpc.attacks.ListAttacks, request)
-        return [Attack(self._rpc, one) for one in answer.attacks]
+        pages = self._rpc.pages(self._rpc.attacks.ListAttacks, attack_pb2.ListAttacksRequest(parent=self._path))
+        return [Attack(self._rpc, one) async for page in pages for one in page.attacks]
 
     async def app(self, node: str, kind: str, *, name: str = "", **settings: Any) -> App:
         """Start an application on a node: `lab.app("h2", "sink", port=80)`."""
@@ -259,8 +248,8 @@ class Lab:
 
     async def apps(self) -> list[App]:
         """All applications, ended ones included."""
-        request = app_pb2.ListAppsRequest(parent=self._path)
-        return [App(self._clock, one) for one in (await self._rpc.call(self._rpc.apps.ListApps, request)).apps]
+        pages = self._rpc.pages(self._rpc.apps.ListApps, app_pb2.ListAppsRequest(parent=self._path))
+        return [App(self._clock, one) async for page in pages for one in page.apps]
 
     # What happened.
 

@@ -9,7 +9,7 @@ from typing import Any
 from tcplab.client.aio.rpc import Lock, Rpc
 from tcplab.client.errors import from_operation
 from tcplab.client.event import Event
-from tcplab.client.values import Time, duration
+from tcplab.client.values import Time, duration, enum_value
 from tcplab.v1 import lab_pb2, operation_pb2, trace_pb2
 from tcplab.v1.cause_pb2 import Cause
 
@@ -92,7 +92,7 @@ def event_filter(
         kinds=[kinds] if isinstance(kinds, str) else list(kinds),
         node=node,
         connection=connection,
-        cause=Cause.Value(f"CAUSE_{cause}") if cause else Cause.CAUSE_UNSPECIFIED,
+        cause=Cause.ValueType(enum_value(Cause.DESCRIPTOR, cause, "cause")) if cause else Cause.CAUSE_UNSPECIFIED,
         fields={name: text(value) for name, value in (where or {}).items()},
     )
 
@@ -118,9 +118,9 @@ def advance_request(
     pace: float,
 ) -> lab_pb2.AdvanceRequest:
     """What Lab.advance asks."""
-    until = duration(time)
+    until = duration(time, "time")
     return lab_pb2.AdvanceRequest(
-        duration=duration(duration_),
+        duration=duration(duration_, "duration"),
         time_ns=until.ToNanoseconds() if until is not None else None,
         operations=[one if isinstance(one, str) else one.name for one in operations],
         apps=apps,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 
@@ -61,6 +61,15 @@ class Rpc:
             return await method(request, metadata=self._metadata, timeout=deadline or self._deadline)
         except grpc.RpcError as error:
             raise from_rpc(error) from None
+
+    async def pages(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q) -> AsyncIterator[A]:
+        """Every page of a list."""
+        while True:
+            page: Any = await self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            cast(Any, request).page_token = page.next_page_token
 
     async def stream(self, method: grpc.aio.UnaryStreamMultiCallable[Q, A], request: Q) -> AsyncIterator[A]:
         """The answers of a streaming call; leaving the loop cancels it. Raises Error."""

@@ -46,7 +46,11 @@ async def sweep(
     async def one(where: Controller, case: Row, seed: int) -> Row:
         lab: Lab = await where.create_lab(topology, seed=seed, level=level, capture=capture)
         async with lab:
-            return {**case, "seed": seed, **await measure(lab, **case)}
+            try:
+                return {**case, "seed": seed, **await measure(lab, **case)}
+            except Exception as error:
+                error.add_note(f"in the lab with {case}, seed {seed}")
+                raise
 
     async def all_of(where: Controller) -> list[Row]:
         return await each([partial(one, where, case, seed) for case, seed in cases], workers or os.cpu_count() or 1)

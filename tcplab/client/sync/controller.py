@@ -19,6 +19,7 @@ from tcplab.client.sync.lab import Lab
 from tcplab.client.sync.operation import texts
 from tcplab.client.sync.rpc import Rpc, start_private, stop_private
 from tcplab.client.sync.run import Run
+from tcplab.client.values import enum_value
 from tcplab.v1 import backend_pb2, lab_pb2, run_pb2, trace_pb2
 
 
@@ -112,7 +113,7 @@ class Controller:
             seed=seed,
             capture=capture,
             backend=backend,
-            trace_level=trace_pb2.TraceLevel.Value(f"TRACE_LEVEL_{level.upper()}"),
+            trace_level=trace_pb2.TraceLevel.ValueType(enum_value(trace_pb2.TraceLevel.DESCRIPTOR, level, "level")),
         )
         if isinstance(topology, Mapping):
             request.topology_yaml = json.dumps(topology)
@@ -128,14 +129,8 @@ class Controller:
 
     def labs(self) -> list[Lab]:
         """All labs, oldest first."""
-        request = lab_pb2.ListLabsRequest()
-        found: list[Lab] = []
-        while True:
-            page = self._rpc.call(self._rpc.labs.ListLabs, request)
-            found += [Lab(self._rpc, one) for one in page.labs]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.labs.ListLabs, lab_pb2.ListLabsRequest())
+        return [Lab(self._rpc, one) for page in pages for one in page.labs]
 
     def backends(self) -> list[backend_pb2.Backend]:
         """What labs can be built with here, and what each can do."""
@@ -167,14 +162,8 @@ class Controller:
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
-        request = run_pb2.ListRunsRequest()
-        found: list[Run] = []
-        while True:
-            page = self._rpc.call(self._rpc.runs.ListRuns, request)
-            found += [Run(self._rpc, one) for one in page.runs]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.runs.ListRuns, run_pb2.ListRunsRequest())
+        return [Run(self._rpc, one) for page in pages for one in page.runs]
 
 
 class lab:

@@ -117,7 +117,7 @@ class Link:
             raise InvalidArgument(wrong, fields={"action": wrong})
         getattr(rule, given[0]).SetInParent()
         if delay is not None:
-            rule.delay.delay.FromNanoseconds(nanoseconds(delay))
+            rule.delay.delay.FromNanoseconds(nanoseconds(delay, "delay"))
         elif duplicate:
             rule.duplicate.copies = duplicate
         elif hold:
@@ -127,8 +127,8 @@ class Link:
 
     def rules(self) -> list[link_pb2.Rule]:
         """Its rules in the order they are asked, with how often each matched and acted."""
-        answer = self._rpc.call(self._rpc.links.ListRules, link_pb2.ListRulesRequest(parent=self._path))
-        return list(answer.rules)
+        pages = self._rpc.pages(self._rpc.links.ListRules, link_pb2.ListRulesRequest(parent=self._path))
+        return [one for page in pages for one in page.rules]
 
     def remove_rule(self, name: str) -> None:
         """Remove a packet rule; what it holds is released."""
@@ -168,20 +168,16 @@ def _impairments(
     queue: str | None,
 ) -> link_pb2.Impairments:
     return link_pb2.Impairments(
-        delay=duration(delay),
-        jitter=duration(jitter),
-        loss=_chance(loss),
-        duplicate=_chance(duplicate),
-        corrupt=_chance(corrupt),
-        reorder=_chance(reorder),
+        delay=duration(delay, "delay"),
+        jitter=duration(jitter, "jitter"),
+        loss=None if loss is None else chance(loss, "loss"),
+        duplicate=None if duplicate is None else chance(duplicate, "duplicate"),
+        corrupt=None if corrupt is None else chance(corrupt, "corrupt"),
+        reorder=None if reorder is None else chance(reorder, "reorder"),
         reorder_gap=reorder_gap,
-        reorder_delay=duration(reorder_delay),
-        rate_bps=None if rate_ is None else rate(rate_),
+        reorder_delay=duration(reorder_delay, "reorder_delay"),
+        rate_bps=None if rate_ is None else rate(rate_, "rate"),
         limit_packets=limit,
-        limit_bytes=None if limit_bytes is None else size(limit_bytes),
+        limit_bytes=None if limit_bytes is None else size(limit_bytes, "limit_bytes"),
         queue=queue,
     )
-
-
-def _chance(value: str | float | None) -> float | None:
-    return None if value is None else chance(value)

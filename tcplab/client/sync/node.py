@@ -39,7 +39,7 @@ class Node:
             local=local,
             local_port=local_port,
             options=texts(options),
-            timeout=duration(timeout),
+            timeout=duration(timeout, "timeout"),
         )
         message = self._rpc.call(self._rpc.tcp.Open, request)
         return Connection(self._clock, message.connection), Operation(self._clock, message)
@@ -76,19 +76,13 @@ class Node:
 
     def connections(self) -> list[Connection]:
         """Every connection it ever had, oldest first."""
-        found: list[Connection] = []
-        request = tcp_pb2.ListConnectionsRequest(parent=self._path)
-        while True:
-            page = self._rpc.call(self._rpc.tcp.ListConnections, request)
-            found += [Connection(self._clock, one.name) for one in page.connections]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = self._rpc.pages(self._rpc.tcp.ListConnections, tcp_pb2.ListConnectionsRequest(parent=self._path))
+        return [Connection(self._clock, one.name) for page in pages for one in page.connections]
 
     def listeners(self) -> list[tcp_pb2.Listener]:
         """Open listeners with their queues."""
-        page = self._rpc.call(self._rpc.tcp.ListListeners, tcp_pb2.ListListenersRequest(parent=self._path))
-        return list(page.listeners)
+        pages = self._rpc.pages(self._rpc.tcp.ListListeners, tcp_pb2.ListListenersRequest(parent=self._path))
+        return [one for page in pages for one in page.listeners]
 
     def info(self) -> node_pb2.Node:
         """Kind, interfaces with their addresses, parameters."""
@@ -117,7 +111,11 @@ class Node:
     ) -> Operation:
         """Send ICMP echo requests, without waiting."""
         request = node_pb2.PingRequest(
-            node=self._path, remote=remote, count=count, interval=duration(interval), timeout=duration(timeout)
+            node=self._path,
+            remote=remote,
+            count=count,
+            interval=duration(interval, "interval"),
+            timeout=duration(timeout, "timeout"),
         )
         return Operation(self._clock, self._rpc.call(self._rpc.nodes.Ping, request))
 

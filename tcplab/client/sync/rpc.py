@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 
@@ -60,6 +60,15 @@ class Rpc:
             return method(request, metadata=self._metadata, timeout=deadline or self._deadline)
         except grpc.RpcError as error:
             raise from_rpc(error) from None
+
+    def pages(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q) -> Iterator[A]:
+        """Every page of a list."""
+        while True:
+            page: Any = self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            cast(Any, request).page_token = page.next_page_token
 
     def stream(self, method: grpc.UnaryStreamMultiCallable[Q, A], request: Q) -> Iterator[A]:
         """The answers of a streaming call; leaving the loop cancels it. Raises Error."""

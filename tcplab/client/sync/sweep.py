@@ -47,7 +47,11 @@ def sweep(
     def one(where: Controller, case: Row, seed: int) -> Row:
         lab: Lab = where.create_lab(topology, seed=seed, level=level, capture=capture)
         with lab:
-            return {**case, "seed": seed, **measure(lab, **case)}
+            try:
+                return {**case, "seed": seed, **measure(lab, **case)}
+            except Exception as error:
+                error.add_note(f"in the lab with {case}, seed {seed}")
+                raise
 
     def all_of(where: Controller) -> list[Row]:
         return each([partial(one, where, case, seed) for case, seed in cases], workers or os.cpu_count() or 1)
