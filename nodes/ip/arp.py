@@ -18,6 +18,9 @@ from nodes.tcp.parameters import Parameters
 #: Packets that wait for one neighbour; the oldest gives way (Linux: unres_qlen).
 MAX_WAITING: Final = 101
 
+#: Entries up to which a request from somebody never spoken to makes one: a flood of requests must not fill memory.
+MAX_UNASKED: Final = 1024
+
 P = TypeVar("P")
 
 
@@ -79,10 +82,10 @@ class ArpCache(Generic[P]):
 
     def learn(self, now: int, interface: Interface, address: bytes, mac: bytes, create: bool) -> Neighbour[P] | None:
         """`address` says its MAC address is `mac`. Returns the entry, whose waiting packets can go, or None when there
-        is none and `create` is false (only who is spoken to gets one: RFC 826 "merge")."""
+        is none and `create` is false (only who is spoken to gets one: RFC 826 "merge") or there are MAX_UNASKED."""
         entry = self._neighbours.get((interface.index, address))
         if entry is None:
-            if not create:
+            if not create or len(self._neighbours) >= MAX_UNASKED:
                 return None
             entry = self.neighbour(interface, address)
         entry.mac = mac

@@ -11,7 +11,7 @@ from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
 from nodes.base.events import DISCARD, LEVEL_ALL, SEGMENT, EventSink
 from nodes.base.random import Randomness
-from nodes.ip.fragments import Reassembly, fragment
+from nodes.ip.fragments import MAX_BYTES, Reassembly, fragment
 from nodes.packet import icmp, ipv4
 from nodes.packet.icmp import IcmpMessage, decode_icmp, encode_icmp
 from nodes.packet.ipv4 import DONT_FRAGMENT, Ipv4Packet, decode_ipv4, encode_ipv4
@@ -79,6 +79,20 @@ def test_forwarding_changes_ttl_checksum_and_macs_only(ttl: int, identification:
     stack.on_frame(1, 0, frame(packet) + b"padding")
     packet.ttl -= 1
     assert stack.pull() == [(1, mac(2) + mac(11) + b"\x08\x00" + encode_ipv4(packet))]
+
+
+def test_forwarding_where_the_checksum_wraps_around() -> None:
+    stack = router()
+    found = 0
+    for identification in range(0x10000):
+        packet = Ipv4Packet(SRC, DST, 253, b"", 64, identification)
+        wire = encode_ipv4(packet)
+        if int.from_bytes(wire[10:12], "big") >= 0xFE00:
+            found += 1
+            stack.on_frame(1, 0, mac(10) + mac(1) + b"\x08\x00" + wire)
+            packet.ttl -= 1
+            assert stack.pull() == [(1, mac(2) + mac(11) + b"\x08\x00" + encode_ipv4(packet))]
+    assert found == 511  # 0xfe00 to 0xfffe; a header's checksum is never 0xffff
 
 
 @pytest.mark.parametrize("ttl", [0, 1])
@@ -171,6 +185,15 @@ def test_any_packet_is_survived(data: bytes, protocol: int) -> None:
     stack.on_frame(1, 0, mac(10) + mac(1) + b"\x08\x06" + data)
     for _, sent in stack.pull():
         assert sent[12:14] in (b"\x08\x00", b"\x08\x06")
+
+
+def test_no_error_answers_a_broadcast() -> None:
+    stack = router()
+    all_of_us = ip("10.0.0.255")
+    for protocol in (1, 6, 17, 99):
+        payload = encode_udp(Datagram(7, 9, b""), SRC, all_of_us)
+        stack.on_frame(1, 0, frame(Ipv4Packet(SRC, all_of_us, protocol, payload), b"\xff" * 6))
+    assert stack.pull() == [] and stack.counters.IpInDelivers == 4
 
 
 def test_unreachable_port_and_protocol() -> None:
@@ -334,6 +357,17 @@ def test_overlapping_fragments_discard_the_packet() -> None:
     evil = Ipv4Packet(SRC, DST, 17, b"overlaps" * 10, identification=7, fragment=0x2000 | 10)
     assert reassembly.add(0, first) is None and reassembly.add(0, evil) is None
     assert reassembly.add(0, second) is None and reassembly.failures == 1
+
+
+def test_memory_for_fragments_is_bounded() -> None:
+    reassembly = Reassembly(Parameters())
+    for number in range(100):
+        first, _ = fragment(Ipv4Packet(SRC, DST, 17, bytes(60_001), identification=number), 60_020)
+        assert reassembly.add(0, first) is None
+    assert reassembly.failures == 100 - MAX_BYTES // 60_000
+    last = fragment(Ipv4Packet(SRC, DST, 17, bytes(60_001), identification=0), 60_020)[1]
+    whole = reassembly.add(0, last)
+    assert whole is not None and len(whole.payload) == 60_001
 
 
 def test_fragments_that_stay_alone_are_given_up_and_reported() -> None:

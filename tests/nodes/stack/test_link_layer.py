@@ -8,7 +8,7 @@ from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
-from nodes.ip.arp import MAX_WAITING
+from nodes.ip.arp import MAX_UNASKED, MAX_WAITING
 from nodes.ip.ping import PingAnswer
 from nodes.packet import ipv4
 from nodes.packet.ipv4 import decode_ipv4
@@ -142,6 +142,31 @@ def test_a_neighbour_that_falls_silent_is_still_sent_to_until_another_mac_addres
     stack.on_frame(later + 10 * SECOND, 0, REPLY.replace(mac(2), mac(7)))
     send(stack, later + 11 * SECOND, b"moved")
     assert [frame[:6] for frame in frames(stack)] == [mac(7)]
+
+
+def test_nobody_else_can_claim_our_own_address() -> None:
+    stack = host()
+    claim = bytearray(REPLY)
+    claim[28:32] = ip("10.0.0.1")
+    stack.on_frame(0, 0, bytes(claim))
+    assert stack.arp.entries() == []
+
+
+def test_floods_of_requests_and_of_destinations_are_bounded() -> None:
+    stack = Stack("h1", Parameters(), Randomness(1), EventSink())
+    stack.add_interface("eth0", mac(1), ip("10.0.0.1"), 8)
+    socket = stack.udp.bind()
+    for number in range(2, 6000):
+        stack.on_frame(0, 0, REQUEST[:28] + number.to_bytes(4, "big") + bytes(6) + ip("10.0.0.1"))
+    assert len(stack.arp.entries()) == MAX_UNASKED
+    stack.pull()
+    for number in range(2, 6000):
+        socket.send_to(0, b"", ip(f"10.9.{number >> 8}.{number & 255}"), 9)
+    assert len(stack.pull()) == 5998  # each is asked for
+    assert len(stack.arp.entries()) < MAX_UNASKED  # and who was only heard of made room
+    send(stack, 0, b"as ever")
+    stack.on_frame(0, 0, REPLY)
+    assert payloads(frames(stack)[1:]) == [b"as ever"]
 
 
 def test_frames_for_others_unknown_types_and_fragments_of_frames() -> None:
