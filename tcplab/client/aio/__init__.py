@@ -9,12 +9,12 @@ from tcplab.client.aio.app import App
 from tcplab.client.aio.attack import Attack
 from tcplab.client.aio.connection import Connection, Listener
 from tcplab.client.aio.controller import Controller, lab, run
-from tcplab.client.aio.lab import Lab
+from tcplab.client.aio.labs import Lab
 from tcplab.client.aio.link import Link
 from tcplab.client.aio.node import Node
 from tcplab.client.aio.operation import Operation, Stopped
-from tcplab.client.aio.run import Run
-from tcplab.client.aio.sweep import sweep
+from tcplab.client.aio.runs import Run
+from tcplab.client.aio.sweeps import sweep
 
 __all__ = [
     "App",

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from tcplab.client.address import ENVIRONMENT, default_socket
-from tcplab.client.aio.lab import Lab
+from tcplab.client.aio.labs import Lab
 from tcplab.client.aio.operation import texts
 from tcplab.client.aio.rpc import Rpc, start_private, stop_private
-from tcplab.client.aio.run import Run
+from tcplab.client.aio.runs import Run
 from tcplab.client.channel import Target
 from tcplab.client.errors import FailedPrecondition, Unavailable
 from tcplab.client.process import PrivateController

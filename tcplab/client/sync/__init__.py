@@ -5,12 +5,12 @@ from tcplab.client.sync.app import App
 from tcplab.client.sync.attack import Attack
 from tcplab.client.sync.connection import Connection, Listener
 from tcplab.client.sync.controller import Controller, lab, run
-from tcplab.client.sync.lab import Lab
+from tcplab.client.sync.labs import Lab
 from tcplab.client.sync.link import Link
 from tcplab.client.sync.node import Node
 from tcplab.client.sync.operation import Operation, Stopped
-from tcplab.client.sync.run import Run
-from tcplab.client.sync.sweep import sweep
+from tcplab.client.sync.runs import Run
+from tcplab.client.sync.sweeps import sweep
 
 __all__ = [
     "App",

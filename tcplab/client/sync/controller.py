@@ -15,10 +15,10 @@ from tcplab.client.address import ENVIRONMENT, default_socket
 from tcplab.client.channel import Target
 from tcplab.client.errors import FailedPrecondition, Unavailable
 from tcplab.client.process import PrivateController
-from tcplab.client.sync.lab import Lab
+from tcplab.client.sync.labs import Lab
 from tcplab.client.sync.operation import texts
 from tcplab.client.sync.rpc import Rpc, start_private, stop_private
-from tcplab.client.sync.run import Run
+from tcplab.client.sync.runs import Run
 from tcplab.client.values import enum_value
 from tcplab.v1 import backend_pb2, lab_pb2, run_pb2, trace_pb2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tcplab.client.aio.controller import Controller
-from tcplab.client.aio.lab import Lab
+from tcplab.client.aio.labs import Lab
 from tcplab.client.aio.rpc import each
 
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-# Made by tools/sync_client.py from tcplab/client/aio/sweep.py: change it there.
+# Made by tools/sync_client.py from tcplab/client/aio/sweeps.py: change it there.
 """The same measurement over many parameters, in labs of their own side by side, into one table."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tcplab.client.sync.controller import Controller
-from tcplab.client.sync.lab import Lab
+from tcplab.client.sync.labs import Lab
 from tcplab.client.sync.rpc import each
 
 Row = dict[str, Any]

@@ -1,4 +1,4 @@
-# Made by tools/sync_client.py from tcplab/client/aio/run.py: change it there.
+# Made by tools/sync_client.py from tcplab/client/aio/runs.py: change it there.
 """Runs of experiments, and their files."""
 
 from __future__ import annotations

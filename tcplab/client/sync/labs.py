@@ -1,4 +1,4 @@
-# Made by tools/sync_client.py from tcplab/client/aio/lab.py: change it there.
+# Made by tools/sync_client.py from tcplab/client/aio/labs.py: change it there.
 """One running lab."""
 
 from __future__ import annotations
