@@ -394,9 +394,22 @@ class SimLab(Lab):
 
     # -- the end
 
+    def run_to(self, calls: int, time_ns: int) -> None:
+        """Go on until so many scheduled calls have been made, then to `time_ns`: the place of a recorded call.
+
+        Raises InvalidArgument when this run never comes there.
+        """
+        scheduler = self._scheduler
+        while scheduler.calls < calls and scheduler.run(time_ns, calls - scheduler.calls):
+            pass
+        if scheduler.calls != calls or scheduler.next_time() < time_ns or scheduler.now() > time_ns:
+            raise InvalidArgument(f"no place of this run has {calls} calls made and the time {time_ns} ns")
+        scheduler.jump_to(time_ns)
+
     def close_lab(self) -> None:
         if self._closed:
             return
+        self._log("close_lab")
         for attack in self._attacks.values():
             attack.stop()
         if self.sink.level >= LEVEL_STATES:

@@ -12,6 +12,7 @@ from lab.cli.output import Json, print_json
 
 def add_to(app: typer.Typer) -> None:
     app.command("run")(run)
+    app.command("rerun")(rerun)
 
 
 def run(
@@ -62,7 +63,32 @@ def run(
         raise typer.Exit(1)
 
 
-def next_directory(runs: Path, name: str, seed: int) -> Path:
+def rerun(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, of an experiment or of a server's lab.")],
+    out: Annotated[Path | None, typer.Option(help="Directory of the new run. Not given: RUN-again-<n>.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the calls of a run again, from its trace, and compare: the same bytes must come out.
+
+    Exit code 1 when they differ, which is a bug.
+    """
+    from lab.backends.session import rerun as rerun_here
+    from lab.trace.bundle import Bundle
+
+    directory = out or next_directory(run.parent, run.name, "again")
+    new = rerun_here(run, directory)
+    new.export()
+    equal = new.spool.read_bytes() == Bundle.open(run).spool.read_bytes()
+    if as_json:
+        print_json({"equal": equal, "directory": str(directory)})
+    else:
+        print("Equal, byte for byte." if equal else "NOT equal.")
+        print(f"Run: {directory}")
+    if not equal:
+        raise typer.Exit(1)
+
+
+def next_directory(runs: Path, name: str, seed: int | str) -> Path:
     """`<runs>/<name>-<seed>-<n>` with the first n that is free."""
     number = 1
     while (directory := runs / f"{name}-{seed}-{number}").exists():

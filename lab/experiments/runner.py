@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from lab.backends.base import Lab
+from lab.backends.session import start
 from lab.backends.sim import SimLab
 from lab.experiments.expectations import check
 from lab.experiments.report import Outcome
@@ -40,12 +41,8 @@ def prepare(experiment: Experiment, text: str, directory: Path, seed: int | None
     """Make the bundle and the lab."""
     seed = experiment.seed if seed is None else seed
     level = LEVEL_NAMES.index(experiment.trace.level)
-    topology = experiment.built()
-    bundle = Bundle.create(
-        directory, spec=text, seed=seed, backend=SimLab.backend, level=level,
-        more={"experiment": experiment.name, "topology": dict(topology.spec), "capture": experiment.trace.capture})
-    lab = SimLab(experiment.name, topology, seed, bundle.spool, level, experiment.trace.capture)
-    return bundle, lab
+    return start(directory, experiment.name, experiment.built(), seed, level, experiment.trace.capture, text,
+                 experiment=experiment.name)
 
 
 def drive(lab: Lab, script: Script) -> None:

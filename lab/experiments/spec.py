@@ -32,6 +32,7 @@ from lab.experiments.expect import Expectation
 from lab.links.impairments import Impairments
 from lab.links.rules import RuleSpec
 from lab.shipped import shipped_files
+from lab.topology.build import build
 from lab.topology.file import ParametersKind, TopologySpec
 from lab.topology.loader import topology_from_value
 from lab.topology.model import Topology
@@ -154,24 +155,19 @@ class Experiment:
                 raise InvalidArgument(_unknown(what, name, known), f"{place}.{field}")
 
     def built(self) -> Topology:
-        """The topology with this experiment's changes to links and nodes."""
-        links = {}
-        for name, wire in self.topology.links.items():
+        """The topology with this experiment's changes to links and nodes; its `spec` has them too."""
+        topology = spec.from_mapping(TopologySpec, self.topology.spec)
+        nodes = {name: dataclasses.replace(node, parameters={**node.parameters, **self.nodes.get(name, {})})
+                 for name, node in topology.nodes.items()}
+        links = []
+        for link, name in zip(topology.links, self.topology.links, strict=True):
             change = self.links.get(name, LinkChange())
-            forward, backward = (
-                impairments.merged({**change.changes, **change.directions.get(direction, {})})
-                for direction, impairments in (
-                    (f"{wire.a.node}->{wire.b.node}", wire.forward), (f"{wire.b.node}->{wire.a.node}", wire.backward)))
-            links[name] = dataclasses.replace(wire, forward=forward, backward=backward)
-        nodes = {name: dataclasses.replace(node, parameters=_merged(node.parameters, self.nodes.get(name, {})))
-                 for name, node in self.topology.nodes.items()}
-        return dataclasses.replace(self.topology, nodes=nodes, links=links)
-
-
-def _merged(own: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    merged = {**own, **changes}
-    profile = {"profile": merged.pop("profile")} if "profile" in merged else {}
-    return {**profile, **merged}
+            directions = {direction: {**link.directions.get(direction, {}), **change.changes,
+                                      **change.directions.get(direction, {})}
+                          for direction in (*link.directions, *change.directions)}
+            links.append(dataclasses.replace(
+                link, impairments={**link.impairments, **change.changes}, directions=directions))
+        return build(dataclasses.replace(topology, nodes=nodes, links=tuple(links)))
 
 
 def _is_address(text: str) -> bool:

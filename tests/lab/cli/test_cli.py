@@ -165,6 +165,13 @@ def test_equal_runs_in_other_processes_have_equal_bytes_and_another_seed_has_not
     assert digests(tmp_path / "a")["events.spool"] != digests(tmp_path / "c")["events.spool"]
 
 
+def test_a_run_is_made_again_from_its_trace(tmp_path: Path) -> None:
+    tcplab("run", "lost-syn-ack", "--out", "run", cwd=tmp_path)
+    done = tcplab("rerun", "run", "--out", "again", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "Equal, byte for byte.")
+    assert digests(tmp_path / "run") == digests(tmp_path / "again")
+
+
 def test_a_local_run_loads_no_grpc(tmp_path: Path) -> None:
     code = ("import sys; from lab.cli.main import main; sys.argv = ['tcplab', 'run', 'handshake']\n"
             "try: main()\nexcept SystemExit: pass\n"
