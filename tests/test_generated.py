@@ -1,4 +1,4 @@
-"""What is generated and committed (tcplab/v1, event.proto, cause.proto) is what its sources give today."""
+"""What is generated and committed (tcplab/v1, {event,cause}.proto, tcplab/client/sync) is as its sources give it today."""
 
 from __future__ import annotations
 
@@ -32,3 +32,16 @@ def test_generated_code_is_current(tmp_path: Path) -> None:
     fresh, committed = files(tmp_path), files(ROOT)
     assert fresh.keys() == committed.keys()
     assert [path for path in fresh if fresh[path] != committed[path]] == []
+
+
+def test_the_blocking_face_is_that_of_asyncio(tmp_path: Path) -> None:
+    """tcplab/client/sync is tcplab/client/aio without await, rpc.py excepted. Fails? `python tools/sync_client.py`."""
+    done = subprocess.run(
+        [sys.executable, "tools/sync_client.py", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    sync = ROOT / "tcplab/client/sync"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in sync.glob("*.py") if path.name != "rpc.py"
+    )
+    assert [path.name for path in tmp_path.iterdir() if path.read_bytes() != (sync / path.name).read_bytes()] == []
