@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tcplab.client.address import ENVIRONMENT, default_socket
 from tcplab.client.aio.labs import Lab
@@ -16,10 +16,13 @@ from tcplab.client.aio.operation import texts
 from tcplab.client.aio.rpc import Rpc, start_private, stop_private
 from tcplab.client.aio.runs import Run
 from tcplab.client.channel import Target
-from tcplab.client.errors import FailedPrecondition, Unavailable
+from tcplab.client.errors import FailedPrecondition, Timeout, Unavailable
 from tcplab.client.process import PrivateController
 from tcplab.client.values import enum_value
 from tcplab.v1 import backend_pb2, lab_pb2, run_pb2, trace_pb2
+
+#: Wall seconds in which a controller that was found answers, or is taken for dead.
+_ANSWER_WITHIN: Final = 5.0
 
 
 class Controller:
@@ -254,8 +257,8 @@ async def _answers(socket: Path) -> bool:
         return False
     rpc = Rpc(Target(f"unix:{socket}"))
     try:
-        await rpc.call(rpc.backends.ListBackends, backend_pb2.ListBackendsRequest())
-    except Unavailable:
+        await rpc.call(rpc.backends.ListBackends, backend_pb2.ListBackendsRequest(), _ANSWER_WITHIN)
+    except (Unavailable, Timeout):
         return False
     finally:
         await rpc.close()

@@ -49,7 +49,9 @@ async def sweep(
             try:
                 return {**case, "seed": seed, **await measure(lab, **case)}
             except Exception as error:
-                error.add_note(f"in the lab with {case}, seed {seed}")
+                error.add_note(
+                    "in the lab with " + ", ".join(f"{key}={value}" for key, value in (*case.items(), ("seed", seed)))
+                )
                 raise
 
     async def all_of(where: Controller) -> list[Row]:

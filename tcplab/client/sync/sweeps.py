@@ -50,7 +50,9 @@ def sweep(
             try:
                 return {**case, "seed": seed, **measure(lab, **case)}
             except Exception as error:
-                error.add_note(f"in the lab with {case}, seed {seed}")
+                error.add_note(
+                    "in the lab with " + ", ".join(f"{key}={value}" for key, value in (*case.items(), ("seed", seed)))
+                )
                 raise
 
     def all_of(where: Controller) -> list[Row]:
