@@ -1,4 +1,4 @@
-"""What is generated and committed (tcplab/v1, {event,cause}.proto, tcplab/client/sync) is as its sources give it today."""
+"""What is generated and committed (tcplab/v1, {event,cause}.proto, tcplab/client/sync) is as its sources give it."""
 
 from __future__ import annotations
 
