@@ -7,6 +7,7 @@ every call that changed something with its place in the run, so the same calls c
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -60,10 +61,8 @@ def rerun(run: Path, directory: Path) -> Bundle:
     try:
         for time_ns, action in actions:
             lab.run_to(action.pop("step"), time_ns)
-            try:
+            with contextlib.suppress(TcplabError):  # what TCP refused then, it refuses now
                 _CALLS[action.pop("call")](lab, action)
-            except TcplabError:
-                pass  # TCP refused it then, too; the trace says so
     finally:
         lab.close_lab()
     bundle.finish()

@@ -64,7 +64,8 @@ def run(
 
 
 def rerun(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, of an experiment or of a server's lab.")],
+    run: Annotated[Path, typer.Argument(
+        metavar="RUN", help="A run's directory, of an experiment or of a server's lab.")],
     out: Annotated[Path | None, typer.Option(help="Directory of the new run. Not given: RUN-again-<n>.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import jsonschema
 import pytest
 
 from lab.experiments.runner import run
+from lab.experiments.schema import schema_text
 from lab.experiments.spec import find, load, text_with
-from lab.spec import read_text
+from lab.shipped import shipped_directory, shipped_files
+from lab.spec import read_file, read_text
 from nodes.base.errors import InvalidArgument, NotFound
 
 GOOD = """name: good
@@ -110,3 +115,13 @@ def test_a_timeline_that_cannot_be_done_says_which_step_and_why(timeline: str, w
     (found,) = outcome.problems
     assert found.startswith("timeline[")
     assert words in found
+
+
+def test_the_json_schema_is_current_and_takes_every_shipped_experiment() -> None:
+    path = shipped_directory("experiments") / "schema.json"
+    assert path.read_text("utf-8") == schema_text(), "run: python -m lab.experiments.schema"
+    schema = json.loads(schema_text())
+    for file in shipped_files("experiments").values():
+        jsonschema.validate(read_file(file).plain(), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(read_text(GOOD.replace("delay", "dealy")).plain(), schema)
