@@ -377,8 +377,8 @@ def _class_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
             if _required(field):
                 required.append(key_of(field))
         first = (cls.__doc__ or "").strip().split("\n")[0]
-        kind: Any = "object" if required or groups else ["object", "null"]  # nothing stands for no fields
-        defs[name] = {"description": first, "type": kind, "properties": properties, "additionalProperties": False}
+        types: Any = "object" if required or groups else ["object", "null"]  # nothing stands for no fields
+        defs[name] = {"description": first, "type": types, "properties": properties, "additionalProperties": False}
         if required:
             defs[name]["required"] = required
         if groups:
