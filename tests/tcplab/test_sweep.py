@@ -49,5 +49,5 @@ def test_an_error_names_its_parameters(controller: Controller) -> None:
 
     with pytest.raises(ZeroDivisionError) as caught:
         tcplab.client.sweep(measure, {"case": [1, 2, 3]}, topology="pair", seeds=[7], controller=controller)
-    assert "'case': 2" in " ".join(getattr(caught.value, "__notes__", []))
+    assert "case=2, seed=7" in " ".join(getattr(caught.value, "__notes__", []))
     assert controller.labs() == []
