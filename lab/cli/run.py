@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lab.cli.output import Json, print_json
+from nodes.base.errors import AlreadyExists
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +30,8 @@ def run(
     export: Annotated[bool, typer.Option(
         "--export/--no-export", help="Write pcapng files, tables and verdicts beside the trace.")] = True,
     server: Annotated[str | None, typer.Option(
-        envvar="TCPLAB_SERVER", metavar="ADDRESS", help="Run it on this server instead of here.")] = None,
+        envvar="TCPLAB_ADDRESS", metavar="ADDRESS",
+        help="Run it on this server instead of here; --out then copies its files here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment and check what it expects.
@@ -43,16 +45,18 @@ def run(
     value = read_file(path)
     spec = experiments.load(value, changes or ())
     text = experiments.text_with(path.read_text("utf-8-sig"), changes or ())
+    if out is not None and replace:
+        remove_run(out)
     if server is not None:
         from lab.cli.remote import run_on_server
 
-        ok = run_on_server(server, text, seed, as_json)
+        if out is not None and out.exists() and any(out.iterdir()):
+            raise AlreadyExists(f"{out}: exists and is not empty; give another directory, or --replace the run in it")
+        ok = run_on_server(server, text, seed, out, as_json)
     else:
         from lab.experiments.runner import run as run_here
 
         directory = out or next_directory(runs, spec.name, spec.seed if seed is None else seed)
-        if replace:
-            remove_run(directory)
         outcome = run_here(spec, text, directory, seed, export)
         ok = outcome.ok
         if as_json:

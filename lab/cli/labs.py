@@ -1,0 +1,61 @@
+"""`tcplab labs`: what runs on a server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lab.cli.output import Json, print_json, print_table
+
+Address = Annotated[str | None, typer.Option(
+    "--server", envvar="TCPLAB_ADDRESS", metavar="ADDRESS",
+    help="The server: unix:/path or host:port. Not given: the one on this machine's default socket.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    labs = typer.Typer(help="List and delete the labs of a server.", no_args_is_help=True)
+    labs.command("list")(list_labs)
+    labs.command("delete")(delete)
+    app.add_typer(labs, name="labs")
+
+
+def list_labs(server: Address = None, as_json: Json = False) -> None:
+    """List the labs of a server."""
+    from lab.cli.remote import controller_at
+    from tcplab.v1 import lab_pb2
+
+    with controller_at(server) as controller:
+        labs = [one.info() for one in controller.labs()]
+    states = {one.name: lab_pb2.Lab.State.Name(one.state).removeprefix("STATE_") for one in labs}
+    if as_json:
+        print_json([{
+            "name": one.name.rpartition("/")[2], "state": states[one.name], "topology": one.topology, "seed": one.seed,
+            "time_ns": one.time_ns, "failure": one.failure, "directory": one.directory,
+        } for one in labs])
+    elif not labs:
+        print("No labs.")
+    else:
+        print_table(
+            (one.name.rpartition("/")[2], f"{states[one.name]}  {one.topology}, seed {one.seed}, {one.time_ns / 1e9:g} s"
+             + (f"  {one.failure}" if one.failure else "")) for one in labs)
+
+
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="LAB...", help="Names of labs.")], server: Address = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete labs; their runs' files stay."""
+    from lab.cli.remote import controller_at
+
+    with controller_at(server) as controller:
+        labs = [controller.lab(name) for name in names]  # all are there, or none is deleted
+        if not dry_run:
+            for one in labs:
+                one.delete()
+    if as_json:
+        print_json({"deleted": [] if dry_run else names, "would_delete": names if dry_run else []})
+    else:
+        for name in names:
+            print(f"{'would delete' if dry_run else 'deleted'} {name}")
