@@ -128,7 +128,22 @@ class Stack(Network, IpOutput):
 
     def on_frame(self, now: int, interface_index: int, frame: bytes) -> None:
         """A frame arrived at an interface at `now`."""
-        self._receive(now, self.interfaces[interface_index], frame)
+        interface = self.interfaces[interface_index] if interface_index >= 0 else self.loopback
+        interface.rx_packets += 1
+        interface.rx_bytes += len(frame)
+        mac = frame[0:6]
+        if mac != interface.mac and not (mac and mac[0] & 1):
+            interface.rx_errors += len(frame) < HEADER_LEN
+            return
+        ethertype = frame[12:14]
+        if ethertype == TYPE_IPV4:
+            self._on_ipv4(now, interface, frame)
+        elif ethertype == TYPE_ARP:
+            self._link.on_arp(now, interface, frame[HEADER_LEN:])
+        elif len(frame) < HEADER_LEN:
+            interface.rx_errors += 1
+        else:
+            interface.rx_dropped += 1
 
     def on_timer(self, now: int) -> None:
         """Do what is due at `now`."""
@@ -137,7 +152,7 @@ class Stack(Network, IpOutput):
             looped = link.looped
             link.looped = []
             for frame in looped:
-                self._receive(now, self.loopback, frame)
+                self.on_frame(now, LOOPBACK_INDEX, frame)
         if link.arp.deadline <= now:
             for packet in link.on_timer(now):
                 self._unreachable(now, packet)
@@ -281,23 +296,6 @@ class Stack(Network, IpOutput):
         self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE)
 
     # Receiving.
-
-    def _receive(self, now: int, interface: Interface, frame: bytes) -> None:
-        interface.rx_packets += 1
-        interface.rx_bytes += len(frame)
-        mac = frame[0:6]
-        if mac != interface.mac and not (mac and mac[0] & 1):
-            interface.rx_errors += len(frame) < HEADER_LEN
-            return
-        ethertype = frame[12:14]
-        if ethertype == TYPE_IPV4:
-            self._on_ipv4(now, interface, frame)
-        elif ethertype == TYPE_ARP:
-            self._link.on_arp(now, interface, frame[HEADER_LEN:])
-        elif len(frame) < HEADER_LEN:
-            interface.rx_errors += 1
-        else:
-            interface.rx_dropped += 1
 
     def _on_ipv4(self, now: int, interface: Interface, frame: bytes) -> None:
         counters = self.counters

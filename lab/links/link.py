@@ -24,8 +24,8 @@ class Link:
     """A link between nodes `a` and `b`. Its directions are named `a->b` and `b->a`.
 
     Frames go in by `forward.send` (from a) and `backward.send` (from b) and come out by each direction's `deliver`.
-    A `direction` argument of "" means both. `interfaces` are the two ends' (`h1:eth0`): the trace and the random streams
-    name directions by them (`h1-r1/h1:eth0->r1:eth0`), so that a frame can be joined with its interface.
+    A `direction` argument of "" means both. `interfaces` are the two ends' (`h1:eth0`): trace and random streams name
+    the directions by them (`h1-r1/h1:eth0->r1:eth0`), so that a frame can be joined with its interface.
     """
 
     def __init__(

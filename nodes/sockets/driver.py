@@ -41,20 +41,26 @@ class StackDriver:
 
     def receive_frame(self, interface_index: int, frame: bytes) -> None:
         """A frame has arrived at an interface."""
-        self.stack.on_frame(self.scheduler.now(), interface_index, frame)
-        self.flush()
+        stack = self.stack
+        stack.on_frame(self.scheduler.now(), interface_index, frame)
+        for index, out in stack.pull():
+            self.transmit(index, out)
+        if stack.next_deadline() < self._timer_at:
+            self._arm()
 
     def flush(self) -> None:
         """Send what the stack has to send, and see that it is called at its deadline."""
         for index, frame in self.stack.pull():
             self.transmit(index, frame)
-        deadline = self.stack.next_deadline()
         # A deadline that has moved to later is found when the timer fires: most do, with every ACK.
-        if deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self.scheduler.call_at(deadline, self._on_timer, None)
+        if self.stack.next_deadline() < self._timer_at:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self.stack.next_deadline()
+        self._timer = self.scheduler.call_at(self._timer_at, self._on_timer, None)
 
     def _on_timer(self, _: Any) -> None:
         self._timer = None
