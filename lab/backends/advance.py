@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.backends.base import Advance
-from lab.backends.until import APPS, EVENT, IDLE, KIND_BY_NAME, OPERATIONS, TIME, Stopped, Until
+from lab.backends.until import APPS, EVENT, IDLE, OPERATIONS, TIME, Stopped, Until
 from lab.operations import Operation
 from lab.trace.event import Event
 from lab.trace.spool import SpoolWriter
@@ -28,11 +28,11 @@ class SimAdvance(Advance):
         if until.time_ns is not None and until.time_ns < now:
             raise InvalidArgument(f"{until.time_ns} ns is past: it is {now} ns", "until.time")
         if until.event is not None:
-            kind = KIND_BY_NAME[until.event.kind]
-            if kind.level > sink.level:
+            level = min(kind.level for kind in until.event.kinds)
+            if level > sink.level:
                 raise InvalidArgument(
-                    f"{kind.name} events are recorded from trace level {LEVEL_NAMES[kind.level]} on; this lab has "
-                    f"{LEVEL_NAMES[sink.level]}", "until.event")
+                    f"{' and '.join(until.event.names)} events are recorded from trace level {LEVEL_NAMES[level]} on; "
+                    f"this lab has {LEVEL_NAMES[sink.level]}", "until.event")
         self._scheduler = scheduler
         self._until = until
         self._sink = sink
@@ -44,7 +44,7 @@ class SimAdvance(Advance):
         self._time_ns = NEVER if until.time_ns is None else until.time_ns
         self._unsubscribe: Callable[[], None] | None = None
         if until.event is not None:
-            self._unsubscribe = sink.subscribe((until.event.number,), self._on_event)
+            self._unsubscribe = sink.subscribe(until.event.numbers, self._on_event)
         self._operations_left = len(operations) if until.operations else -1
         self._apps_left = len(apps) if until.apps else -1
         for operation in operations:

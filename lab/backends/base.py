@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lab.backends.payload import Payload
 from lab.backends.until import Stopped, Until
 from lab.operations import Operation, Operations
-from nodes.base.clock import NEVER
+from nodes.base.clock import NEVER, SECOND
 
 if TYPE_CHECKING:
     from lab.attacks.base import Attack, AttackSpec
@@ -252,6 +252,14 @@ class Lab(ABC):
     @abstractmethod
     def cancel(self, operation: str) -> None:
         """Cancel an operation; nothing happens when it is done."""
+
+    @abstractmethod
+    def ping(
+        self, node: str, remote: str, *, count: int = 1, interval_ns: int = SECOND, size: int = 56, ttl: int = 0,
+        timeout_ns: int = SECOND,
+    ) -> Operation:
+        """Send ICMP echo requests (result: list[PingResult], one for each). `timeout_ns` is each one's; `ttl` 0: the
+        node's default."""
 
     # -- nodes, links, attacks, apps
 

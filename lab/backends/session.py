@@ -92,6 +92,6 @@ _CALLS: dict[str, Callable[[SimLab, dict[str, Any]], None]] = {
     "add_rule": _add_rule,
     **{name: _plainly(name) for name in (
         "open", "listen", "close_listener", "accept", "receive", "wait_ready", "shutdown", "close", "abort",
-        "set_option", "cancel", "set_parameters", "update_link", "set_link_up", "remove_rule", "stop_attack",
+        "set_option", "cancel", "ping", "set_parameters", "update_link", "set_link_up", "remove_rule", "stop_attack",
         "start_app", "stop_app", "close_lab")},
 }

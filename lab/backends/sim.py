@@ -24,7 +24,7 @@ from lab.trace.spool import SpoolWriter
 from nodes.agent.stack_host import StackHost
 from nodes.apps.base import App
 from nodes.apps.catalogue import APPS
-from nodes.base.clock import NEVER, SimScheduler
+from nodes.base.clock import NEVER, SECOND, SimScheduler
 from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from nodes.base.events import ACTION, COUNTER, LEVEL_ALL, LEVEL_STATES
 from nodes.base.random import Randomness
@@ -308,6 +308,16 @@ class SimLab(Lab):
             self._log("cancel", operation=operation)
             one.cancel()
             self._runner.drain()
+
+    def ping(
+        self, node: str, remote: str, *, count: int = 1, interval_ns: int = SECOND, size: int = 56, ttl: int = 0,
+        timeout_ns: int = SECOND,
+    ) -> Operation:
+        host = self._host(node)
+        address = self.resolve(remote)
+        self._log("ping", node=node, remote=address_text(address), count=count, interval_ns=interval_ns, size=size,
+                  ttl=ttl, timeout_ns=timeout_ns)
+        return self._start("ping", host, 0, host.ping(address, count, interval_ns, size, ttl, timeout_ns))
 
     # -- nodes, links, attacks, apps
 

@@ -37,8 +37,8 @@ def list_labs(server: Address = None, as_json: Json = False) -> None:
         print("No labs.")
     else:
         print_table(
-            (one.name.rpartition("/")[2], f"{states[one.name]}  {one.topology}, seed {one.seed}, {one.time_ns / 1e9:g} s"
-             + (f"  {one.failure}" if one.failure else "")) for one in labs)
+            (one.name.rpartition("/")[2], f"{states[one.name]}  {one.topology}, seed {one.seed}, "
+             f"{one.time_ns / 1e9:g} s  {one.failure}") for one in labs)
 
 
 def delete(

@@ -12,7 +12,7 @@ from lab import spec
 from lab.attacks.base import AttackSpec
 from lab.attacks.catalogue import ATTACKS
 from lab.backends.payload import Payload
-from lab.backends.until import KIND_BY_NAME
+from lab.backends.until import KIND_BY_NAME, EventFilter
 from lab.links.impairments import Impairments
 from lab.links.rules import RuleSpec
 from nodes.apps.catalogue import APPS
@@ -221,6 +221,8 @@ class When:
             raise InvalidArgument("give exactly one of state, done and event")
         if self.state and not self.of:
             raise InvalidArgument("whose state? give the label of a connection", "of")
+        if self.event:
+            EventFilter(self.event, cause=self.cause, where=self.where)  # finds what no event has
 
 
 @dataclass(frozen=True, kw_only=True)

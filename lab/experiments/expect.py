@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lab import spec
-from lab.backends.until import KIND_BY_NAME
+from lab.backends.until import KIND_BY_NAME, EventFilter
 from lab.experiments.actions import STATES
 from lab.experiments.bounds import COUNT, DURATION, SIZE, Bounds
 from nodes.base.causes import CAUSES
@@ -122,6 +122,9 @@ class EventFields:
     cause: str = spec.choice(CAUSE_NAMES, default="")
     where: dict[str, Any] = spec.of(spec.Map(spec.Anything()), default={}, doc="Its fields: new: ESTABLISHED.")
     nth: int = spec.number(default=1, minimum=1, doc="Which of them, where one is meant.")
+
+    def __post_init__(self) -> None:
+        EventFilter(self.kind, cause=self.cause, where=self.where)  # finds what no event has
 
 
 @dataclass(frozen=True, kw_only=True)

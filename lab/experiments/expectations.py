@@ -248,7 +248,7 @@ class _Checker:
     def matching(self, want: EventFields, after: int = 0) -> list[Event]:
         node, connection = self.key(want.of) if want.of else (want.node, 0)
         wanted = EventFilter(want.kind, node, connection, want.cause, want.where)
-        return [event for event in SpoolReader(self.evidence.spool, after=after, kinds=(wanted.number,))
+        return [event for event in SpoolReader(self.evidence.spool, after=after, kinds=wanted.numbers)
                 if wanted.matches(event)]
 
     def events(self, want: Events) -> tuple[str, bool, str, Sequence[int]]:

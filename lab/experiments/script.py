@@ -300,7 +300,7 @@ class _Watch:
         self.filter = wanted
         self._left = nth
         self._names = lab.sink.names
-        self._stop = lab.sink.subscribe((wanted.number,), self._on_event)
+        self._stop = lab.sink.subscribe(wanted.numbers, self._on_event)
 
     def _on_event(self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int,
                   values: tuple[int, ...], tail: bytes) -> None:

@@ -159,6 +159,9 @@ def test_an_advance_is_made_in_slices(lab: SimLab) -> None:
     lambda: Until(event=EventFilter("state", where={"newer": "CLOSED"})),
     lambda: Until(event=EventFilter("state", where={"new": "CLOSE"})),
     lambda: Until(event=EventFilter("state", cause="BECAUSE")),
+    lambda: Until(event=EventFilter(("state", "rtt"), where={"new": "CLOSED"})),
+    lambda: Until(event=EventFilter("segment", where={"length": "long"})),
+    lambda: Until(event=EventFilter("segment", where={"resent": "maybe"})),
 ])
 def test_conditions_that_cannot_be_are_refused(until: Any) -> None:
     with pytest.raises(InvalidArgument):
@@ -230,6 +233,31 @@ def test_a_call_on_a_closed_connection_is_refused_in_the_words_of_the_rfc(lab: S
     sending = lab.send("h1", client, Payload.of(b"x"))
     with pytest.raises(SocketError, match="EBADF: connection closing"):
         lab.wait(sending)
+
+
+def test_ping(lab: SimLab) -> None:
+    pinging = lab.ping("h1", "h2", count=3)
+    lab.wait(pinging)
+    assert [one.error for one in pinging.value()] == ["", "", ""]
+    assert pinging.value()[2].rtt_ns == 20 * MILLISECOND
+    lab.set_link_up("h1-h2", False)
+    lost = lab.ping("h1", "10.0.0.2")
+    lab.wait(lost)
+    assert lost.value()[0].error == "no answer"
+
+
+def test_an_event_of_several_kinds_and_fields_as_text(lab: SimLab) -> None:
+    lab.listen("h2", 80)
+    lab.open("h1", "h2", 80)
+    stopped = lab.advance(Until(event=EventFilter(("rtt", "cwnd"), "h1")))
+    assert stopped.time_ns == 40 * MILLISECOND
+    lab.send("h1", 1, Payload(b"x", 5000))
+    where = {"direction": "SENT", "flags": "16", "resent": "false", "length": "0"}
+    stopped = lab.advance(Until(event=EventFilter("segment", "h2", 0, "", where)))
+    lab.sink.flush()
+    (event,) = [one for one in SpoolReader(lab.sink.path) if one.seq == stopped.event_seq]
+    assert (event["flags"], event["length"], event["resent"]) == (16, 0, False)
+    assert lab.advance(Until(event=EventFilter(), nth=2)).reason == "event"
 
 
 def test_rules_and_link_state_and_impairments(lab: SimLab) -> None:

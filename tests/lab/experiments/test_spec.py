@@ -48,6 +48,8 @@ def problem(text: str, *changes: str) -> str:
     ("- listen:", "- when: {}\n    listen:", ("when", "state, done and event")),
     ("- listen:", "- when: {state: ESTABLISHED}\n    listen:", ("when.of",)),
     ("- listen:", "- when: {event: stat}\n    listen:", ("timeline[0].when.event", "state")),
+    ("- listen:", "- when: {event: state, where: {new: OPEN}}\n    listen:", ("timeline[0].when.where", "OPEN")),
+    ("resets: {sent: 0}", "events: {kind: rtt, where: {new: CLOSED}}", ("expect[0].events.where", "sample_ns")),
     ("resets: {sent: 0}", "resets: {}", ("expect[0].resets", "sent, accepted or ignored")),
     ("resets: {sent: 0}", "resets: {sent: few}", ("expect[0].resets.sent", "few is not a count")),
     ("resets: {sent: 0}", "resets: {sent: 3..1}", ("expect[0].resets.sent",)),
