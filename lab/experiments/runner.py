@@ -1,12 +1,19 @@
 """Runs an experiment in a directory of its own: lab, script, expectations, bundle.
 
-`run` does all of it in this process. A server that drives the clock itself uses the parts: `prepare`, then `Script.run`
-with its own driver, then `conclude`.
+`run` does all of it at once. A server uses the parts, with other work between the slices:
+
+    bundle, lab = prepare(experiment, text, directory, seed)
+    script = Script(experiment, lab)
+    for _ in drive(lab, script, 1000):
+        await asyncio.sleep(0)
+    lab.close_lab()
+    outcome = conclude(experiment, lab, script, bundle, wall_ms)
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.backends.base import Lab
@@ -30,7 +37,8 @@ def run(experiment: Experiment, text: str, directory: Path, seed: int | None = N
     bundle, lab = prepare(experiment, text, directory, seed)
     try:
         script = Script(experiment, lab)
-        drive(lab, script)
+        for _ in drive(lab, script):
+            pass
     finally:
         lab.close_lab()
     wall_ms = (time.monotonic_ns() - started) // 1_000_000
@@ -45,14 +53,19 @@ def prepare(experiment: Experiment, text: str, directory: Path, seed: int | None
                  experiment=experiment.name)
 
 
-def drive(lab: Lab, script: Script) -> None:
-    """Advance the lab as the script asks, to its end."""
+def drive(lab: Lab, script: Script, max_calls: int = 1 << 30) -> Iterator[None]:
+    """Advance the lab as the script asks, to its end; yields after every `max_calls` scheduled calls at the latest."""
     steps = script.run()
     try:
         until = next(steps)
         while True:
             try:
-                stopped = lab.advance(until)
+                advance = lab.start_advance(until)
+                try:
+                    while (stopped := advance.step(max_calls)) is None:
+                        yield
+                finally:
+                    advance.close()
             except TcplabError as error:
                 until = steps.throw(error)
             else:
@@ -61,7 +74,9 @@ def drive(lab: Lab, script: Script) -> None:
         return
 
 
-def conclude(experiment: Experiment, lab: Lab, script: Script, bundle: Bundle, wall_ms: int, export: bool) -> Outcome:
+def conclude(
+    experiment: Experiment, lab: Lab, script: Script, bundle: Bundle, wall_ms: int, export: bool = True
+) -> Outcome:
     """Check the expectations of a closed lab, finish the bundle, and say what it came to."""
     notes = []
     for operation in lab.operations.all():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from lab.experiments.report import Outcome
-from lab.experiments.runner import run
+from lab.experiments.runner import conclude, drive, prepare, run
+from lab.experiments.script import Script
 from lab.experiments.spec import load
 from lab.shipped import shipped_files
 from lab.spec import read_file, read_text
@@ -70,11 +72,23 @@ def test_a_run_is_a_bundle_that_can_be_run_again(tmp_path: Path) -> None:
     run(load(read_file(path)), path.read_text("utf-8"), tmp_path / "a")
     assert (tmp_path / "a" / "pcap" / "h1-eth0.pcapng").stat().st_size > 0
     assert (tmp_path / "a" / "tables" / "states.parquet").exists()
-    import json
-
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text("utf-8"))
     assert manifest["outcome"]["ok"] is True
     assert manifest["seed"] == 1
     run(load(read_text(manifest["spec"])), manifest["spec"], tmp_path / "b", manifest["seed"])
     for file in ("events.spool", "pcap/h1-eth0.pcapng", "pcap/h2-eth0.pcapng", "verdicts.jsonl"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_driving_it_in_small_slices_gives_the_same_bytes(tmp_path: Path) -> None:
+    path = SHIPPED["demo"]
+    text = path.read_text("utf-8")
+    experiment = load(read_file(path))
+    run(experiment, text, tmp_path / "whole", export=False)
+    bundle, lab = prepare(experiment, text, tmp_path / "sliced")
+    script = Script(experiment, lab)
+    slices = sum(1 for _ in drive(lab, script, 100))
+    lab.close_lab()
+    assert slices > 10
+    assert conclude(experiment, lab, script, bundle, 0, export=False).ok
+    assert bundle.spool.read_bytes() == (tmp_path / "whole" / "events.spool").read_bytes()
