@@ -105,6 +105,9 @@ async def each(tasks: Iterable[Callable[[], Awaitable[A]]], at_once: int) -> lis
         async with turn:
             return await task()
 
-    async with asyncio.TaskGroup() as group:
-        started = [group.create_task(one(task)) for task in tasks]
+    try:
+        async with asyncio.TaskGroup() as group:
+            started = [group.create_task(one(task)) for task in tasks]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return [task.result() for task in started]

@@ -35,27 +35,23 @@ async def sweep(
 
         rows = sweep(goodput, {"loss": ["0%", "1%", "2%"], "delay": ["5ms", "50ms"]}, topology="pair", seeds=range(5))
     """
-    names = list(parameters)
-    values = [list(one) for one in parameters.values()]
     cases = [
-        (dict(zip(names, combination, strict=True)), seed)
-        for combination in itertools.product(*values)
-        for seed in list(seeds)
+        dict(zip((*parameters, "seed"), values, strict=True))
+        for values in itertools.product(*parameters.values(), seeds)
     ]
 
-    async def one(where: Controller, case: Row, seed: int) -> Row:
-        lab: Lab = await where.create_lab(topology, seed=seed, level=level, capture=capture)
+    async def one(where: Controller, case: Row) -> Row:
+        values = {name: value for name, value in case.items() if name in parameters}
+        lab: Lab = await where.create_lab(topology, seed=case["seed"], level=level, capture=capture)
         async with lab:
             try:
-                return {**case, "seed": seed, **await measure(lab, **case)}
+                return {**case, **await measure(lab, **values)}
             except Exception as error:
-                error.add_note(
-                    "in the lab with " + ", ".join(f"{key}={value}" for key, value in (*case.items(), ("seed", seed)))
-                )
+                error.add_note("in the lab with " + ", ".join(f"{name}={value}" for name, value in case.items()))
                 raise
 
     async def all_of(where: Controller) -> list[Row]:
-        return await each([partial(one, where, case, seed) for case, seed in cases], workers or os.cpu_count() or 1)
+        return await each([partial(one, where, case) for case in cases], workers or os.cpu_count() or 1)
 
     if controller is not None:
         return await all_of(controller)
