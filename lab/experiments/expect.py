@@ -15,6 +15,7 @@ from lab.experiments.actions import STATES
 from lab.experiments.bounds import COUNT, DURATION, SIZE, Bounds
 from nodes.base.causes import CAUSES
 from nodes.base.errors import InvalidArgument
+from nodes.base.events import LEVEL_CONGESTION, LEVEL_STATES
 
 REASONS: Final = tuple(info.name for info in CAUSES.values() if info.name.startswith("RETRANSMIT_"))
 CAUSE_NAMES: Final = tuple(info.name for info in CAUSES.values() if info.name)
@@ -159,3 +160,13 @@ class Expectation:
 
     why: str = spec.text(default="")
     what: Expected = spec.one_of("expectation", EXPECTATIONS, flat=True)
+
+    @property
+    def level(self) -> int:
+        """The trace level from which on all that it looks at is recorded."""
+        what = self.what
+        if isinstance(what, Interval):
+            return max(KIND_BY_NAME[what.from_.kind].level, KIND_BY_NAME[what.to.kind].level)
+        if isinstance(what, Events):
+            return KIND_BY_NAME[what.kind].level
+        return LEVEL_CONGESTION if isinstance(what, Retransmissions) else LEVEL_STATES

@@ -31,7 +31,6 @@ class Script:
         self.experiment = experiment
         self.lab = lab
         self.problems: list[str] = []
-        self.stopped: Stopped | None = None
         self._stop_ns = experiment.stop.time_ns
         self._listeners: dict[str, tuple[str, int]] = {}
         self._connections: dict[str, Operation] = {}
@@ -65,14 +64,13 @@ class Script:
                 self.problems.append(f"timeline[{index}] was not reached by {_seconds(lab.now())}: {waited}")
                 return
         stop = self.experiment.stop
-        event = None
-        if stop.when is not None and stop.when.event:
-            event = self._filter(stop.when)
-        apps = tuple(lab.apps) if stop.apps else ()
         try:
-            self.stopped = yield Until(time_ns=self._stop_ns, idle=True, apps=apps, event=event)
+            if stop.when is not None:
+                yield from self._wait(Step(when=stop.when))
+            elif lab.now() < self._stop_ns:
+                yield Until(time_ns=self._stop_ns, idle=True, apps=tuple(lab.apps) if stop.apps else ())
         except TcplabError as error:
-            self.problems.append(str(error))
+            self.problems.append(f"stop: {error}")
 
     def evidence(self) -> Evidence:
         """What happened to everything that has a name, for expectations. To be asked when the lab is closed."""

@@ -27,6 +27,7 @@ import yaml
 
 from lab import spec
 from lab.attacks.base import AttackSpec
+from lab.backends.until import KIND_BY_NAME
 from lab.experiments.actions import ACTIONS, Action, App, When
 from lab.experiments.expect import Expectation
 from lab.links.impairments import Impairments
@@ -94,6 +95,10 @@ class Stop:
     apps: bool = spec.of(spec.Boolean(), default=False, doc="When all apps have ended.")
     when: When | None = None
 
+    def __post_init__(self) -> None:
+        if self.apps and self.when is not None:
+            raise InvalidArgument("give apps or when")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
@@ -142,6 +147,18 @@ class Experiment:
                 place = f"timeline[{index}]"
                 self._check_names(step.action, place)
                 self._check_names(getattr(step.action, "attack", None), place)
+
+        for index, step in enumerate(self.timeline):
+            if step.when is not None and step.when.event:
+                self._check_level(KIND_BY_NAME[step.when.event].level, f"timeline[{index}].when")
+        for index, expectation in enumerate(self.expect):
+            self._check_level(expectation.level, f"expect[{index}]")
+
+    def _check_level(self, level: int, place: str) -> None:
+        """That the trace has what is looked for: what is not recorded would not be missed."""
+        if level > LEVEL_NAMES.index(self.trace.level):
+            raise InvalidArgument(
+                f"it needs trace level {LEVEL_NAMES[level]} or more; this experiment has {self.trace.level}", place)
 
     def _check_names(self, given: Any, place: str) -> None:
         """That nodes and links which something names are there; an address is another matter."""

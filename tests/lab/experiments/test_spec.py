@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -54,6 +55,9 @@ def problem(text: str, *changes: str) -> str:
     ("resets: {sent: 0}", "resets: {sent: few}", ("expect[0].resets.sent", "few is not a count")),
     ("resets: {sent: 0}", "resets: {sent: 3..1}", ("expect[0].resets.sent",)),
     ("resets: {sent: 0}", "states: {of: x, exactly: [OPEN]}", ("expect[0].states.exactly[0]", "OPEN")),
+    ("expect:\n  - resets: {sent: 0}", "trace: states\nexpect:\n  - retransmissions: {of: x, count: 0}",
+     ("expect[0]", "needs trace level congestion or more; this experiment has states")),
+    ("resets: {sent: 0}", "resets: {sent: 0}\nstop: {apps: true, when: {done: x}}", ("stop", "apps or when")),
     ("name: good", "nam: good", ("it.yaml:1", "nam", "did you mean name")),
     ("name: good\n", "", ("name", "is missing")),
 ])
@@ -78,7 +82,7 @@ def test_a_bad_override_is_named(change: str, words: str) -> None:
     assert words in problem(GOOD, change)
 
 
-def test_overrides_reach_everything_and_the_manifest(tmp_path: object) -> None:
+def test_overrides_reach_everything_and_the_manifest(tmp_path: Path) -> None:
     changes = ["links.h1-h2.loss=2%", "nodes.h1.tcp_syn_retries=3", "seed=7", "trace=states", "stop.time=9s"]
     experiment = load(read_text(GOOD), changes)
     topology = experiment.built()
@@ -96,6 +100,25 @@ def test_names_and_files() -> None:
         find("handshak")
 
 
+@pytest.mark.parametrize(("stop", "end_ms"), [
+    ("500ms", 500),
+    ("{when: {done: opened}, time: 2s}", 40),
+    ("{when: {of: opened, state: ESTABLISHED}}", 40),
+    ("{when: {event: state, where: {new: SYN-RECEIVED}}}", 30),
+    ("{apps: true}", 540),
+    ("{when: {event: reset}, time: 700ms}", 700),
+])
+def test_it_stops_when_it_should(stop: str, end_ms: int, tmp_path: Path) -> None:
+    text = (f"name: stops\ntopology: pair\napps: [{{node: h2, udp_sink: {{port: 9}}, name: s}}]\n"
+            f"timeline: [{{listen: {{node: h2, port: 80}}}}, {{open: {{node: h1, to: h2, port: 80, as: opened}}}}]\n"
+            f"stop: {stop}\n")
+    if "apps" in stop:
+        text = text.replace("open:", "after: 500ms}, {stop_app: s}, {open:").replace("500ms", "540ms")
+    outcome = run(load(read_text(text)), text, tmp_path / "run", export=False)
+    assert outcome.problems == ()
+    assert outcome.time_ns == end_ms * 1_000_000
+
+
 @pytest.mark.parametrize(("timeline", "words"), [
     ("[{close: client}]", "client: no connection of that label"),
     ("[{accept: {on: web}}]", "web: no listener of that label"),
@@ -107,11 +130,8 @@ def test_names_and_files() -> None:
     ("[{stop_attack: a}]", "'a' is no attack"),
     ("[{open: {node: h1, to: 10.9.9.9, port: 1, as: c}}, {send: {on: c, text: x}}]", "ENETUNREACH"),
 ])
-def test_a_timeline_that_cannot_be_done_says_which_step_and_why(timeline: str, words: str, tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_a_timeline_that_cannot_be_done_says_which_step_and_why(timeline: str, words: str, tmp_path: Path) -> None:
     text = f"name: bad\ntopology: pair\ntimeline: {timeline}\nstop: 10s\n"
-    assert isinstance(tmp_path, Path)
     outcome = run(load(read_text(text)), text, tmp_path / "run", export=False)
     assert not outcome.ok
     (found,) = outcome.problems
