@@ -33,9 +33,9 @@ _ADDRESSES_AND_TCP: Final = slice(26, 54)
 class Journey:
     """One packet's way. `origin` is the node that sent it; or else `injected` says who put it on a link. `dropped` is
     "" or what became of it; `changes` are verdicts worth telling (corrupted, held ...). `sender` is the end that sent
-    the segment, as (node, connection), None when no TCP did."""
+    the segment, as (node, connection), None when no TCP did. `on_link`: it has entered a link and not come out."""
 
-    __slots__ = ("changes", "dropped", "injected", "origin", "sender")
+    __slots__ = ("changes", "dropped", "injected", "on_link", "origin", "sender")
 
     def __init__(self, origin: str = "") -> None:
         self.origin = origin
@@ -43,6 +43,7 @@ class Journey:
         self.dropped = ""
         self.injected = ""
         self.changes: list[str] = []
+        self.on_link = False
 
 
 class Journeys:
@@ -93,8 +94,7 @@ class Journeys:
         waiting = self._waiting.get((_node(direction_ends(link)[0]), fingerprint))
         if waiting and self._injections.sent_ordinal(link, ordinal):
             self._by_link[link, ordinal] = waiting.popleft()  # a router or switch sends on what it was given
-        else:
-            self._on_link(link, ordinal)
+        self._on_link(link, ordinal).on_link = True
 
     def _verdict(self, event: Event) -> None:
         link = str(event["link"])
@@ -114,6 +114,7 @@ class Journeys:
         interface = direction_ends(link)[1]
         arrived = self._arrived[interface] = self._arrived.get(interface, 0) + 1
         journey = self._on_link(link, ordinal)
+        journey.on_link = False
         self._by_frame[interface, RECEIVED, arrived] = journey
         fingerprint = _fingerprint(event.tail) if event.tail else self._fingerprints.get((link, ordinal), b"")
         self._waiting.setdefault((_node(interface), fingerprint), deque()).append(journey)

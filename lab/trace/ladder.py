@@ -64,6 +64,7 @@ class Arrow:
     lost: str = ""
     injected: str = ""
     duplicate: bool = False
+    under_way: bool = False  # on a link when the trace ended
     changes: list[str] = field(default_factory=list)
 
     @property
@@ -154,6 +155,7 @@ class Ladder:
         self._raw = raw
         self._isn: list[int | None] = [None, None]
         self._arrows: dict[int, Arrow] = {}
+        self._sent: list[tuple[Arrow, Journey]] = []
         self._latest: Arrow | None = None
         self._links: dict[tuple[str, str], tuple[bool, str]] = {}
         self._node: list[str] = [first.node, conversation.second.node if conversation.second else ""]
@@ -163,9 +165,11 @@ class Ladder:
             elif event.time_ns >= self._opened_ns:
                 self._add(event)
         self.nodes = (self._node[0], self._node[1] or "?")
+        for arrow, journey in self._sent:
+            arrow.under_way = arrow.arrived_ns is None and not arrow.lost and journey.on_link
         for row in self.rows:
-            if isinstance(row, Arrow) and row.arrived_ns is None and not row.lost:
-                # Corrupted, refused by a router, or still on its way when the trace ended.
+            if isinstance(row, Arrow) and row.arrived_ns is None and not row.lost and not row.under_way:
+                # Corrupted, or refused by a router.
                 row.lost = ", ".join(row.changes) or "no arrival in the trace"
                 row.changes = []
 
@@ -248,6 +252,7 @@ class Ladder:
                 arrow.lost = journey.dropped
                 arrow.changes = journey.changes
                 self._arrows[id(journey)] = arrow
+                self._sent.append((arrow, journey))
             self.rows.append(arrow)
             self._latest = arrow
             return

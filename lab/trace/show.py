@@ -136,6 +136,9 @@ class _Drawing:
             # What does not arrive reaches no further than it must to be read.
             shaft, cross = line * 2, marks["lost"]
             end = Text(f"{shaft}{cross} {row.lost}" if row.side == LEFT else f"{row.lost} {cross}{shaft}", style="red")
+        elif row.under_way:
+            words = "under way when the trace ends"
+            end = Text(f"{line * 2} {words}" if row.side == LEFT else f"{words} {line * 2}", style="dim")
         else:
             head = marks["right"] if row.side == LEFT else marks["left"]
             end = Text(line * 3 + head if row.side == LEFT else head + line * 3, style=style)
@@ -145,8 +148,9 @@ class _Drawing:
             label = self._label(row, row.short_label, style)
         label.truncate(room, overflow="ellipsis")
         space = max(0, width - start.cell_len - label.cell_len - end.cell_len)
-        gap = Text((" " if row.lost or row.sent_ns is None else line) * space, style=style)
-        if row.lost:
+        stops = bool(row.lost) or row.under_way
+        gap = Text((" " if stops or row.sent_ns is None else line) * space, style=style)
+        if stops:
             parts = [start, label, end, gap]
         elif row.sent_ns is None:  # nobody here sent it: it comes out of nowhere
             parts = [start, gap, label, end]

@@ -97,3 +97,16 @@ def test_tshark_flags_what_the_trace_calls_resent(tmp_path: Path) -> None:
     resent = [row[0] for row in rows if row[1].endswith("; resent")]
     assert len(resent) > 1
     assert [row[0] for row in rows if any(row[2:])] == resent
+
+
+def test_what_is_on_a_link_at_the_end_is_not_called_lost(tmp_path: Path) -> None:
+    lab = SimLab("test", topology_from_text(TOPOLOGY), 1, tmp_path / "s")
+    accepted = lab.accept("h2", lab.listen("h2", 80).number)
+    opened = lab.open("h1", "h2", 80)
+    lab.wait(opened, accepted)
+    lab.send("h1", opened.connection, Payload(b"x", 1000))
+    lab.advance(Until(time_ns=lab.now() + 3 * MILLISECOND))  # of the 6 ms that it takes
+    lab.close_lab()
+    shown = [line for line in ladder(tmp_path / "s") if "len=1000" in line]
+    assert len(shown) == 1
+    assert "under way when the trace ends" in shown[0]
