@@ -3,7 +3,7 @@
 Calls never move time: each takes effect at the current instant; one that must wait returns an Operation. Time moves by
 `advance` alone. Every call that changes something is recorded, before it acts, as an ACTION event whose text is
 canonical JSON: `{"call": "send", "node": "h1", ..., "step": 1234}`; `step` is how many scheduled calls had been made,
-so that a session can be rerun to the byte. What only reads is not recorded, nor is a call with wrong names or values.
+so that a session can be rerun to the byte. What only reads is not recorded, nor is a call on what does not exist.
 
 All methods may raise TcplabError: NotFound for a name that does not exist, InvalidArgument, SocketError for what TCP
 refuses, FailedPrecondition (also for any changing call on a closed lab). A call that raises leaves nothing half-done.
