@@ -112,7 +112,7 @@ def test_a_running_controller_is_used(controller: Controller, monkeypatch: pytes
 
 
 def test_without_the_controller_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain `pip install tcplab` has none of what the controller needs, such as typer: the words say what to install."""
+    """Plain `pip install tcplab` lacks what the controller needs, such as typer: the words say what to install."""
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(tcplab.client.Unavailable, match=r"pip install tcplab\[sim\]"), tcplab.client.lab("pair"):
