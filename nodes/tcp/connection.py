@@ -92,7 +92,7 @@ class Connection(Tcb):
             self.tcp.sink.call(now, self.tcp.node, self.number, CALL_RECEIVE, len(data))
             receiver.update_window(self, now)
         elif self.error_pending:
-            self._raise_pending(now, CALL_RECEIVE)
+            self._raise_pending()
         return data
 
     def shutdown(self, now: int) -> None:
@@ -200,13 +200,14 @@ class Connection(Tcb):
         if self.user_closed:
             self._illegal(now, CALL_SEND, "EBADF", causes.ERROR_CLOSING)
         if self.error_pending:
-            self._raise_pending(now, CALL_SEND)
+            self._raise_pending()
         words = causes.ERROR_DOES_NOT_EXIST if self.state == states.CLOSED else causes.ERROR_CLOSING
         self._illegal(now, CALL_SEND, "EPIPE", words)
 
-    def _raise_pending(self, now: int, call: int) -> NoReturn:
+    def _raise_pending(self) -> NoReturn:
+        """Tell an outstanding call how the connection ended (3.10.7.4): no fault of the call's, so no illegal event."""
         self.error_pending = False
-        self._illegal(now, call, self.error, self.error_cause)
+        raise SocketError(self.error, causes.CAUSES[self.error_cause].words)
 
     def _illegal(self, now: int, call: int, errno_name: str, words: int) -> NoReturn:
         tcp = self.tcp
