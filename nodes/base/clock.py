@@ -6,8 +6,8 @@ Links, queues, attacks and apps hold a `Scheduler` and nothing else; whether tim
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any, Final
 
 NANOSECOND: Final = 1
@@ -47,6 +47,10 @@ class Scheduler:
         """Call `fn(arg)` at `time_ns`. An instant already past means: as soon as possible, after what is due."""
         raise NotImplementedError
 
+    def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
+        """`call_at` for a call that nobody will cancel: most are such, and cost less."""
+        self.call_at(time_ns, fn, arg)
+
 
 class SimScheduler(Scheduler):
     """Virtual time: a heap of (time, insertion number), so equal times run in the order they were asked for.
@@ -59,7 +63,8 @@ class SimScheduler(Scheduler):
         self._now = 0
         self._count = 0
         self._stopped = False
-        self._heap: list[tuple[int, int, Timer]] = []
+        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled.
+        self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
 
     def now(self) -> int:
         return self._now
@@ -68,16 +73,19 @@ class SimScheduler(Scheduler):
         if time_ns < self._now:
             time_ns = self._now
         timer = Timer(time_ns, fn, arg)
-        count = self._count + 1
-        self._count = count
-        heapq.heappush(self._heap, (time_ns, count, timer))
+        self._count = count = self._count + 1
+        heappush(self._heap, (time_ns, count, None, timer))
         return timer
+
+    def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
+        self._count = count = self._count + 1
+        heappush(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
 
     def next_time(self) -> int:
         """Instant of the next call, or NEVER when nothing is scheduled."""
         heap = self._heap
-        while heap and heap[0][2].fn is None:
-            heapq.heappop(heap)
+        while heap and heap[0][2] is None and heap[0][3].fn is None:
+            heappop(heap)
         return heap[0][0] if heap else NEVER
 
     def run_next(self) -> bool:
@@ -90,23 +98,26 @@ class SimScheduler(Scheduler):
         Returns how many were made. `now()` stays at the last call's instant.
         """
         heap = self._heap
-        pop = heapq.heappop
-        made = 0
+        calls = before = self.calls
+        last = before + max_calls
         self._stopped = False
-        while heap and made < max_calls:
-            if heap[0][0] > limit_ns:
+        while heap and calls < last:
+            entry = heappop(heap)
+            time_ns, _, fn, arg = entry
+            if time_ns > limit_ns:
+                heappush(heap, entry)
                 break
-            time_ns, _, timer = pop(heap)
-            fn = timer.fn
             if fn is None:
-                continue
+                fn = arg.fn
+                if fn is None:
+                    continue
+                arg = arg.arg
             self._now = time_ns
-            made += 1
-            self.calls += 1
-            fn(timer.arg)
+            self.calls = calls = calls + 1
+            fn(arg)
             if self._stopped:
                 break
-        return made
+        return calls - before
 
     def stop(self) -> None:
         """End the `run` in progress after the current call."""

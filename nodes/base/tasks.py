@@ -152,7 +152,7 @@ class TaskRunner:
 
     def sleep_until(self, time_ns: int) -> Waiter[None]:
         waiter: Waiter[None] = Waiter(f"time {time_ns} ns")
-        self.scheduler.call_at(time_ns, waiter.succeed, None)
+        self.scheduler.post(time_ns, waiter.succeed, None)
         return waiter
 
     async def within(self, waiter: Waiter[T], deadline_ns: int) -> T:
@@ -179,4 +179,4 @@ class TaskRunner:
         heapq.heappush(self._queue, (task.order, self._count, task))
         if not self._drain_scheduled:
             self._drain_scheduled = True
-            self.scheduler.call_at(self.scheduler.now(), self.drain, None)
+            self.scheduler.post(self.scheduler.now(), self.drain, None)
