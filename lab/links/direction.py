@@ -96,8 +96,6 @@ class Direction:
         self._duplicate = _Draws(randomness.stream(f"link/{name}/duplicate"))
         self._jitter = _Draws(randomness.stream(f"link/{name}/jitter"))
         self._reorder = _Draws(randomness.stream(f"link/{name}/reorder"))
-        self._number = 0  # of the last frame, injected ones included
-        self._offered = 0  # frames that the node offered: the k of the k-th draw
         self._held: list[tuple[int, Packet, Rule]] = []  # (goes after this offered frame, packet, whose)
         self._queue: Queue = QUEUES[impairments.queue](impairments.limit_packets, impairments.limit_bytes)
         self._transmitting = False  # a call of _transmit is scheduled
@@ -110,22 +108,33 @@ class Direction:
     def send(self, frame: bytes) -> None:
         """A node offers a frame at the current instant."""
         now = self._scheduler.now()
-        number = self._number + 1
-        self._number = number
-        self._offered += 1
         statistics = self.statistics
         statistics.packets_in += 1
         statistics.bytes_in += len(frame)
-        if self._sink.capture:
-            self._sink.emit_tail(FRAME, now, 0, 0, 0, (self.name_id, number), frame)
+        sink = self._sink
+        if (
+            now >= self._busy_until and not self._queue.packets and not self._chances and not self.rules
+            and not self._held and self.up and sink.level < LEVEL_SEGMENTS and not sink.capture
+        ):
+            # Most frames: nothing is done to it and nobody asks which one it was.
+            release = now
+            if self._rate_bps:
+                release -= -len(frame) * _BITS_NS // self._rate_bps
+                self._busy_until = release
+            release += self._delay_ns
+            if release < self._last_release:
+                release = self._last_release
+            else:
+                self._last_release = release
+            self._scheduler.post(release, self._arrive_plain, frame)
+            return
+        number = statistics.packets_in + statistics.injected
+        if sink.capture:
+            sink.emit_tail(FRAME, now, 0, 0, 0, (self.name_id, number), frame)
         packet = Packet(number, frame, now, self._delay_ns)
         if self._chances:
             self._draw(packet)
-        if self.rules and not self._pass_rules(now, packet):
-            pass
-        elif self.up and now >= self._busy_until and not self._queue.packets:
-            self._serialise(now, packet)  # as _enter would, one call less: most frames come this way
-        else:
+        if not self.rules or self._pass_rules(now, packet):
             self._enter(now, packet)
         if self._held:
             self._release_held(now)
@@ -133,14 +142,15 @@ class Direction:
     def inject(self, frame: bytes, at_exit: bool = False) -> None:
         """Put in a frame that no node sent: behind what is under way, or, `at_exit`, straight at the far end."""
         now = self._scheduler.now()
-        self._number += 1
-        self.statistics.injected += 1
+        statistics = self.statistics
+        statistics.injected += 1
+        number = statistics.packets_in + statistics.injected
         if self._sink.capture:
-            self._sink.emit_tail(FRAME, now, 0, 0, 0, (self.name_id, self._number), frame)
-        self._sink.verdict(now, self.name_id, self._number, VERDICT_INJECTED, 0, 0)
-        packet = Packet(self._number, frame, now, self._delay_ns)
+            self._sink.emit_tail(FRAME, now, 0, 0, 0, (self.name_id, number), frame)
+        self._sink.verdict(now, self.name_id, number, VERDICT_INJECTED, 0, 0)
+        packet = Packet(number, frame, now, self._delay_ns)
         if at_exit and self.up:
-            self._scheduler.call_at(now, self._arrive, packet)
+            self._scheduler.post(now, self._arrive, packet)
         else:
             self._enter(now, packet)
 
@@ -208,7 +218,7 @@ class Direction:
 
     def _draw(self, packet: Packet) -> None:
         """Decide by chance what will happen to the k-th offered frame, with the k-th draw of each stream."""
-        k = self._offered
+        k = self.statistics.packets_in  # of the frames that the node offered, the k-th
         impairments = self.impairments
         if impairments.loss and self._loss.at(k).chance(impairments.loss):
             packet.marks |= LOST
@@ -260,11 +270,11 @@ class Direction:
             verdict = VERDICT_DELAYED
             delay_ns = action.delay_ns
             statistics.delayed += 1
-            self._scheduler.call_at(now + delay_ns, self._enter_late, packet)
+            self._scheduler.post(now + delay_ns, self._enter_late, packet)
         elif isinstance(action, Hold):
             verdict = VERDICT_HELD
             statistics.held += 1
-            self._held.append((self._offered + action.packets, packet, rule))
+            self._held.append((self.statistics.packets_in + action.packets, packet, rule))
         elif isinstance(action, Duplicate):
             verdict = VERDICT_DUPLICATED
             statistics.duplicated += 1
@@ -298,7 +308,7 @@ class Direction:
         held, self._held = self._held, []
         for entry in held:
             after, packet, rule = entry
-            if after <= self._offered or rule is whose:
+            if after <= self.statistics.packets_in or rule is whose:
                 self._enter(now, packet)
             else:
                 self._held.append(entry)
@@ -321,7 +331,7 @@ class Direction:
         self._queue_changed(now)
         if not self._transmitting:
             self._transmitting = True
-            self._scheduler.call_at(self._busy_until, self._transmit, None)
+            self._scheduler.post(self._busy_until, self._transmit, None)
 
     def _transmit(self, _: None) -> None:
         """The line has become free: serialise what waits; with a rate that is one packet, without one all."""
@@ -335,7 +345,7 @@ class Direction:
             self._serialise(now, packet)
         if self._queue.packets:
             self._transmitting = True
-            self._scheduler.call_at(self._busy_until, self._transmit, None)
+            self._scheduler.post(self._busy_until, self._transmit, None)
 
     def _serialise(self, now: int, packet: Packet) -> None:
         """Put the packet on the line, which is free, and from there on the wire."""
@@ -358,7 +368,7 @@ class Direction:
             self._tell_marks(now, packet, release)
         elif self._sink.level >= LEVEL_SEGMENTS:
             self._sink.verdict(now, self.name_id, packet.number, VERDICT_PASSED, 0, release - packet.entered_ns)
-        self._scheduler.call_at(release, self._arrive, packet)
+        self._scheduler.post(release, self._arrive, packet)
 
     def _tell_marks(self, now: int, packet: Packet, release: int) -> None:
         statistics = self.statistics
@@ -374,17 +384,22 @@ class Direction:
             statistics.reordered += 1
             self._sink.verdict(now, self.name_id, packet.number, VERDICT_REORDERED, 0, delay_ns)
 
+    def _arrive_plain(self, frame: bytes) -> None:
+        """A frame to which nothing was done has come to the far end."""
+        statistics = self.statistics
+        statistics.packets_delivered += 1
+        statistics.bytes_delivered += len(frame)
+        self.deliver(frame)
+        for tap in self._taps:
+            tap(self._scheduler.now(), frame)
+
     def _arrive(self, packet: Packet) -> None:
         """The packet, and its copies after it, have come to the far end."""
         frame = packet.frame
-        copies = packet.copies + 1
         statistics = self.statistics
-        statistics.packets_delivered += copies
-        statistics.bytes_delivered += copies * len(frame)
-        if copies == 1 and not self._taps and not self._sink.capture:
-            self.deliver(frame)
-            return
-        for copy in range(copies):
+        for copy in range(packet.copies + 1):
+            statistics.packets_delivered += 1
+            statistics.bytes_delivered += len(frame)
             if self._sink.capture:
                 altered = packet.altered
                 values = (self.name_id, packet.number, copy, int(altered))
