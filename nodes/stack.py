@@ -38,6 +38,7 @@ _IP_HEADER: Final = ipv4.HEADER
 _IP_START: Final = HEADER_LEN
 _TCP: Final = ipv4.TCP
 _FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
+_FRAGMENTED_HIGH: Final = _FRAGMENTED >> 8
 _NO_MAC: Final = bytes(6)
 
 
@@ -61,11 +62,17 @@ class Stack(Network, IpOutput):
         self.arp = self._link.arp
         self._broadcast: dict[bytes, Interface | None] = {LIMITED_BROADCAST: None}
         self._paths: dict[bytes, Path] = {}
+        #: What becomes of packets from outside, by their source and destination: a path, or one of the two below.
+        self._flows: dict[bytes, Path] = {}
         self._identification = 0
         lo = f"{name}:lo"
         loopback = Interface(LOOPBACK_INDEX, "lo", lo, sink.name(lo), _NO_MAC, b"\x7f\x00\x00\x01", 8, ipv4.MAX_LEN)
         self.loopback = loopback
         self._local[loopback.address] = loopback
+        nobody = self._link.fixed(loopback, b"", _NO_MAC)
+        self._to_us = Path(loopback, nobody, b"", loopback.mtu)
+        self._to_all = Path(loopback, nobody, b"", loopback.mtu)
+        self._no_route = Path(loopback, nobody, b"", loopback.mtu)
 
     # Configuration.
 
@@ -97,7 +104,7 @@ class Stack(Network, IpOutput):
             self.routes.add(Route(address, prefix_len, interface, b"", 0))
             if interface.broadcast:
                 self._broadcast[interface.broadcast] = interface
-        self._paths.clear()
+        self._forget_paths()
         return interface
 
     def add_route(
@@ -117,12 +124,16 @@ class Stack(Network, IpOutput):
                 )
             interface = direct.interface
         self.routes.add(Route(prefix, prefix_len, interface, gateway, metric))
-        self._paths.clear()
+        self._forget_paths()
 
     def remove_route(self, prefix: bytes, prefix_len: int) -> bool:
         """Remove the routes to exactly this prefix. False when there is none."""
-        self._paths.clear()
+        self._forget_paths()
         return self.routes.remove(prefix, prefix_len)
+
+    def _forget_paths(self) -> None:
+        self._paths.clear()
+        self._flows.clear()
 
     # Sans-I/O: in, time, out.
 
@@ -255,7 +266,7 @@ class Stack(Network, IpOutput):
 
     def _find_path(self, dst: bytes) -> Path | None:
         if len(self._paths) >= MAX_PATHS:
-            self._paths.clear()
+            self._forget_paths()
             self.arp.trim()
         if dst in self._local or (len(dst) == 4 and dst[0] == 127):
             path = Path(self.loopback, self._link.fixed(self.loopback, dst, _NO_MAC), dst, self.loopback.mtu)
@@ -303,46 +314,66 @@ class Stack(Network, IpOutput):
         if len(frame) < _IP_START + 20:
             counters.IpInHdrErrors += 1
             return
-        version, tos, total, identification, word, ttl, protocol, _, src, dst = _IP_HEADER.unpack_from(frame, _IP_START)
+        version = frame[14]
         start = _IP_START + ((version & 15) << 2)
-        end = _IP_START + total
+        end = _IP_START + (frame[16] << 8) + frame[17]
         if (
             version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= len(frame)
             or int.from_bytes(frame[_IP_START:start], "big") % 65535
         ):
             counters.IpInHdrErrors += 1
             return
+        pair = frame[26:34]
+        path = self._flows.get(pair)
+        if path is None:
+            path = self._flow(interface, pair)
+        if path is None:
+            counters.IpInAddrErrors += 1
+        elif path is not self._to_us and path is not self._to_all:
+            self._forward(now, path, frame, end)
+        elif frame[23] == _TCP and not (frame[20] & _FRAGMENTED_HIGH or frame[21]):
+            counters.IpInDelivers += 1
+            if path is self._to_us:
+                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end])
+        else:
+            packet = decode_ipv4(frame[_IP_START:end])
+            if packet.fragment & _FRAGMENTED:
+                counters.IpReasmReqds += 1
+                whole = self.reassembly.add(now, packet)
+                counters.IpReasmFails = self.reassembly.failures
+                if whole is None:
+                    return
+                counters.IpReasmOKs += 1
+                packet = whole
+            self._deliver(now, interface, packet, path is self._to_all)
+
+    def _flow(self, interface: Interface, pair: bytes) -> Path | None:
+        """What becomes of packets with this source and destination. None: they are refused."""
+        src = pair[:4]
+        dst = pair[4:]
+        outside = interface.index != LOOPBACK_INDEX
         net = src[0]
-        if interface.index != LOOPBACK_INDEX and (
+        if outside and (
             net >= 224 or net == 127 or net == 0 or dst[0] == 127 or src in self._local or src in self._broadcast
         ):
             # Addresses that nobody outside can have, ours among them (RFC 1122 3.2.1.3, RFC 1812 5.3.7, 5.3.8).
-            counters.IpInAddrErrors += 1
-            return
-        local = self._local.get(dst)
-        broadcast = local is None and dst in self._broadcast
-        if local is None and not broadcast:
-            if dst[0] == 127 and interface.index == LOOPBACK_INDEX:
-                local = interface
-            else:
-                self._forward(now, interface, frame, start, end)
-                return
-        if protocol == _TCP and not word & _FRAGMENTED:
-            counters.IpInDelivers += 1
-            if local is not None:
-                self._on_tcp(now, interface, src, dst, frame[start:end])
-            return
-        options = frame[_IP_START + 20 : start]
-        packet = Ipv4Packet(src, dst, protocol, frame[start:end], ttl, identification, word, tos, options)
-        if word & _FRAGMENTED:
-            counters.IpReasmReqds += 1
-            whole = self.reassembly.add(now, packet)
-            counters.IpReasmFails = self.reassembly.failures
-            if whole is None:
-                return
-            counters.IpReasmOKs += 1
-            packet = whole
-        self._deliver(now, interface, packet, broadcast)
+            return None
+        if dst in self._local or dst[0] == 127:
+            path = self._to_us
+        elif dst in self._broadcast:
+            path = self._to_all
+        elif not self.parameters.ip_forward or dst[0] >= 224:
+            return None
+        else:
+            found = self._paths.get(dst) or self._find_path(dst)
+            if found is None:
+                return self._no_route
+            path = found
+        if outside:
+            if len(self._flows) >= MAX_PATHS:
+                self._flows.clear()
+            self._flows[pair] = path
+        return path
 
     def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes) -> None:
         if (sum16(data) + int.from_bytes(src + dst, "big") + _TCP + len(data)) % 65535:
@@ -381,20 +412,17 @@ class Stack(Network, IpOutput):
             if not broadcast:
                 self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.PROTOCOL_UNREACHABLE)
 
-    def _forward(self, now: int, interface: Interface, frame: bytes, start: int, end: int) -> None:
+    def _forward(self, now: int, path: Path, frame: bytes, end: int) -> None:
         """Pass on a packet for somebody else (RFC 1812 section 5.2.1)."""
         counters = self.counters
-        dst = frame[30:34]
-        if not self.parameters.ip_forward or frame[0] & 1 or dst[0] >= 224:
+        if not self.parameters.ip_forward or frame[0] & 1:
             counters.IpInAddrErrors += 1
             return
-        ttl = frame[22]
-        path = self._paths.get(dst) or self._find_path(dst)
-        if ttl <= 1:
+        if frame[22] <= 1:
             counters.IpInHdrErrors += 1
             self.icmp.report(now, decode_ipv4(frame[_IP_START:end]), icmp.TIME_EXCEEDED, icmp.TTL_EXCEEDED)
             return
-        if path is None:
+        if path is self._no_route:
             counters.IpOutNoRoutes += 1
             self.icmp.report(
                 now, decode_ipv4(frame[_IP_START:end]), icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE
@@ -404,11 +432,11 @@ class Stack(Network, IpOutput):
             self._forward_large(now, path, decode_ipv4(frame[_IP_START:end]))
             return
         counters.IpForwDatagrams += 1
-        # The TTL's byte went down by one, so the checksum goes up by 0x0100 in one's complement (RFC 1624).
-        check = (frame[24] << 8) + frame[25] + 0x100
-        if check >= 0xFFFF:
-            check -= 0xFFFF
-        changed = bytes((ttl - 1, frame[23], check >> 8, check & 0xFF))
+        # TTL, protocol, checksum: the TTL's byte goes down by one, so the checksum goes up by 0x0100 in one's
+        # complement (RFC 1624).
+        word = int.from_bytes(frame[22:26], "big")
+        word -= 0xFF_FF00 if word & 0xFFFF < 0xFEFF else 0xFF_FF00 + 0xFFFF
+        changed = word.to_bytes(4, "big")
         neighbour = path.neighbour
         if now < neighbour.fresh_until:
             out = path.interface
