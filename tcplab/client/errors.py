@@ -129,7 +129,7 @@ class InternalError(Error):
 class SocketError(Error):
     """TCP refused a call, or a connection failed, as a socket call fails: `errno_name` is always there."""
 
-    code = "FAILED_PRECONDITION"
+    code = "FAILED_PRECONDITION"  # UNAVAILABLE when nobody was reached
 
 
 _CLASSES: Final[dict[str, type[Error]]] = {
@@ -183,6 +183,9 @@ def make(
     metadata: dict[str, str] | None = None,
 ) -> Error:
     """The exception for a canonical code; a `reason` that is an errno name makes it a SocketError."""
-    if reason.startswith("E") and reason.isalnum() and code != "DEADLINE_EXCEEDED":
-        return SocketError(message, fields=fields, errno_name=reason, reason=reason, metadata=metadata)
-    return _CLASSES.get(code, Error)(message, fields=fields, reason=reason, metadata=metadata)
+    if reason.startswith("E") and reason.isalnum() and code != Timeout.code:
+        error: Error = SocketError(message, fields=fields, errno_name=reason, reason=reason, metadata=metadata)
+    else:
+        error = _CLASSES.get(code, Error)(message, fields=fields, reason=reason, metadata=metadata)
+    error.code = code
+    return error
