@@ -137,24 +137,25 @@ class Stack(Network, IpOutput):
 
     # Sans-I/O: in, time, out.
 
-    def on_frame(self, now: int, interface_index: int, frame: bytes) -> None:
-        """A frame arrived at an interface at `now`."""
+    def on_frame(self, now: int, interface_index: int, frame: bytes) -> bool:
+        """A frame arrived at an interface at `now`. False: it moved no deadline, as when it is only passed on."""
         interface = self.interfaces[interface_index] if interface_index >= 0 else self.loopback
         interface.rx_packets += 1
         interface.rx_bytes += len(frame)
         mac = frame[0:6]
         if mac != interface.mac and not (mac and mac[0] & 1):
             interface.rx_errors += len(frame) < HEADER_LEN
-            return
+            return False
         ethertype = frame[12:14]
         if ethertype == TYPE_IPV4:
-            self._on_ipv4(now, interface, frame)
-        elif ethertype == TYPE_ARP:
+            return self._on_ipv4(now, interface, frame)
+        if ethertype == TYPE_ARP:
             self._link.on_arp(now, interface, frame[HEADER_LEN:])
         elif len(frame) < HEADER_LEN:
             interface.rx_errors += 1
         else:
             interface.rx_dropped += 1
+        return True
 
     def on_timer(self, now: int) -> None:
         """Do what is due at `now`."""
@@ -179,7 +180,7 @@ class Stack(Network, IpOutput):
         link = self._link
         if link.looped:
             return link.looped_at
-        deadline = self.tcp.next_deadline()
+        deadline = self.tcp.timers.next_wake()
         if link.arp.deadline < deadline:
             deadline = link.arp.deadline
         if self.reassembly.deadline < deadline:
@@ -308,44 +309,46 @@ class Stack(Network, IpOutput):
 
     # Receiving.
 
-    def _on_ipv4(self, now: int, interface: Interface, frame: bytes) -> None:
+    def _on_ipv4(self, now: int, interface: Interface, frame: bytes) -> bool:
+        """An IPv4 packet has arrived. False: it moved no deadline."""
         counters = self.counters
         counters.IpInReceives += 1
-        if len(frame) < _IP_START + 20:
+        size = len(frame)
+        if size < _IP_START + 20:
             counters.IpInHdrErrors += 1
-            return
+            return False
         version = frame[14]
         start = _IP_START + ((version & 15) << 2)
         end = _IP_START + (frame[16] << 8) + frame[17]
         if (
-            version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= len(frame)
+            version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= size
             or int.from_bytes(frame[_IP_START:start], "big") % 65535
         ):
             counters.IpInHdrErrors += 1
-            return
+            return False
         pair = frame[26:34]
-        path = self._flows.get(pair)
-        if path is None:
-            path = self._flow(interface, pair)
+        path = self._flows.get(pair) or self._flow(interface, pair)
         if path is None:
             counters.IpInAddrErrors += 1
-        elif path is not self._to_us and path is not self._to_all:
-            self._forward(now, path, frame, end)
-        elif frame[23] == _TCP and not (frame[20] & _FRAGMENTED_HIGH or frame[21]):
+            return False
+        if path is not self._to_us and path is not self._to_all:
+            return self._forward(now, path, frame, end)
+        if frame[23] == _TCP and not (frame[20] & _FRAGMENTED_HIGH or frame[21]):
             counters.IpInDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end])
-        else:
-            packet = decode_ipv4(frame[_IP_START:end])
-            if packet.fragment & _FRAGMENTED:
-                counters.IpReasmReqds += 1
-                whole = self.reassembly.add(now, packet)
-                counters.IpReasmFails = self.reassembly.failures
-                if whole is None:
-                    return
-                counters.IpReasmOKs += 1
-                packet = whole
-            self._deliver(now, interface, packet, path is self._to_all)
+                self._on_tcp(now, interface, pair[:4], pair[4:], frame[start:end])
+            return True
+        packet = decode_ipv4(frame[_IP_START:end])
+        if packet.fragment & _FRAGMENTED:
+            counters.IpReasmReqds += 1
+            whole = self.reassembly.add(now, packet)
+            counters.IpReasmFails = self.reassembly.failures
+            if whole is None:
+                return True
+            counters.IpReasmOKs += 1
+            packet = whole
+        self._deliver(now, interface, packet, path is self._to_all)
+        return True
 
     def _flow(self, interface: Interface, pair: bytes) -> Path | None:
         """What becomes of packets with this source and destination. None: they are refused."""
@@ -412,40 +415,40 @@ class Stack(Network, IpOutput):
             if not broadcast:
                 self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.PROTOCOL_UNREACHABLE)
 
-    def _forward(self, now: int, path: Path, frame: bytes, end: int) -> None:
-        """Pass on a packet for somebody else (RFC 1812 section 5.2.1)."""
+    def _forward(self, now: int, path: Path, frame: bytes, end: int) -> bool:
+        """Pass on a packet for somebody else (RFC 1812 section 5.2.1). False: that moved no deadline."""
         counters = self.counters
         if not self.parameters.ip_forward or frame[0] & 1:
             counters.IpInAddrErrors += 1
-            return
+            return False
         if frame[22] <= 1:
             counters.IpInHdrErrors += 1
             self.icmp.report(now, decode_ipv4(frame[_IP_START:end]), icmp.TIME_EXCEEDED, icmp.TTL_EXCEEDED)
-            return
+            return True
         if path is self._no_route:
             counters.IpOutNoRoutes += 1
             self.icmp.report(
                 now, decode_ipv4(frame[_IP_START:end]), icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE
             )
-            return
+            return True
         if end - _IP_START > path.mtu:
             self._forward_large(now, path, decode_ipv4(frame[_IP_START:end]))
-            return
+            return True
         counters.IpForwDatagrams += 1
         # TTL, protocol, checksum: the TTL's byte goes down by one, so the checksum goes up by 0x0100 in one's
         # complement (RFC 1624).
         word = int.from_bytes(frame[22:26], "big")
         word -= 0xFF_FF00 if word & 0xFFFF < 0xFEFF else 0xFF_FF00 + 0xFFFF
-        changed = word.to_bytes(4, "big")
+        packet = frame[_IP_START:22] + word.to_bytes(4, "big") + frame[26:end]
         neighbour = path.neighbour
-        if now < neighbour.fresh_until:
-            out = path.interface
-            frame = neighbour.header + frame[_IP_START:22] + changed + frame[26:end]
-            out.tx_packets += 1
-            out.tx_bytes += len(frame)
-            self._link.out.append((out.index, frame))
-        else:
-            self._link.send(now, path, frame[_IP_START:22] + changed + frame[26:end], None)
+        if now >= neighbour.fresh_until:
+            self._link.send(now, path, packet, None)
+            return True
+        out = path.interface
+        out.tx_packets += 1
+        out.tx_bytes += _IP_START + len(packet)
+        self._link.out.append((out.index, neighbour.header + packet))
+        return False
 
     def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:
         if packet.fragment & DONT_FRAGMENT:

@@ -42,10 +42,10 @@ class StackDriver:
     def receive_frame(self, interface_index: int, frame: bytes) -> None:
         """A frame has arrived at an interface."""
         stack = self.stack
-        stack.on_frame(self.scheduler.now(), interface_index, frame)
+        moved = stack.on_frame(self.scheduler.now(), interface_index, frame)
         for index, out in stack.pull():
             self.transmit(index, out)
-        if stack.next_deadline() < self._timer_at:
+        if moved and stack.next_deadline() < self._timer_at:
             self._arm()
 
     def flush(self) -> None:

@@ -30,6 +30,7 @@ class StreamSocket:
         self._driver = driver
         self._gate = Gate(driver.runner)
         self.connection = connection
+        self._awaited_data = f"data for connection {connection.number} from {self.peer}"
         connection.on_ready = self._gate.notify
         known = driver.stack.tcp.connections
         if len(driver.streams) > 2 * len(known) + 64:
@@ -88,7 +89,7 @@ class StreamSocket:
         if not data and not c.eof:
             deadline = driver.deadline(timeout_ns)
             while not data and not c.eof:
-                await self._gate.wait(f"data for connection {c.number} from {self.peer}", deadline)
+                await self._gate.wait(self._awaited_data, deadline)
                 data = c.receive(driver.now(), limit)
         driver.flush()
         return data
