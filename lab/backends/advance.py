@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from lab.backends.base import Advance
 from lab.backends.until import APPS, EVENT, IDLE, OPERATIONS, TIME, Stopped, Until
@@ -39,7 +38,7 @@ class SimAdvance(Advance):
         self._waiting = waiting
         self._released: Callable[[], None] | None = released
         self._reason = ""
-        self._event_seq = 0
+        self._event: Event | None = None
         self._events_left = until.nth
         self._time_ns = NEVER if until.time_ns is None else until.time_ns
         self._unsubscribe: Callable[[], None] | None = None
@@ -83,7 +82,8 @@ class SimAdvance(Advance):
 
     def _stop(self, reason: str) -> Stopped:
         self.close()
-        return Stopped(reason, self._scheduler.now(), self._event_seq)
+        event = self._event
+        return Stopped(reason, self._scheduler.now(), event.seq if event is not None else 0, event)
 
     def _nothing_left(self) -> Stopped:
         if self._until.idle:
@@ -115,9 +115,9 @@ class SimAdvance(Advance):
     ) -> None:
         if self._reason or self._until.event is None:
             return
-        event: Any = Event(seq, kind, time_ns, node, connection, cause, values, tail, self._sink.names)
+        event = Event(seq, kind, time_ns, node, connection, cause, values, tail, self._sink.names)
         if self._until.event.matches(event):
             self._events_left -= 1
             if self._events_left == 0:
-                self._event_seq = seq
+                self._event = event
                 self._halt(EVENT)

@@ -139,8 +139,9 @@ IDLE: Final = "idle"
 
 @dataclass(frozen=True)
 class Stopped:
-    """Why and where an advance stopped. `event_seq`: the matching event's sequence number (reason `event`)."""
+    """Why and where an advance stopped. `event`: the matching one, `event_seq` its number (reason `event`)."""
 
     reason: str
     time_ns: int
     event_seq: int = 0
+    event: Event | None = None

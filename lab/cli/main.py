@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from lab.cli import catalogue, labs, run, show, validate, version
+from lab.cli import catalogue, labs, run, serve, show, validate, version
 from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, TcplabError
 
 BAD_INPUT: Final = 2
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TCPLAB"},
 )
-for module in (run, show, validate, catalogue, labs, version):
+for module in (run, show, validate, catalogue, serve, labs, version):
     module.add_to(app)
 
 

@@ -91,6 +91,10 @@ class Event:
     def __getitem__(self, field: str) -> Any:
         return self.fields[field]
 
+    def text_of(self, name: int) -> str:
+        """The text of an interned name, such as a raw value of a name field."""
+        return self._names[name] if name < len(self._names) else f"?{name}"
+
     @property
     def why(self) -> CauseInfo:
         """The cause: name, RFC section, words (all empty but the name when there is none)."""

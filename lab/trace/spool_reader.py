@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
@@ -44,11 +45,22 @@ class SpoolReader:
         self.offset = len(MAGIC)
 
     def __iter__(self) -> Iterator[Event]:
+        yield from self._read(sys.maxsize)
+
+    def read(self, max_records: int) -> list[Event]:
+        """The chosen events among the next `max_records` records on file: reading in pieces, with other work between.
+
+        At the end of the file `seq` moves by fewer.
+        """
+        return list(self._read(max_records))
+
+    def _read(self, max_records: int) -> Iterator[Event]:
+        last = self.seq + max_records
         with self.path.open("rb") as file:
             file.seek(self.offset)
             data = b""
             at = 0
-            while True:
+            while self.seq < last:
                 if len(data) - at < HEADER.size or len(data) - at < int.from_bytes(data[at : at + 4], "little"):
                     more = file.read(_CHUNK)
                     if not more:

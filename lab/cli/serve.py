@@ -1,0 +1,46 @@
+"""`tcplab serve`: the controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.output import Json, print_json
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("serve")(serve)
+
+
+def serve(
+    socket: Annotated[Path | None, typer.Option(
+        metavar="PATH", help="Unix socket to serve on. Not given: $XDG_RUNTIME_DIR/tcplab/controller.sock, "
+        "else ~/.tcplab/controller.sock.")] = None,
+    runs: Annotated[Path | None, typer.Option(
+        help="Where labs and experiments leave their files. Not given: ~/.tcplab/runs.", envvar="TCPLAB_RUNS")] = None,
+    listen: Annotated[str, typer.Option(
+        metavar="HOST:PORT", help="Serve on TCP as well. Beyond this machine it takes --cert, --key and a token.")] = "",
+    cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.", exists=True, dir_okay=False)] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", exists=True, dir_okay=False)] = None,
+    token: Annotated[str, typer.Option(
+        envvar="TCPLAB_TOKEN", help="What clients on TCP must send: metadata `authorization: Bearer TOKEN`. Better given "
+        "by the environment: others can see arguments.")] = "",
+    until_eof: Annotated[bool, typer.Option(
+        "--until-eof", help="End when standard input does: for programs that start their own controller.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Serve the API until interrupted; then all labs end. The first line printed is the address, when calls are taken."""
+    from lab.server.controller import Settings, default_runs
+    from lab.server.controller import serve as serve_here
+    from tcplab.client.address import default_socket
+
+    def ready(address: str) -> None:
+        if as_json:
+            print_json({"address": address, "listen": listen})
+        else:
+            print(address, flush=True)
+
+    settings = Settings(socket or default_socket(), runs or default_runs(), listen, cert, key, token)
+    serve_here(settings, ready, until_eof)

@@ -1,0 +1,130 @@
+"""The one lab of a lab process, as its services see it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import timestamp_pb2
+
+from lab.backends.base import Advance, Lab
+from lab.backends.until import Stopped, Until
+from lab.server.news import News
+from lab.trace.bundle import Bundle
+from nodes.base.clock import NEVER, SECOND
+from nodes.base.errors import Cancelled, FailedPrecondition, TcplabError
+from tcplab.v1 import lab_pb2, trace_pb2
+
+#: Virtual time runs for so long, in wall time, before other calls get their turn.
+SLICE_NS: Final = 2_000_000
+#: A paced clock is moved at least so often, wall seconds.
+PACE_TICK: Final = 0.005
+
+
+class LabHost:
+    """`name` is the lab's id; `news` tells of anything that may have changed."""
+
+    def __init__(self, name: str, run: str, lab: Lab, bundle: Bundle) -> None:
+        self.name = name
+        self.run = run
+        self.lab = lab
+        self.bundle = bundle
+        self.news = News()
+        self.ended = False
+        self._holder = ""
+        self._created = timestamp_pb2.Timestamp()
+        self._created.FromDatetime(datetime.fromisoformat(bundle.manifest["started"]))
+
+    @property
+    def spool(self) -> Path:
+        """Where the events are."""
+        return self.bundle.spool
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether captures can be made."""
+        return self.lab.sink.capture
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Every interface, such as h1:eth0."""
+        return tuple(str(one) for node in self.lab.topology.nodes.values() for one in node.interfaces)
+
+    def message(self) -> lab_pb2.Lab:
+        """The lab as it is now."""
+        lab = self.lab
+        next_time = lab.next_time()
+        return lab_pb2.Lab(
+            name=f"labs/{self.name}", state=lab_pb2.Lab.STATE_READY, backend=lab.backend, topology=lab.topology.name,
+            seed=lab.seed, trace_level=trace_pb2.TraceLevel.ValueType(lab.sink.level), capture=lab.sink.capture,
+            time_ns=lab.now(), next_time_ns=next_time if next_time != NEVER else None, advancing=bool(self._holder),
+            run=f"runs/{self.run}", directory=str(self.bundle.path), create_time=self._created)
+
+    async def advance(self, until: Until, pace: float, holder: str) -> Stopped:
+        """Move the clock, in slices, other calls in between; one at a time. Being cancelled leaves it where it is."""
+        if self._holder:
+            raise FailedPrecondition(
+                f"the clock of labs/{self.name} is held by {self._holder}, at {self.lab.now()} ns; one can at a time")
+        advance = self.lab.start_advance(until)
+        self._holder = holder
+        try:
+            if pace:
+                return await self._paced(advance, pace)
+            return await self._fast(advance)
+        finally:
+            self._holder = ""
+            advance.close()
+            self.news.tell()
+
+    async def _fast(self, advance: Advance) -> Stopped:
+        calls = 64
+        while True:
+            started = time.perf_counter_ns()
+            stopped = advance.step(calls)
+            if stopped is not None:
+                return stopped
+            took = time.perf_counter_ns() - started
+            calls = max(16, min(calls * SLICE_NS // max(took, 1), calls * 4, 1 << 20))
+            self.news.tell()
+            await asyncio.sleep(0)
+            self._check()
+
+    async def _paced(self, advance: Advance, pace: float) -> Stopped:
+        """`pace` lab seconds for each wall second, never faster; late when there is too much to do."""
+        lab = self.lab
+        origin_ns, origin = lab.now(), time.perf_counter()
+        while True:
+            due = origin_ns + int((time.perf_counter() - origin) * pace * SECOND)
+            stopped = advance.step(1000, max(lab.now(), min(due, NEVER)))
+            if stopped is not None:
+                return stopped
+            self.news.tell()
+            ahead = 0.0
+            if lab.next_time() > due:
+                ahead = min((lab.next_time() - due) / SECOND / pace, PACE_TICK)
+            await asyncio.sleep(ahead)
+            self._check()
+
+    def _check(self) -> None:
+        if self.ended:
+            raise Cancelled(f"labs/{self.name} is being deleted; its clock stopped at {self.lab.now()} ns")
+
+    def end(self, why: str = "") -> None:
+        """Close the lab and complete the manifest of its run; followers of the trace come to its end. Idempotent."""
+        if self.ended:
+            return
+        self.ended = True
+        try:
+            self.lab.close_lab()
+        except TcplabError as error:  # the disk is full, say
+            why = why or str(error)
+        self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **({"failure": why} if why else {}))
+        self.news.tell()
+
+    def flush(self) -> None:
+        """Let readers of the spool see everything up to now."""
+        if not self.ended:
+            self.lab.sink.flush()

@@ -1,0 +1,85 @@
+"""Servicers as gRPC handlers: errors become statuses, plain methods are called as they are, in the loop's thread."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from lab.server import names
+from lab.server.errors import DETAILS_KEY, code_by_number, status_of
+
+#: Payloads and topologies come whole; whatever is larger is refused before it is read.
+MAX_MESSAGE_BYTES: Final = 64 << 20
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+)
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+#: What a servicer has raised by itself, through the context.
+RAISED: Final = (grpc.aio.AbortError, grpc.aio.BaseError)
+
+
+class Handlers(grpc.GenericRpcHandler):
+    """Handlers by the full names of their methods (`/tcplab.v1.LabService/GetLab`)."""
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        return self.by_method.get(handler_call_details.method)
+
+    def add(self, service: ServiceDescriptor, servicer: object, *only: str) -> None:
+        """Serve a service, or `only` some of its methods."""
+        for method in service.methods:
+            if not only or method.name in only:
+                self.by_method[path_of(method)] = _handler(method, getattr(servicer, method.name))
+
+
+def path_of(method: MethodDescriptor) -> str:
+    """How calls name a method."""
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+async def fail(context: Context, error: BaseException, resource: str = "") -> None:
+    """End a call with the status of an error."""
+    status = status_of(error, resource)
+    await context.abort(
+        code_by_number(status.code), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def _handler(method: MethodDescriptor, call: Callable[[Any, Any], Any]) -> Handler:
+    request_class = message_factory.GetMessageClass(method.input_type)
+    answer_class = message_factory.GetMessageClass(method.output_type)
+
+    async def unary(request: Message, context: Context) -> Any:
+        try:
+            answer = call(request, context)
+            return await answer if inspect.isawaitable(answer) else answer
+        except RAISED:
+            raise
+        except Exception as error:
+            return await fail(context, error, names.resource_of(request))
+
+    async def stream(request: Message, context: Context) -> AsyncIterator[Any]:
+        try:
+            async for answer in call(request, context):
+                yield answer
+        except RAISED:
+            raise
+        except Exception as error:
+            await fail(context, error, names.resource_of(request))
+
+    # Types of grpc's stubs are those of its threaded server.
+    make: Any = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+    handler: Handler = make(stream if method.server_streaming else unary, request_class.FromString,
+                            answer_class.SerializeToString)
+    return handler
