@@ -175,10 +175,9 @@ class Controller:
     def _handlers(self) -> Handlers:
         handlers = Handlers()
         by_name = {service.name: service for service in SERVICES}
-        handlers.add(by_name["LabService"], LabsService(self.labs), "CreateLab", "GetLab", "ListLabs", "DeleteLab",
-                     "WatchLabs")
+        handlers.add(by_name["LabService"], LabsService(self.labs))
         handlers.add(by_name["BackendService"], _BackendService())
-        handlers.add(by_name["AppService"], AppKinds(), "ListAppKinds")
+        handlers.add(by_name["AppService"], AppKinds())
         handlers.add(by_name["ExperimentService"], ExperimentService(self.nursery))
         handlers.add(by_name["RunService"], RunService(self.runs))
         router = Router(self.labs)
@@ -186,8 +185,8 @@ class Controller:
             router.add_to(handlers, service)
         of_runs = Handlers()
         traces = TraceService(lambda parent: self.runs.get(names.RUN.parse(parent, "parent")[0]))
-        of_runs.add(by_name["TraceService"], traces, "QueryTrace", "ListFlows")
-        router.divert(handlers, of_runs)
+        of_runs.add(by_name["TraceService"], traces)
+        router.divert(handlers, of_runs, "QueryTrace", "ListFlows")
         return handlers
 
 

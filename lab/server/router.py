@@ -83,10 +83,11 @@ class Router:
         handler: Handler = make(stream if method.server_streaming else unary, read)
         return handler
 
-    def divert(self, handlers: Handlers, of_runs: Handlers) -> None:
-        """Let calls whose parent is a run be answered by `of_runs`, all others as before."""
+    def divert(self, handlers: Handlers, of_runs: Handlers, *methods: str) -> None:
+        """Let calls of these methods whose parent is a run be answered by `of_runs`, all others as before."""
         for path, local in of_runs.by_method.items():
-            handlers.by_method[path] = _diverted(handlers.by_method[path], local)
+            if path.rpartition("/")[2] in methods:
+                handlers.by_method[path] = _diverted(handlers.by_method[path], local)
 
     def _record(self, request: Message) -> LabRecord:
         """The lab that a request names. Raises InvalidArgument, NotFound, LabFailed."""

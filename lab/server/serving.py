@@ -37,11 +37,12 @@ class Handlers(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         return self.by_method.get(handler_call_details.method)
 
-    def add(self, service: ServiceDescriptor, servicer: object, *only: str) -> None:
-        """Serve a service, or `only` some of its methods."""
+    def add(self, service: ServiceDescriptor, servicer: object) -> None:
+        """Serve the methods of a service that the servicer has."""
         for method in service.methods:
-            if not only or method.name in only:
-                self.by_method[path_of(method)] = _handler(method, getattr(servicer, method.name))
+            call = getattr(servicer, method.name, None)
+            if call is not None:
+                self.by_method[path_of(method)] = _handler(method, call)
 
 
 def path_of(method: MethodDescriptor) -> str:
