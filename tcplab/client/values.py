@@ -98,5 +98,5 @@ def enum_value(enum: EnumDescriptor, word: str, field: str) -> int:
     known = enum.values_by_name.get(prefix + word.upper().replace("-", "_"))
     if known is None or not known.number:
         words = ", ".join(one.name.removeprefix(prefix) for one in enum.values if one.number)
-        raise _wrong(word, f"one of {words}", field)
+        raise _wrong(word, f"one of {words.lower() if word.islower() else words}", field)
     return known.number
