@@ -21,17 +21,17 @@ def serve(
     runs: Annotated[Path | None, typer.Option(
         help="Where labs and experiments leave their files. Not given: ~/.tcplab/runs.", envvar="TCPLAB_RUNS")] = None,
     listen: Annotated[str, typer.Option(
-        metavar="HOST:PORT", help="Serve on TCP as well. Beyond this machine it takes --cert, --key and a token.")] = "",
+        metavar="HOST:PORT", help="Serve on TCP too. Beyond this machine it takes --cert, --key and a token.")] = "",
     cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.", exists=True, dir_okay=False)] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", exists=True, dir_okay=False)] = None,
     token: Annotated[str, typer.Option(
-        envvar="TCPLAB_TOKEN", help="What clients on TCP must send: metadata `authorization: Bearer TOKEN`. Better given "
-        "by the environment: others can see arguments.")] = "",
+        envvar="TCPLAB_TOKEN", help="What clients on TCP must send: metadata `authorization: Bearer TOKEN`. Better in "
+        "the environment: others can see arguments.")] = "",
     until_eof: Annotated[bool, typer.Option(
         "--until-eof", help="End when standard input does: for programs that start their own controller.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Serve the API until interrupted; then all labs end. The first line printed is the address, when calls are taken."""
+    """Serve the API until interrupted; then all labs end. Prints the address as soon as calls are taken."""
     from lab.server.controller import Settings, default_runs
     from lab.server.controller import serve as serve_here
     from tcplab.client.address import default_socket

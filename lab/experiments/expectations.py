@@ -13,6 +13,7 @@ from lab.backends.payload import Payload
 from lab.backends.until import EventFilter
 from lab.experiments.bounds import COUNT, DURATION, SIZE
 from lab.experiments.expect import (
+    EXPECTATIONS,
     Counter,
     Delivered,
     EventFields,
@@ -284,7 +285,8 @@ def check(expectations: Sequence[Expectation], evidence: Evidence) -> list[Resul
 
 def _title(want: Any) -> str:
     subject = getattr(want, "of", "") or getattr(want, "node", "")
-    return f"{type(want).__name__.lower()}{' of ' + subject if subject else ''}"
+    key = next(key for key, kind in EXPECTATIONS.items() if type(want) is kind)
+    return f"{key}{' of ' + subject if subject else ''}"
 
 
 def _event_words(want: EventFields) -> str:

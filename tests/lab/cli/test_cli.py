@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,55 @@ def test_a_local_run_loads_no_grpc(tmp_path: Path) -> None:
             "assert not [name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google')]")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a server that ends with the test."""
+    command = [*TCPLAB, "serve", "--socket", str(tmp_path / "socket"), "--runs", str(tmp_path / "kept"), "--until-eof"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_a_run_on_a_server_has_the_bytes_of_one_here(server: str, tmp_path: Path) -> None:
+    here = tcplab("run", "lost-syn-ack", "--seed", 3, "--out", "here", cwd=tmp_path)
+    there = tcplab("run", "lost-syn-ack", "--seed", 3, "--out", "there", cwd=tmp_path, env={"TCPLAB_ADDRESS": server})
+    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+    assert digests(tmp_path / "here") == digests(tmp_path / "there")
+    again = tcplab("run", "lost-syn-ack", "--out", "there", "--server", server, cwd=tmp_path)
+    assert "not empty" in one_line(again)
+
+
+def test_what_fails_on_a_server_fails_as_it_does_here(server: str, tmp_path: Path) -> None:
+    done = tcplab("run", "handshake", "--server", server, "--set", "timeline=[]", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["ok"] is False
+    done = tcplab("run", "demo", "--server", server, "--set", "links.bottleneck.loss=140%", cwd=tmp_path)
+    assert "140%" in one_line(done)
+
+
+def test_labs_of_a_server(server: str, tmp_path: Path) -> None:
+    from tcplab.client import Controller
+
+    with Controller(server) as controller:
+        controller.create_lab("pair", name="mine", seed=6)
+        (lab,) = json.loads(tcplab("labs", "list", "--json", "--server", server, cwd=tmp_path).stdout)
+        assert (lab["name"], lab["state"], lab["topology"], lab["seed"]) == ("mine", "READY", "pair", 6)
+        assert "nope" in one_line(tcplab("labs", "delete", "mine", "nope", "--server", server, cwd=tmp_path))
+        assert "would delete mine" in tcplab(
+            "labs", "delete", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
+        assert [one.name for one in controller.labs()] == ["mine"]
+        assert tcplab("labs", "delete", "mine", "--server", server, cwd=tmp_path).returncode == 0
+        assert controller.labs() == []
+
+
+def test_without_a_server(tmp_path: Path) -> None:
+    done = tcplab("labs", "list", "--server", f"unix:{tmp_path}/nobody", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "no server answers" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
