@@ -183,7 +183,7 @@ def make(
     metadata: dict[str, str] | None = None,
 ) -> Error:
     """The exception for a canonical code; a `reason` that is an errno name makes it a SocketError."""
-    if reason.startswith("E") and reason.isalnum() and code != Timeout.code:
+    if reason.startswith("E") and reason.isalnum() and reason.isupper() and code != Timeout.code:
         error: Error = SocketError(message, fields=fields, errno_name=reason, reason=reason, metadata=metadata)
     else:
         error = _CLASSES.get(code, Error)(message, fields=fields, reason=reason, metadata=metadata)

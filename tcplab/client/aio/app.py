@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tcplab.client.aio.operation import Clock
+from tcplab.client.errors import make
 from tcplab.v1 import app_pb2, lab_pb2
 
 
@@ -25,10 +26,13 @@ class App:
         return self.message
 
     async def wait(self) -> dict[str, str]:
-        """Let time pass until it has ended; its results."""
+        """Let time pass until it has ended; its results. Raises what it failed with."""
         if not (await self.refresh()).done:
             await self._clock.advance(lab_pb2.AdvanceRequest(apps=[self.message.name]))
-        return dict((await self.refresh()).results)
+        error = (await self.refresh()).error
+        if error:
+            raise make("FAILED_PRECONDITION", f"app {self.name} ended with {error}", reason=error)
+        return dict(self.message.results)
 
     async def results(self) -> dict[str, str]:
         """Its results so far, asked now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,8 +99,8 @@ def event_filter(
 
 
 def text(value: Any) -> str:
-    """As the API takes values: true and false in small letters."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """As the API takes values: what is not text as JSON has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def texts(values: Mapping[str, Any] | None) -> dict[str, str]:
