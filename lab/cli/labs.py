@@ -10,7 +10,8 @@ from lab.cli.output import Json, print_json, print_table
 
 Address = Annotated[str | None, typer.Option(
     "--server", envvar="TCPLAB_ADDRESS", metavar="ADDRESS",
-    help="The server: unix:/path or host:port. Not given: the one on this machine's default socket.")]
+    help="The server: unix:/path or host:port (TCPLAB_TOKEN, TCPLAB_CA: its token and its certificate's signer). "
+    "Not given: the one on this machine's default socket.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,13 @@ from tcplab.client.address import default_socket
 
 @contextmanager
 def controller_at(address: str | None) -> Iterator[Controller]:
-    """The server's controller. Its errors are raised as TcplabErrors."""
+    """The server's controller. Its errors are raised as TcplabErrors.
+
+    For a server that others can reach, TCPLAB_TOKEN holds the token, TCPLAB_CA the file of its certificate's signer.
+    """
+    token, ca = os.environ.get("TCPLAB_TOKEN", ""), os.environ.get("TCPLAB_CA")
     try:
-        with Controller(address or f"unix:{default_socket()}") as controller:
+        with Controller(address or f"unix:{default_socket()}", ca=ca, token=token) as controller:
             yield controller
     except errors.NotFound as error:
         raise NotFound(str(error)) from None
