@@ -1,4 +1,4 @@
-"""The controller: serves the API on a unix socket, and on TCP when asked to; labs and runs are processes of their own."""
+"""The controller: serves the API on a unix socket, and on TCP when asked to. Labs and runs are processes."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if len(os.fsencode(self.socket)) > _MAX_PATH:
-            raise InvalidArgument(f"{self.socket}: longer than the {_MAX_PATH} bytes that a socket's path can have", "socket")
+            raise InvalidArgument(f"{self.socket}: longer than the {_MAX_PATH} bytes of a socket's path", "socket")
         if (self.certificate is None) != (self.key is None):
-            raise InvalidArgument("a certificate and its key are needed together", "key" if self.certificate else "cert")
+            raise InvalidArgument("certificate and key are needed together", "key" if self.certificate else "cert")
         if not self.listen:
             return
         host, port = split_address(self.listen)
@@ -83,7 +83,7 @@ class Settings:
                    if not there]
         if missing:
             raise InvalidArgument(
-                f"{self.listen}: others can reach this address, so it takes {' and '.join(missing)}; without, listen on "
+                f"{self.listen}: others can reach this address, so it takes {' and '.join(missing)}; or listen on "
                 f"127.0.0.1:{port}", "listen")
 
 
@@ -214,7 +214,7 @@ class _TokenInterceptor(grpc.aio.ServerInterceptor):
 
         async def refuse(request: Any, context: Context) -> None:
             await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong: metadata `authorization: Bearer TOKEN`")
+                grpc.StatusCode.UNAUTHENTICATED, "no token, or a wrong one: metadata `authorization: Bearer TOKEN`")
 
         self._refusal: Any = grpc.unary_unary_rpc_method_handler(refuse)
 

@@ -106,7 +106,8 @@ def listener(lab: str, info: ListenerInfo) -> tcp_pb2.Listener:
 
 def operation(lab: str, one: Operation) -> operation_pb2.Operation:
     message = operation_pb2.Operation(
-        name=f"labs/{lab}/operations/{one.name}", call=_CALLS.get(one.call, one.call), node=f"labs/{lab}/nodes/{one.node}",
+        name=f"labs/{lab}/operations/{one.name}", call=_CALLS.get(one.call, one.call),
+        node=f"labs/{lab}/nodes/{one.node}",
         connection=connection_name(lab, one.node, one.connection) if one.connection else "",
         start_time_ns=one.started_ns, waiting_for=one.waiting_for, done=one.done)
     if one.done:

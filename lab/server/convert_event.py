@@ -1,4 +1,4 @@
-"""Events of a trace as messages of the API. The messages follow the schema in nodes/base/events.py, and so does this."""
+"""Events of a trace as messages of the API, which follow the schema in nodes/base/events.py; so does this."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from lab.trace.event import BINARY_TAILS, Event
 from nodes.base.events import KINDS, NAME, UNKNOWN, Kind
 from tcplab.v1 import trace_pb2
 from tcplab.v1.cause_pb2 import Cause
-
 
 
 class _Converter:

@@ -4,8 +4,8 @@
     NotFound             NOT_FOUND            ResourceInfo: the resource that was named
     AlreadyExists        ALREADY_EXISTS       ResourceInfo
     FailedPrecondition   FAILED_PRECONDITION  PreconditionFailure; ErrorInfo UNSUPPORTED for Unsupported
-    SocketError          FAILED_PRECONDITION  ErrorInfo: the reason is the errno name, `words` RFC 9293's; UNAVAILABLE when
-                                              nobody was reached: refused, unreachable, timed out (by TCP, not by the caller)
+    SocketError          FAILED_PRECONDITION  ErrorInfo: the reason is the errno name, `words` RFC 9293's;
+                         UNAVAILABLE          when nobody was reached: refused, unreachable, timed out by TCP
     ResourceExhausted    RESOURCE_EXHAUSTED
     Cancelled            CANCELLED
     TimeoutError         DEADLINE_EXCEEDED    an operation's own timeout, in lab time

@@ -121,7 +121,8 @@ class LabHost:
             self.lab.close_lab()
         except TcplabError as error:  # the disk is full, say
             why = why or str(error)
-        self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **({"failure": why} if why else {}))
+        facts = {"failure": why} if why else {}
+        self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **facts)
         self.news.tell()
 
     def flush(self) -> None:

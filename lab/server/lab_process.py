@@ -66,7 +66,7 @@ def make(request: lab_pb2.CreateLabRequest, name: str, run_name: str, directory:
 def _topology(request: lab_pb2.CreateLabRequest) -> Topology:
     source = request.WhichOneof("source")
     if source is None:
-        raise InvalidArgument("topology: is missing; give topology, a name, or topology_yaml, a file's text", "topology")
+        raise InvalidArgument("topology: is missing; give topology (a name) or topology_yaml (a text)", "topology")
     try:
         if source == "topology":
             return find_topology(request.topology)
@@ -90,7 +90,6 @@ async def _serve(host: LabHost, path: str, line: socket.socket) -> None:
     await server.stop(GRACE if told is not None else None)
     if told is not None and told.get("export"):
         host.bundle.export()
-    Path(path).unlink(missing_ok=True)
     if told is not None:
         writer.write(lines.pack({"ended": os.getpid()}))
         await writer.drain()

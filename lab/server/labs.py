@@ -132,7 +132,7 @@ class Labs:
 
     def _reserve(self, request: lab_pb2.CreateLabRequest) -> str:
         if request.backend not in ("", SimLab.backend):
-            raise InvalidArgument(f"backend: there is no {request.backend[:80]!r}; there are {SimLab.backend}", "backend")
+            raise InvalidArgument(f"backend: no {request.backend[:80]!r}; there is {SimLab.backend}", "backend")
         if len(self.by_name) + len(self._reserved) >= MAX_LABS:
             raise FailedPrecondition(f"there are {MAX_LABS} labs, as many as a controller takes; delete some first")
         name = request.lab_id

@@ -1,4 +1,4 @@
-"""Where processes of labs and runs come from: a process that has imported everything and never started gRPC or a thread.
+"""Where processes of labs and runs come from: one that has imported everything and never started gRPC or a thread.
 
 The controller makes it before it starts anything itself, and asks it over a socket; a fork takes a few milliseconds.
 Each child has a line of its own to the controller, a socket: the end of it means to either side that the other is gone.

@@ -1,6 +1,6 @@
 """Forwards calls about a lab to its process, as bytes: only the name in the request is looked at.
 
-Cancellation and deadline go along; status, message and details come back. A lab whose process has ended answers with how.
+Cancellation and deadline go along; status and details come back. For a lab whose process has ended it answers with how.
 """
 
 from __future__ import annotations

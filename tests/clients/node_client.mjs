@@ -22,7 +22,8 @@ const PATTERN = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
 const LENGTH = 10_000_000;
 
 const files = readdirSync(`${protos}/tcplab/v1`).map((name) => `tcplab/v1/${name}`);
-const loaded = loadSync(files, { includeDirs: [protos], keepCase: true, longs: Number, enums: String });
+const options = { includeDirs: [protos], keepCase: true, longs: Number, enums: String, defaults: true };
+const loaded = loadSync(files, options);
 const api = grpc.loadPackageDefinition(loaded).tcplab.v1;
 
 // A service whose unary calls give promises; streaming calls are as grpc-js makes them.
@@ -60,7 +61,7 @@ async function connect(port) {
 // Takes down every change of state, until the lab is deleted.
 async function follow() {
   const states = {};
-  for await (const { events } of traces.followTrace({ lab, filter: { kinds: ["state"] } })) {
+  for await (const { events = [] } of traces.followTrace({ lab, filter: { kinds: ["state"] } })) {
     for (const { node, connection, event } of events) {
       (states[`${node}#${connection}`] ??= []).push(event.state.new.replace("TCP_STATE_", ""));
     }
