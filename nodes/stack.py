@@ -25,7 +25,7 @@ from nodes.packet.ethernet import BROADCAST, HEADER_LEN, TYPE_ARP, TYPE_IPV4
 from nodes.packet.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK, Ipv4Packet, decode_ipv4, encode_ipv4
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
-from nodes.packet.tcp_codec import decode_tcp, encode_tcp
+from nodes.packet.tcp_codec import decode_tcp, encode_tcp_packet
 from nodes.tcp.endpoints import Tcp
 from nodes.tcp.network import Network
 from nodes.tcp.parameters import Parameters
@@ -34,7 +34,6 @@ LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
 #: Destinations whose path is kept; then all are looked up anew.
 MAX_PATHS: Final = 4096
 
-_IP_HEADER: Final = ipv4.HEADER
 _IP_START: Final = HEADER_LEN
 _TCP: Final = ipv4.TCP
 _FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
@@ -205,14 +204,8 @@ class Stack(Network, IpOutput):
         if path is None:
             counters.IpOutNoRoutes += 1
             return
-        data = encode_tcp(segment, src, dst)
-        length = 20 + len(data)
         self._identification = identification = self._identification + 1 & 0xFFFF
-        ttl = self.parameters.ip_default_ttl
-        check = -(
-            0x4500 + length + identification + DONT_FRAGMENT + (ttl << 8) + _TCP + int.from_bytes(src + dst, "big")
-        ) % 65535
-        packet = _IP_HEADER.pack(0x45, 0, length, identification, DONT_FRAGMENT, ttl, _TCP, check, src, dst) + data
+        packet = encode_tcp_packet(segment, src, dst, identification, self.parameters.ip_default_ttl)
         sent: SentSegment | None = None
         if self.sink.level >= LEVEL_SEGMENTS:
             sent = SentSegment(src, dst, segment, conn, cause, resent)
@@ -439,15 +432,15 @@ class Stack(Network, IpOutput):
         # complement (RFC 1624).
         word = int.from_bytes(frame[22:26], "big")
         word -= 0xFF_FF00 if word & 0xFFFF < 0xFEFF else 0xFF_FF00 + 0xFFFF
-        packet = frame[_IP_START:22] + word.to_bytes(4, "big") + frame[26:end]
+        start = frame[_IP_START:22] + word.to_bytes(4, "big")
         neighbour = path.neighbour
         if now >= neighbour.fresh_until:
-            self._link.send(now, path, packet, None)
+            self._link.send(now, path, start + frame[26:end], None)
             return True
         out = path.interface
         out.tx_packets += 1
-        out.tx_bytes += _IP_START + len(packet)
-        self._link.out.append((out.index, neighbour.header + packet))
+        out.tx_bytes += end
+        self._link.out.append((out.index, neighbour.header + start + frame[26:end]))
         return False
 
     def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:

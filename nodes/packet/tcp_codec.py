@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from nodes.packet import ipv4
+from nodes.packet.checksum import sum16
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import ABSENT, SYN, Segment
 
@@ -15,9 +17,11 @@ _PROTOCOL: Final = 6
 
 # src port, dst port, seq, ack, data offset (4 bits) and flags (9), window, checksum, urgent
 _HEADER: Final = struct.Struct("!HHIIHHHH")
-# the same followed by NOP NOP Timestamps, the header of nearly every segment
-_HEADER_TIMESTAMPS: Final = struct.Struct("!HHIIHHHHIII")
+# the same after an IPv4 header and followed by NOP NOP Timestamps: the headers of nearly every segment
+_IPV4_TIMESTAMPS: Final = struct.Struct("!BBHHHBBH4s4sHHIIHHHHIII")
 _TIMESTAMPS: Final = struct.Struct("!III")
+# of the words of an IPv4 header that are always the same
+_IPV4_SUM: Final = 0x4500 + ipv4.DONT_FRAGMENT + _PROTOCOL
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 
 _END: Final = 0
@@ -34,36 +38,53 @@ def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
 
     Options that do not fit in 40 bytes are left out in the order they would be written; of SACK as many blocks as fit.
     """
-    payload = segment.payload
-    seq = segment.seq
-    ack = segment.ack
-    window = segment.window
-    urgent = segment.urgent
-    size = len(payload)
-    total = (
-        int.from_bytes(src + dst, "big") + _PROTOCOL + size
-        + segment.src_port + segment.dst_port + seq + ack + window + urgent
-    )
-    if size:
-        payload_sum = int.from_bytes(payload, "big") % 65535
-        total += payload_sum << 8 if size & 1 else payload_sum
-    if segment.tsecr >= 0 and not segment.flags & SYN and not segment.sack and segment.mss == ABSENT \
-            and segment.window_scale == ABSENT and not segment.sack_permitted:
-        offset_flags = 0x8000 | segment.flags
-        tsval = segment.tsval
-        tsecr = segment.tsecr
-        return _HEADER_TIMESTAMPS.pack(
-            segment.src_port, segment.dst_port, seq, ack, offset_flags, window,
-            -(total + 32 + offset_flags + _NOP_NOP_TIMESTAMPS + tsval + tsecr) % 65535,
-            urgent, _NOP_NOP_TIMESTAMPS, tsval, tsecr,
-        ) + payload
     options = encode_options(segment)
+    payload = segment.payload
     header_len = HEADER_LEN + len(options)
     offset_flags = header_len << 10 | segment.flags
+    total = (
+        int.from_bytes(src + dst, "big") + _PROTOCOL + header_len + len(payload) + segment.src_port + segment.dst_port
+        + segment.seq + segment.ack + offset_flags + segment.window + segment.urgent + sum16(options) + sum16(payload)
+    )
     return _HEADER.pack(
-        segment.src_port, segment.dst_port, seq, ack, offset_flags, window,
-        -(total + header_len + offset_flags + int.from_bytes(options, "big")) % 65535, urgent,
+        segment.src_port, segment.dst_port, segment.seq, segment.ack, offset_flags, segment.window, -total % 65535,
+        segment.urgent,
     ) + options + payload
+
+
+def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: int, ttl: int) -> bytes:
+    """The segment in an IPv4 packet that must not be fragmented, both checksummed."""
+    addresses = int.from_bytes(src + dst, "big")
+    payload = segment.payload
+    if segment.tsecr < 0 or segment.flags & SYN or segment.sack or segment.mss >= 0 or segment.window_scale >= 0 \
+            or segment.sack_permitted:
+        payload = encode_tcp(segment, src, dst)
+        length = ipv4.HEADER_LEN + len(payload)
+        check = -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535
+        return ipv4.HEADER.pack(
+            0x45, 0, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst
+        ) + payload
+    src_port = segment.src_port
+    dst_port = segment.dst_port
+    seq = segment.seq
+    ack = segment.ack
+    offset_flags = 0x8000 | segment.flags
+    window = segment.window
+    urgent = segment.urgent
+    tsval = segment.tsval
+    tsecr = segment.tsecr
+    length = 52 + len(payload)
+    total = (
+        addresses + _PROTOCOL + length - 20 + src_port + dst_port + seq + ack + offset_flags + window + urgent
+        + _NOP_NOP_TIMESTAMPS + tsval + tsecr
+    )
+    if payload:
+        total += sum16(payload)
+    return _IPV4_TIMESTAMPS.pack(
+        0x45, 0, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL,
+        -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535, src, dst,
+        src_port, dst_port, seq, ack, offset_flags, window, -total % 65535, urgent, _NOP_NOP_TIMESTAMPS, tsval, tsecr,
+    ) + payload
 
 
 def encode_options(segment: Segment) -> bytes:
