@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from lab.links.link import Link
@@ -14,10 +14,9 @@ from nodes.base.errors import NotFound
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
+from nodes.sockets.driver import Send
 from nodes.stack import Stack
 from nodes.tcp.parameters import Parameters
-
-Send = Callable[[bytes], None]
 
 
 class Network:
@@ -41,8 +40,7 @@ class Network:
             else:
                 assert node.kind in (HOST, ROUTER)
                 stack = _stack(node, randomness, sink)
-                transmit = partial(_transmit, ports[node.name])
-                self.hosts[node.name] = StackHost(stack, scheduler, runner, order, transmit)
+                self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name])
         for wire in topology.links.values():
             link = Link(
                 wire.name, wire.a.node, wire.b.node, (wire.forward, wire.backward), scheduler, randomness, sink,
@@ -78,10 +76,6 @@ def _stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
     for route in node.routes:
         stack.add_route(route.network, route.prefix_len, route.via, stack.interfaces[route.interface])
     return stack
-
-
-def _transmit(ports: list[Send], index: int, frame: bytes) -> None:
-    ports[index](frame)
 
 
 def _switch(scheduler: Scheduler, switch: Switch, ports: list[Send], index: int, frame: bytes) -> None:

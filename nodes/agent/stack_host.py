@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nodes.agent.host import Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
 from nodes.base.clock import NEVER, Scheduler
@@ -11,7 +11,7 @@ from nodes.base.tasks import TaskRunner
 from nodes.ip.ping import PingAnswer
 from nodes.packet import icmp
 from nodes.packet.address import address_text
-from nodes.sockets.driver import StackDriver, Transmit
+from nodes.sockets.driver import Send, StackDriver
 from nodes.sockets.gate import Gate
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.stack import Stack
@@ -26,16 +26,16 @@ MAX_PING_SIZE = 65_507
 class StackHost(Host):
     """One node with our stack. `order` is its position in the topology: where its tasks stand in the run queue.
 
-    `transmit(interface_index, frame)` sends a frame; `receive_frame` takes those that arrive.
+    `ports[interface_index](frame)` sends a frame; `receive_frame` takes those that arrive.
     """
 
     def __init__(
-        self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, order: int, transmit: Transmit
+        self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, order: int, ports: Sequence[Send]
     ) -> None:
         self.name = stack.name
         self.order = order
         self.stack = stack
-        self.driver = StackDriver(stack, scheduler, runner, transmit)
+        self.driver = StackDriver(stack, scheduler, runner, ports)
         self.receive_frame = self.driver.receive_frame
 
     # What stands behind a number.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nodes.base.clock import NEVER, Scheduler, Timer
@@ -12,14 +12,14 @@ from nodes.stack import Stack
 if TYPE_CHECKING:
     from nodes.sockets.stream import StreamListener, StreamSocket
 
-#: Takes a frame that leaves by an interface: `transmit(interface_index, frame)`.
-Transmit = Callable[[int, bytes], None]
+#: Takes a frame that leaves by an interface.
+Send = Callable[[bytes], None]
 
 
 class StackDriver:
-    """Drives one Stack. Whoever calls into the stack calls `flush` after it."""
+    """Drives one Stack. `ports` has where each interface sends; whoever calls into the stack calls `flush` after it."""
 
-    def __init__(self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, transmit: Transmit) -> None:
+    def __init__(self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, ports: Sequence[Send]) -> None:
         self.stack = stack
         self.scheduler = scheduler
         self.runner = runner
@@ -27,7 +27,7 @@ class StackDriver:
         self.streams: dict[int, StreamSocket] = {}
         self.listeners: dict[int, StreamListener] = {}
         self.listeners_made = 0
-        self.transmit = transmit
+        self.ports = ports
         self._timer: Timer | None = None
         self._timer_at = NEVER
 
@@ -44,14 +44,14 @@ class StackDriver:
         stack = self.stack
         moved = stack.on_frame(self.scheduler.now(), interface_index, frame)
         for index, out in stack.pull():
-            self.transmit(index, out)
+            self.ports[index](out)
         if moved and stack.next_deadline() < self._timer_at:
             self._arm()
 
     def flush(self) -> None:
         """Send what the stack has to send, and see that it is called at its deadline."""
         for index, frame in self.stack.pull():
-            self.transmit(index, frame)
+            self.ports[index](frame)
         # A deadline that has moved to later is found when the timer fires: most do, with every ACK.
         if self.stack.next_deadline() < self._timer_at:
             self._arm()

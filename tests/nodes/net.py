@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from nodes.agent.stack_host import StackHost
@@ -13,6 +14,9 @@ from nodes.base.tasks import TaskRunner
 from nodes.packet.address import parse_address
 from nodes.stack import Stack
 from nodes.tcp.parameters import Parameters
+
+#: Of a host in these tests; some get their interfaces after the host was made.
+MAX_INTERFACES = 4
 
 
 def ip(text: str) -> bytes:
@@ -59,7 +63,8 @@ class Net:
                     self.scheduler.now() + self.delay_ns, lambda frame: receive(other_index, frame), frame
                 )
 
-        host = StackHost(stack, self.scheduler, self.runner, len(self.hosts), transmit)
+        ports = [partial(transmit, index) for index in range(MAX_INTERFACES)]
+        host = StackHost(stack, self.scheduler, self.runner, len(self.hosts), ports)
         self.hosts[name] = host
         return host
 

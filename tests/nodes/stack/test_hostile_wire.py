@@ -36,8 +36,8 @@ def hostile(seed: int, percent: int) -> Net:
             receive = partial(net.hosts[to].receive_frame, 0)
             net.scheduler.call_at(net.scheduler.now() + delay, receive, sent)
 
-    net.hosts["h1"].driver.transmit = lambda _, frame: carry("h2", frame)
-    net.hosts["h2"].driver.transmit = lambda _, frame: carry("h1", frame)
+    net.hosts["h1"].driver.ports = [partial(carry, "h2")]
+    net.hosts["h2"].driver.ports = [partial(carry, "h1")]
     return net
 
 
