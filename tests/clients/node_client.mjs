@@ -103,4 +103,4 @@ const { packets, errno } = await attack();
 await labs.advance({ lab, idle: true }); // TIME-WAIT too: a minute of lab time
 await labs.deleteLab({ name: lab });
 console.log(JSON.stringify({ length, sha256, rsts: packets, errno, states: await following }));
-for (const stub of [labs, tcp, operations, attacks, traces]) stub.close();
+for (const stub of [labs, tcp, operations, attacks, traces]) grpc.closeClient(stub);

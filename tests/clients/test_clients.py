@@ -37,7 +37,8 @@ def run(*command: str | Path, **environment: str) -> str:
         [str(part) for part in command],
         cwd=HERE, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     return done.stdout
 
 
