@@ -2,7 +2,7 @@
 # make test    everything; as root it first installs the Debian packages the tests use
 # make check   the fast loop: lint, types, layers, fast tests; under two minutes
 # make bench   against named peers, in one run
-# make proto   regenerates tcplab/v1 from proto/
+# make proto   regenerates tcplab/v1 from proto/, and the blocking face of the SDK from the asyncio one
 # make clean   removes what the others made, runs excepted
 
 PYTHON ?= python3
@@ -37,6 +37,7 @@ bench:
 
 proto: dev
 	$(BIN)/python proto/generate.py
+	$(BIN)/python tools/sync_client.py
 
 user:
 	@tools/setup $(VENV) $(PYTHON) all
