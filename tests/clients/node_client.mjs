@@ -103,4 +103,5 @@ const { packets, errno } = await attack();
 await labs.advance({ lab, idle: true }); // TIME-WAIT too: a minute of lab time
 await labs.deleteLab({ name: lab });
 console.log(JSON.stringify({ length, sha256, rsts: packets, errno, states: await following }));
-for (const stub of [labs, tcp, operations, attacks, traces]) grpc.closeClient(stub);
+// Not stub.close(): TcpService has a call of that name.
+for (const stub of [labs, tcp, operations, attacks, traces]) stub.getChannel().close();
