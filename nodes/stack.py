@@ -139,22 +139,61 @@ class Stack(Network, IpOutput):
     def on_frame(self, now: int, interface_index: int, frame: bytes) -> bool:
         """A frame arrived at an interface at `now`. False: it moved no deadline, as when it is only passed on."""
         interface = self.interfaces[interface_index] if interface_index >= 0 else self.loopback
+        size = len(frame)
         interface.rx_packets += 1
-        interface.rx_bytes += len(frame)
-        mac = frame[0:6]
-        if mac != interface.mac and not (mac and mac[0] & 1):
-            interface.rx_errors += len(frame) < HEADER_LEN
+        interface.rx_bytes += size
+        if frame[0:6] != interface.mac and not (size and frame[0] & 1):
+            interface.rx_errors += size < HEADER_LEN
             return False
-        ethertype = frame[12:14]
-        if ethertype == TYPE_IPV4:
-            return self._on_ipv4(now, interface, frame)
-        if ethertype == TYPE_ARP:
+        if frame[12:14] != TYPE_IPV4:
+            self._on_other(now, interface, frame)
+            return True
+        counters = self.counters
+        counters.IpInReceives += 1
+        if size < _IP_START + 20:
+            counters.IpInHdrErrors += 1
+            return False
+        version = frame[14]
+        start = _IP_START + ((version & 15) << 2)
+        end = _IP_START + (frame[16] << 8) + frame[17]
+        if (
+            version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= size
+            or int.from_bytes(frame[_IP_START:start], "big") % 65535
+        ):
+            counters.IpInHdrErrors += 1
+            return False
+        pair = frame[26:34]
+        path = self._flows.get(pair) or self._flow(interface, pair)
+        if path is None:
+            counters.IpInAddrErrors += 1
+            return False
+        if path is not self._to_us and path is not self._to_all:
+            return self._forward(now, path, frame, end)
+        if frame[23] == _TCP and not (frame[20] & _FRAGMENTED_HIGH or frame[21]):
+            counters.IpInDelivers += 1
+            if path is self._to_us:
+                self._on_tcp(now, interface, pair[:4], pair[4:], frame[start:end])
+            return True
+        packet = decode_ipv4(frame[_IP_START:end])
+        if packet.fragment & _FRAGMENTED:
+            counters.IpReasmReqds += 1
+            whole = self.reassembly.add(now, packet)
+            counters.IpReasmFails = self.reassembly.failures
+            if whole is None:
+                return True
+            counters.IpReasmOKs += 1
+            packet = whole
+        self._deliver(now, interface, packet, path is self._to_all)
+        return True
+
+    def _on_other(self, now: int, interface: Interface, frame: bytes) -> None:
+        """A frame with something else than an IPv4 packet in it."""
+        if frame[12:14] == TYPE_ARP:
             self._link.on_arp(now, interface, frame[HEADER_LEN:])
         elif len(frame) < HEADER_LEN:
             interface.rx_errors += 1
         else:
             interface.rx_dropped += 1
-        return True
 
     def on_timer(self, now: int) -> None:
         """Do what is due at `now`."""
@@ -301,47 +340,6 @@ class Stack(Network, IpOutput):
         self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE)
 
     # Receiving.
-
-    def _on_ipv4(self, now: int, interface: Interface, frame: bytes) -> bool:
-        """An IPv4 packet has arrived. False: it moved no deadline."""
-        counters = self.counters
-        counters.IpInReceives += 1
-        size = len(frame)
-        if size < _IP_START + 20:
-            counters.IpInHdrErrors += 1
-            return False
-        version = frame[14]
-        start = _IP_START + ((version & 15) << 2)
-        end = _IP_START + (frame[16] << 8) + frame[17]
-        if (
-            version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= size
-            or int.from_bytes(frame[_IP_START:start], "big") % 65535
-        ):
-            counters.IpInHdrErrors += 1
-            return False
-        pair = frame[26:34]
-        path = self._flows.get(pair) or self._flow(interface, pair)
-        if path is None:
-            counters.IpInAddrErrors += 1
-            return False
-        if path is not self._to_us and path is not self._to_all:
-            return self._forward(now, path, frame, end)
-        if frame[23] == _TCP and not (frame[20] & _FRAGMENTED_HIGH or frame[21]):
-            counters.IpInDelivers += 1
-            if path is self._to_us:
-                self._on_tcp(now, interface, pair[:4], pair[4:], frame[start:end])
-            return True
-        packet = decode_ipv4(frame[_IP_START:end])
-        if packet.fragment & _FRAGMENTED:
-            counters.IpReasmReqds += 1
-            whole = self.reassembly.add(now, packet)
-            counters.IpReasmFails = self.reassembly.failures
-            if whole is None:
-                return True
-            counters.IpReasmOKs += 1
-            packet = whole
-        self._deliver(now, interface, packet, path is self._to_all)
-        return True
 
     def _flow(self, interface: Interface, pair: bytes) -> Path | None:
         """What becomes of packets with this source and destination. None: they are refused."""

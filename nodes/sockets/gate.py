@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nodes.base.clock import NEVER
 from nodes.base.tasks import TaskRunner, Waiter
 
 
@@ -25,7 +26,10 @@ class Gate:
         waiter: Waiter[None] = Waiter(what)
         self._waiters.append(waiter)
         try:
-            await self._runner.within(waiter, deadline_ns)
+            if deadline_ns == NEVER:
+                await waiter
+            else:
+                await self._runner.within(waiter, deadline_ns)
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
