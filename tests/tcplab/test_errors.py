@@ -100,6 +100,16 @@ def test_deadlines_are_wall_time(pair: Lab) -> None:
     assert pair.advance(time="2h").time_ns == 7200 * 10**9
 
 
+def test_a_deadline_for_every_call(controller: Controller, pair: Lab) -> None:
+    """Nobody receives: the window closes, and probes go on for ever, in lab time."""
+    with Controller(controller.address, deadline=0.5) as impatient:
+        lab = impatient.lab(pair.name)
+        lab.node("h2").listen(80)
+        client = lab.node("h1").open("h2", 80)
+        with pytest.raises(Timeout):
+            client.send(pattern=b"x", length="100mb")
+
+
 def test_waiting_for_what_cannot_come(pair: Lab) -> None:
     listener = pair.node("h2").listen(80)
     with pytest.raises(FailedPrecondition, match=r"accept.*h2"):

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,23 @@ def test_interrupt_of_the_whole_terminal(tmp_path: Path) -> None:
         errors = running.stderr.read()
     assert errors.strip().endswith("KeyboardInterrupt")
     assert "Unavailable" not in errors
+    assert descendants(str(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_controller_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls say that it is gone, and its labs go with it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TCPLAB_TEST_MARK", str(tmp_path))
+    with Controller(private=True) as controller:
+        lab = controller.create_lab("pair")
+        pids = descendants(str(tmp_path))
+        assert controller.pid in pids
+        os.kill(controller.pid, signal.SIGKILL)
+        with pytest.raises(tcplab.client.Unavailable):
+            lab.advance("1s")
+        wait_for_end(pids)
     assert descendants(str(tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
 

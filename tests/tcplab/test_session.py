@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,15 @@ def test_time_moves_only_when_told(pair: Lab) -> None:
     assert (stopped.event.kind, stopped.event.node) == ("error", "h1")
     with pytest.raises(SocketError):
         pair.wait(opening)
+
+
+def test_threads_take_turns_at_the_clock(pair: Lab) -> None:
+    listener = pair.node("h2").listen(80)
+    with ThreadPoolExecutor(2) as pool:
+        accepting = pool.submit(listener.accept, timeout="10s")
+        client = pool.submit(pair.node("h1").open, "h2", 80).result()
+        assert accepting.result().node == "h2"
+    assert client.state() == "ESTABLISHED"
 
 
 def test_links_go_down_and_up(pair: Lab) -> None:
