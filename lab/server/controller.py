@@ -186,7 +186,7 @@ class Controller:
         of_runs = Handlers()
         traces = TraceService(lambda parent: self.runs.get(names.RUN.parse(parent, "parent")[0]))
         of_runs.add(by_name["TraceService"], traces)
-        router.divert(handlers, of_runs, "QueryTrace", "ListFlows")
+        router.divert(handlers, of_runs, by_name["TraceService"], "QueryTrace", "ListFlows")
         return handlers
 
 

@@ -119,6 +119,7 @@ class Labs:
             except BaseException:
                 if child is not None:
                     child.kill()
+                    await child.ended()
                 self.runs.discard(run)
                 raise
         finally:

@@ -19,8 +19,8 @@ from google.rpc import status_pb2
 from lab.server import names
 from lab.server.errors import DETAILS_KEY, CallFailed, LabFailed
 from lab.server.labs import LabRecord, Labs
-from lab.server.serving import RAISED, Context, Handler, Handlers, fail, path_of
-from nodes.base.errors import Cancelled
+from lab.server.serving import RAISED, Context, Handler, Handlers, fail, make_handler, parse, path_of
+from nodes.base.errors import Cancelled, InvalidArgument
 
 #: A connection breaks a moment before its process is known to have ended, wall seconds.
 _NEWS_WITHIN: Final = 5.0
@@ -41,12 +41,11 @@ class Router:
         request_class = message_factory.GetMessageClass(method.input_type)
         path = path_of(method)
 
-        def read(data: bytes) -> tuple[bytes, Message]:
-            return data, request_class.FromString(data)
-
-        async def unary(given: tuple[bytes, Message], context: Context) -> Any:
-            data, request = given
+        async def unary(data: bytes, context: Context) -> Any:
+            resource = ""
             try:
+                request = parse(request_class, data)
+                resource = names.resource_of(request)
                 record = self._record(request)
                 call = record.calls.get(path)
                 if call is None:
@@ -58,11 +57,13 @@ class Router:
             except RAISED:
                 raise
             except Exception as error:
-                return await fail(context, error, names.resource_of(request))
+                await fail(context, error, resource)
 
-        async def stream(given: tuple[bytes, Message], context: Context) -> AsyncIterator[Any]:
-            data, request = given
+        async def stream(data: bytes, context: Context) -> AsyncIterator[Any]:
+            resource = ""
             try:
+                request = parse(request_class, data)
+                resource = names.resource_of(request)
                 record = self._record(request)
                 method_: Any = record.channel.unary_stream(path)
                 call = method_(data, timeout=_time_left(context))
@@ -76,18 +77,17 @@ class Router:
             except RAISED:
                 raise
             except Exception as error:
-                await fail(context, error, names.resource_of(request))
+                await fail(context, error, resource)
 
-        make: Any = grpc.unary_stream_rpc_method_handler if method.server_streaming else (
-            grpc.unary_unary_rpc_method_handler)
-        handler: Handler = make(stream if method.server_streaming else unary, read)
-        return handler
+        return make_handler(stream if method.server_streaming else unary, method.server_streaming)
 
-    def divert(self, handlers: Handlers, of_runs: Handlers, *methods: str) -> None:
+    def divert(self, handlers: Handlers, of_runs: Handlers, service: ServiceDescriptor, *methods: str) -> None:
         """Let calls of these methods whose parent is a run be answered by `of_runs`, all others as before."""
-        for path, local in of_runs.by_method.items():
-            if path.rpartition("/")[2] in methods:
-                handlers.by_method[path] = _diverted(handlers.by_method[path], local)
+        for name in methods:
+            method = service.methods_by_name[name]
+            path = path_of(method)
+            handlers.by_method[path] = _diverted(
+                handlers.by_method[path], of_runs.by_method[path], message_factory.GetMessageClass(method.input_type))
 
     def _record(self, request: Message) -> LabRecord:
         """The lab that a request names. Raises InvalidArgument, NotFound, LabFailed."""
@@ -96,17 +96,16 @@ class Router:
         return record
 
 
-def _diverted(forward: Any, local: Any) -> Handler:
-    async def unary(given: tuple[bytes, Any], context: Context) -> Any:
-        _, request = given
-        if request.parent.startswith("runs/"):
-            answer = await local.unary_unary(request, context)
-            return None if answer is None else local.response_serializer(answer)
-        return await forward.unary_unary(given, context)
+def _diverted(forward: Any, local: Any, request_class: type[Message]) -> Handler:
+    async def unary(data: bytes, context: Context) -> Any:
+        try:
+            of_run = parse(request_class, data).parent.startswith("runs/")
+        except InvalidArgument as error:
+            await fail(context, error)
+            return None
+        return await (local if of_run else forward).unary_unary(data, context)
 
-    make: Any = grpc.unary_unary_rpc_method_handler
-    handler: Handler = make(unary, forward.request_deserializer)
-    return handler
+    return make_handler(unary, False)
 
 
 def _time_left(context: Context) -> float | None:

@@ -118,6 +118,7 @@ class Runs:
         except BaseException:
             if run.child is not None:
                 run.child.kill()
+                await run.child.ended()
             self.discard(run)
             raise
         run.message.experiment = answer["experiment"]

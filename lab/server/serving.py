@@ -10,10 +10,11 @@ import grpc
 import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from lab.server import names
 from lab.server.errors import DETAILS_KEY, code_by_number, status_of
+from nodes.base.errors import InvalidArgument
 
 #: Payloads and topologies come whole; whatever is larger is refused before it is read.
 MAX_MESSAGE_BYTES: Final = 64 << 20
@@ -57,30 +58,49 @@ async def fail(context: Context, error: BaseException, resource: str = "") -> No
         code_by_number(status.code), status.message, ((DETAILS_KEY, status.SerializeToString()),))
 
 
+def parse(request_class: type[Message], data: bytes) -> Any:
+    """The message of a request. Raises InvalidArgument."""
+    try:
+        return request_class.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument(f"the request is no {request_class.__name__}: {error}") from None
+
+
 def _handler(method: MethodDescriptor, call: Callable[[Any, Any], Any]) -> Handler:
     request_class = message_factory.GetMessageClass(method.input_type)
-    answer_class = message_factory.GetMessageClass(method.output_type)
 
-    async def unary(request: Message, context: Context) -> Any:
+    async def unary(data: bytes, context: Context) -> bytes | None:
+        resource = ""
         try:
+            request = parse(request_class, data)
+            resource = names.resource_of(request)
             answer = call(request, context)
-            return await answer if inspect.isawaitable(answer) else answer
+            message: Message = await answer if inspect.isawaitable(answer) else answer
+            return message.SerializeToString()
         except RAISED:
             raise
         except Exception as error:
-            return await fail(context, error, names.resource_of(request))
+            await fail(context, error, resource)
+            return None
 
-    async def stream(request: Message, context: Context) -> AsyncIterator[Any]:
+    async def stream(data: bytes, context: Context) -> AsyncIterator[bytes]:
+        resource = ""
         try:
+            request = parse(request_class, data)
+            resource = names.resource_of(request)
             async for answer in call(request, context):
-                yield answer
+                yield answer.SerializeToString()
         except RAISED:
             raise
         except Exception as error:
-            await fail(context, error, names.resource_of(request))
+            await fail(context, error, resource)
 
-    # Types of grpc's stubs are those of its threaded server.
-    make: Any = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-    handler: Handler = make(stream if method.server_streaming else unary, request_class.FromString,
-                            answer_class.SerializeToString)
+    return make_handler(stream if method.server_streaming else unary, method.server_streaming)
+
+
+def make_handler(call: Callable[[bytes, Context], Any], streaming: bool) -> Handler:
+    """A handler of serialized messages."""
+    # The types of grpc's stubs are those of its threaded server.
+    make: Any = grpc.unary_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
+    handler: Handler = make(call)
     return handler
