@@ -3,6 +3,7 @@ itself: frames and instants go in, frames and the next deadline come out. A rout
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from nodes.base import causes
@@ -37,7 +38,9 @@ MAX_PATHS: Final = 4096
 _IP_START: Final = HEADER_LEN
 _TCP: Final = ipv4.TCP
 _FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
-_FRAGMENTED_HIGH: Final = _FRAGMENTED >> 8
+#: Ethernet and IPv4 headers: MAC address, type; the first three words, source and destination as one number.
+_HEADERS: Final = struct.Struct("!6s6xHIIIQ")
+_IPV4: Final = int.from_bytes(TYPE_IPV4, "big")
 _NO_MAC: Final = bytes(6)
 
 
@@ -61,8 +64,8 @@ class Stack(Network, IpOutput):
         self.arp = self._link.arp
         self._broadcast: dict[bytes, Interface | None] = {LIMITED_BROADCAST: None}
         self._paths: dict[bytes, Path] = {}
-        #: What becomes of packets from outside, by their source and destination: a path, or one of the two below.
-        self._flows: dict[bytes, Path] = {}
+        #: What becomes of packets from outside, by source << 32 | destination: a path, or one of the first two below.
+        self._flows: dict[int, Path] = {}
         self._identification = 0
         lo = f"{name}:lo"
         loopback = Interface(LOOPBACK_INDEX, "lo", lo, sink.name(lo), _NO_MAC, b"\x7f\x00\x00\x01", 8, ipv4.MAX_LEN)
@@ -142,37 +145,36 @@ class Stack(Network, IpOutput):
         size = len(frame)
         interface.rx_packets += 1
         interface.rx_bytes += size
-        if frame[0:6] != interface.mac and not (size and frame[0] & 1):
-            interface.rx_errors += size < HEADER_LEN
+        if size < _HEADERS.size:
+            self._on_short(interface, frame)
             return False
-        if frame[12:14] != TYPE_IPV4:
+        mac, ethertype, first, second, third, pair = _HEADERS.unpack_from(frame)
+        if mac != interface.mac and not mac[0] & 1:
+            return False
+        if ethertype != _IPV4:
             self._on_other(now, interface, frame)
             return True
         counters = self.counters
         counters.IpInReceives += 1
-        if size < _IP_START + 20:
+        start = _HEADERS.size
+        end = _IP_START + (first & 0xFFFF)
+        total = first + second + third + pair
+        if first >> 24 != 0x45:  # options, or no IPv4 packet
+            start = _IP_START + (first >> 22 & 0x3C) if first >> 28 == 4 else 0
+            total += sum16(frame[_HEADERS.size : start])
+        if not _HEADERS.size <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False
-        version = frame[14]
-        start = _IP_START + ((version & 15) << 2)
-        end = _IP_START + (frame[16] << 8) + frame[17]
-        if (
-            version & 0xF0 != 0x40 or not _IP_START + 20 <= start <= end <= size
-            or int.from_bytes(frame[_IP_START:start], "big") % 65535
-        ):
-            counters.IpInHdrErrors += 1
-            return False
-        pair = frame[26:34]
         path = self._flows.get(pair) or self._flow(interface, pair)
         if path is None:
             counters.IpInAddrErrors += 1
             return False
         if path is not self._to_us and path is not self._to_all:
-            return self._forward(now, path, frame, end)
-        if frame[23] == _TCP and not (frame[20] & _FRAGMENTED_HIGH or frame[21]):
+            return self._forward(now, path, frame, third, end)
+        if third >> 16 & 0xFF == _TCP and not second & _FRAGMENTED:
             counters.IpInDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, pair[:4], pair[4:], frame[start:end])
+                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end], pair)
             return True
         packet = decode_ipv4(frame[_IP_START:end])
         if packet.fragment & _FRAGMENTED:
@@ -186,12 +188,22 @@ class Stack(Network, IpOutput):
         self._deliver(now, interface, packet, path is self._to_all)
         return True
 
+    def _on_short(self, interface: Interface, frame: bytes) -> None:
+        """A frame too short for an IPv4 header, and so for an ARP packet."""
+        if frame[0:6] != interface.mac and not (frame and frame[0] & 1):
+            interface.rx_errors += len(frame) < HEADER_LEN
+        elif frame[12:14] == TYPE_IPV4:
+            self.counters.IpInReceives += 1
+            self.counters.IpInHdrErrors += 1
+        elif len(frame) < HEADER_LEN or frame[12:14] == TYPE_ARP:
+            interface.rx_errors += 1
+        else:
+            interface.rx_dropped += 1
+
     def _on_other(self, now: int, interface: Interface, frame: bytes) -> None:
         """A frame with something else than an IPv4 packet in it."""
         if frame[12:14] == TYPE_ARP:
             self._link.on_arp(now, interface, frame[HEADER_LEN:])
-        elif len(frame) < HEADER_LEN:
-            interface.rx_errors += 1
         else:
             interface.rx_dropped += 1
 
@@ -341,10 +353,10 @@ class Stack(Network, IpOutput):
 
     # Receiving.
 
-    def _flow(self, interface: Interface, pair: bytes) -> Path | None:
+    def _flow(self, interface: Interface, pair: int) -> Path | None:
         """What becomes of packets with this source and destination. None: they are refused."""
-        src = pair[:4]
-        dst = pair[4:]
+        src = (pair >> 32).to_bytes(4, "big")
+        dst = (pair & 0xFFFF_FFFF).to_bytes(4, "big")
         outside = interface.index != LOOPBACK_INDEX
         net = src[0]
         if outside and (
@@ -369,8 +381,9 @@ class Stack(Network, IpOutput):
             self._flows[pair] = path
         return path
 
-    def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes) -> None:
-        if (sum16(data) + int.from_bytes(src + dst, "big") + _TCP + len(data)) % 65535:
+    def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes, addresses: int) -> None:
+        """A TCP segment for us; `addresses` is congruent to the sum of both."""
+        if (sum16(data) + addresses + _TCP + len(data)) % 65535:
             self._refuse_tcp(now, data, causes.BAD_CHECKSUM)
             return
         try:
@@ -400,19 +413,21 @@ class Stack(Network, IpOutput):
                 self.icmp.on_packet(now, packet)
         elif packet.protocol == _TCP:
             if not broadcast:
-                self._on_tcp(now, interface, packet.src, packet.dst, packet.payload)
+                addresses = sum16(packet.src) + sum16(packet.dst)
+                self._on_tcp(now, interface, packet.src, packet.dst, packet.payload, addresses)
         else:
             counters.IpInUnknownProtos += 1
             if not broadcast:
                 self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.PROTOCOL_UNREACHABLE)
 
-    def _forward(self, now: int, path: Path, frame: bytes, end: int) -> bool:
-        """Pass on a packet for somebody else (RFC 1812 section 5.2.1). False: that moved no deadline."""
+    def _forward(self, now: int, path: Path, frame: bytes, third: int, end: int) -> bool:
+        """Pass on a packet for somebody else (RFC 1812 section 5.2.1); `third` is the third word of its header: TTL,
+        protocol, checksum. False: that moved no deadline."""
         counters = self.counters
         if not self.parameters.ip_forward or frame[0] & 1:
             counters.IpInAddrErrors += 1
             return False
-        if frame[22] <= 1:
+        if third < 0x0200_0000:
             counters.IpInHdrErrors += 1
             self.icmp.report(now, decode_ipv4(frame[_IP_START:end]), icmp.TIME_EXCEEDED, icmp.TTL_EXCEEDED)
             return True
@@ -426,11 +441,9 @@ class Stack(Network, IpOutput):
             self._forward_large(now, path, decode_ipv4(frame[_IP_START:end]))
             return True
         counters.IpForwDatagrams += 1
-        # TTL, protocol, checksum: the TTL's byte goes down by one, so the checksum goes up by 0x0100 in one's
-        # complement (RFC 1624).
-        word = int.from_bytes(frame[22:26], "big")
-        word -= 0xFF_FF00 if word & 0xFFFF < 0xFEFF else 0xFF_FF00 + 0xFFFF
-        start = frame[_IP_START:22] + word.to_bytes(4, "big")
+        # The TTL's byte goes down by one, so the checksum goes up by 0x0100 in one's complement (RFC 1624).
+        third -= 0xFF_FF00 if third & 0xFFFF < 0xFEFF else 0xFF_FF00 + 0xFFFF
+        start = frame[_IP_START:22] + third.to_bytes(4, "big")
         neighbour = path.neighbour
         if now >= neighbour.fresh_until:
             self._link.send(now, path, start + frame[26:end], None)
