@@ -19,10 +19,10 @@ demo: user
 	@$(BIN)/tcplab plot runs/demo
 
 test: packages dev static
-	$(BIN)/pytest $(MISSING)
+	$(BIN)/pytest -n auto $(MISSING)
 
 check: dev static
-	$(BIN)/pytest $(MISSING) -m "not slow"
+	$(BIN)/pytest -n auto $(MISSING) -m "not slow"
 
 static: dev
 	$(BIN)/ruff check .
