@@ -98,7 +98,7 @@ class Direction:
         self._reorder = _Draws(randomness.stream(f"link/{name}/reorder"))
         self._held: list[tuple[int, Packet, Rule]] = []  # (goes after this offered frame, packet, whose)
         self._queue: Queue = QUEUES[impairments.queue](impairments.limit_packets, impairments.limit_bytes)
-        self._transmitting = False  # a call of _transmit is scheduled
+        self._transmitting = False  # a call of _transmit is scheduled; so it is while frames wait in the queue
         self._busy_until = 0  # end of the serialisation in progress
         self._last_release = 0
         self._set(impairments)
@@ -113,8 +113,8 @@ class Direction:
         statistics.bytes_in += len(frame)
         sink = self._sink
         if (
-            now >= self._busy_until and not self._queue.packets and not self._chances and not self.rules
-            and not self._held and self.up and sink.level < LEVEL_SEGMENTS and not sink.capture
+            self._plain and now >= self._busy_until and not self._transmitting and not self.rules
+            and sink.level < LEVEL_SEGMENTS and not sink.capture
         ):
             # Most frames: nothing is done to it and nobody asks which one it was.
             release = now
@@ -182,6 +182,7 @@ class Direction:
         if up == self.up:
             return
         self.up = up
+        self._plain = up and not self._chances
         now = self._scheduler.now()
         if not up:
             while (packet := self._queue.pop(now)) is not None:
@@ -207,6 +208,7 @@ class Direction:
         self._chances = bool(
             impairments.loss or impairments.corrupt or impairments.duplicate or impairments.jitter_ns
             or impairments.reorder or impairments.reorder_gap)
+        self._plain = self.up and not self._chances
         discipline = QUEUES[impairments.queue]
         if type(self._queue) is not discipline:
             now = self._scheduler.now()
@@ -328,6 +330,12 @@ class Direction:
             self.statistics.dropped_queue += 1
             self._sink.verdict(now, self.name_id, packet.number, VERDICT_DROPPED_QUEUE, 0, 0)
             return
+        queue = self._queue
+        statistics = self.statistics
+        if queue.packets > statistics.queue_packets_max:
+            statistics.queue_packets_max = queue.packets
+        if queue.bytes > statistics.queue_bytes_max:
+            statistics.queue_bytes_max = queue.bytes
         self._queue_changed(now)
         if not self._transmitting:
             self._transmitting = True
@@ -413,12 +421,9 @@ class Direction:
         self._sink.verdict(now, self.name_id, packet.number, VERDICT_DROPPED_DOWN, 0, 0)
 
     def _queue_changed(self, now: int) -> None:
+        queue = self._queue
         statistics = self.statistics
-        packets = statistics.queue_packets = self._queue.packets
-        length = statistics.queue_bytes = self._queue.bytes
-        if packets > statistics.queue_packets_max:
-            statistics.queue_packets_max = packets
-        if length > statistics.queue_bytes_max:
-            statistics.queue_bytes_max = length
+        statistics.queue_packets = queue.packets
+        statistics.queue_bytes = queue.bytes
         if self._sink.level >= LEVEL_SEGMENTS:
-            self._sink.queue(now, self.name_id, packets, length)
+            self._sink.queue(now, self.name_id, queue.packets, queue.bytes)
