@@ -107,6 +107,16 @@ class Api:
         self.advance(lab, operations=[one.name for one in operations])
         return [self.operations.GetOperation(operation_pb2.GetOperationRequest(name=one.name)) for one in operations]
 
+    def until_held(self, lab: str, advancing: Any) -> None:
+        """Until the clock is held by an Advance that is under way (a future)."""
+        while not self.get(lab).advancing:
+            assert not advancing.done(), advancing.exception()
+
+    def until_free(self, lab: str) -> None:
+        """Until nobody holds the clock."""
+        while self.get(lab).advancing:
+            pass
+
     def connect(self, lab: str, port: int = 80) -> tuple[str, str]:
         """A connection from h1 to h2: the names of its ends."""
         listener = self.tcp.Listen(tcp_pb2.ListenRequest(node=f"{lab}/nodes/h2", local_port=port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import grpc
@@ -136,22 +137,15 @@ def test_nothing_left_to_happen_names_who_waits(api: Api) -> None:
 def test_one_holds_the_clock_at_a_time_and_leaves_it_where_it_is(api: Api) -> None:
     lab = api.lab()
     holding = api.labs.Advance.future(lab_pb2.AdvanceRequest(lab=lab, time_ns=3600 * 10**9, pace=1.0))
-    changes_until_held(api, lab)
+    api.until_held(lab, holding)
     second = fails(api.labs.Advance, lab_pb2.AdvanceRequest(lab=lab, idle=True))
     assert second.code == "FAILED_PRECONDITION"
     assert "held by an Advance until 3600000000000 ns" in second.message
     assert holding.cancel()
-    while api.get(lab).advancing:
-        pass
+    api.until_free(lab)
     reached = api.get(lab).time_ns
-    assert 0 < reached < 60 * 10**9
+    assert reached < 60 * 10**9
     assert api.advance(lab, duration=duration_pb2.Duration(nanos=5)).time_ns == reached + 5
-
-
-def changes_until_held(api: Api, lab: str) -> None:
-    """The clock is held and has moved."""
-    while not (now := api.get(lab)).advancing or not now.time_ns:
-        pass
 
 
 def test_deadlines_are_wall_time_and_stop_the_clock(api: Api) -> None:
@@ -159,15 +153,12 @@ def test_deadlines_are_wall_time_and_stop_the_clock(api: Api) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         api.labs.Advance(lab_pb2.AdvanceRequest(lab=lab, time_ns=3600 * 10**9, pace=1.0), timeout=0.1)
     assert failure(caught.value).code == "DEADLINE_EXCEEDED"
-    while api.get(lab).advancing:
-        pass
+    api.until_free(lab)
     assert api.get(lab).time_ns < 60 * 10**9
 
 
 def test_pace_follows_the_wall_clock(api: Api) -> None:
     """2 s of lab time at 10 lab seconds a wall second take at least 0.2 s."""
-    import time
-
     lab = api.lab()
     started = time.monotonic()
     stopped = api.advance(lab, time_ns=2 * 10**9, pace=10.0)
@@ -180,7 +171,7 @@ def test_deleting_a_lab_ends_what_is_under_way(api: Api) -> None:
     advancing = api.labs.Advance.future(lab_pb2.AdvanceRequest(lab=lab, time_ns=3600 * 10**9, pace=1.0))
     following = api.traces.FollowTrace(trace_pb2.FollowTraceRequest(lab=lab))
     assert next(following).snapshot_done
-    changes_until_held(api, lab)
+    api.until_held(lab, advancing)
     api.delete(lab)
     with pytest.raises(grpc.RpcError) as caught:
         advancing.result()

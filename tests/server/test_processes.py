@@ -52,8 +52,7 @@ def test_a_killed_lab_is_failed_and_says_so(api: Api, server: Server) -> None:
     assert next(changes).lab.state == lab_pb2.Lab.STATE_READY
     assert next(changes).snapshot_done
     advancing = api.labs.Advance.future(lab_pb2.AdvanceRequest(lab=lab, time_ns=HOUR, pace=1.0))
-    while not api.get(lab).advancing:
-        pass
+    api.until_held(lab, advancing)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(grpc.RpcError) as caught:
         advancing.result()
@@ -83,8 +82,7 @@ def test_one_busy_lab_does_not_stall_another(api: Api) -> None:
     receiving = api.tcp.Receive(
         tcp_pb2.ReceiveRequest(connection=server, min_length=length, max_length=length, digest_only=True))
     running = api.labs.Advance.future(lab_pb2.AdvanceRequest(lab=busy, operations=[receiving.name]))
-    while not api.get(busy).advancing:
-        pass
+    api.until_held(busy, running)
     api.connect(other)
     reached = api.get(busy).time_ns  # the busy one answers too
     assert api.get(busy).time_ns >= reached
