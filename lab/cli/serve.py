@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,8 @@ def serve(
         if as_json:
             print_json({"address": address, "listen": listen})
         else:
-            print(address, flush=True)
+            print(address)
+        sys.stdout.flush()
 
     settings = Settings(socket or default_socket(), runs or default_runs(), listen, cert, key, token)
     serve_here(settings, ready, until_eof)

@@ -37,8 +37,8 @@ from nodes.base.errors import (
 DOMAIN: Final = "tcplab"
 #: Where gRPC carries a google.rpc.Status beside its own.
 DETAILS_KEY: Final = "grpc-status-details-bin"
-#: Trailing metadata are bounded (8 KiB by default); a message beyond this is cut.
-MAX_MESSAGE: Final = 1500
+#: Bytes of a message that are kept: it goes twice into trailing metadata, which are bounded (8 KiB by default).
+MAX_MESSAGE: Final = 1000
 
 _CODE_BY_NUMBER: Final = {int(code.value[0]): code for code in grpc.StatusCode}
 _CODES: Final[tuple[tuple[type[BaseException], grpc.StatusCode], ...]] = (
@@ -90,8 +90,8 @@ def status_of(error: BaseException, resource: str = "") -> status_pb2.Status:
     if code == grpc.StatusCode.INTERNAL:
         log.error("%s", message, exc_info=error)
         message = f"{type(error).__name__}: {message}"
-    if len(message) > MAX_MESSAGE:
-        message = message[:MAX_MESSAGE] + " ..."
+    if len(message.encode("utf-8", "replace")) > MAX_MESSAGE:
+        message = message.encode("utf-8", "replace")[:MAX_MESSAGE].decode("utf-8", "ignore") + " ..."
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in _details(error, message, resource):
         packed = any_pb2.Any()

@@ -54,7 +54,7 @@ class TraceService:
 
     def __init__(self, source: Callable[[str], Source]) -> None:
         self._source = source
-        self._readers: dict[tuple[str, bytes, int], SpoolReader] = {}
+        self._readers: dict[tuple[int, bytes, int], SpoolReader] = {}  # by file, filter and place
 
     async def FollowTrace(
         self, request: trace_pb2.FollowTraceRequest, context: Context
@@ -91,8 +91,8 @@ class TraceService:
         source = self._source(request.parent)
         wanted = convert.event_filter(request.filter)
         size, after = size_of(request, MAX_PAGE), position(request)
-        key = request.parent, request.filter.SerializeToString(deterministic=True)
         source.flush()
+        key = source.spool.stat().st_ino, request.filter.SerializeToString(deterministic=True)
         reader = self._readers.pop((*key, after), None) or _reader(source, wanted, after)
         events: list[trace_pb2.TraceEvent] = []
         while len(events) < size:

@@ -12,7 +12,7 @@ from google.protobuf import duration_pb2
 
 from lab.trace.bundle import Bundle
 from tcplab.v1 import app_pb2, attack_pb2, backend_pb2, lab_pb2, link_pb2, operation_pb2, tcp_pb2, trace_pb2
-from tests.server.api import PAIR, Api, fails, failure
+from tests.server.api import PAIR, Api, Server, failure, fails
 
 MS = 1_000_000
 Reason = lab_pb2.AdvanceResponse
@@ -75,6 +75,32 @@ def test_request_ids_make_creation_idempotent(api: Api) -> None:
     assert fails(api.labs.CreateLab, retried).code == "ALREADY_EXISTS"
     api.delete("labs/blocking")
     assert api.labs.CreateLab(retried).name == "labs/blocking"
+
+
+def test_a_caller_that_leaves_gets_no_lab(api: Api, server: Server) -> None:
+    """Making one takes longer than these deadlines; what was begun is taken back."""
+    runs = sorted(server.runs.iterdir())
+    for number, timeout in enumerate((0.001, 0.002, 0.004)):
+        with pytest.raises(grpc.RpcError) as caught:
+            api.labs.CreateLab(
+                lab_pb2.CreateLabRequest(topology="dumbbell", lab_id=f"brief-{number}"), timeout=timeout)
+        assert failure(caught.value).code == "DEADLINE_EXCEEDED"
+    for number in range(3):
+        while is_taken(api, f"brief-{number}"):
+            pass
+    assert not api.labs.ListLabs(lab_pb2.ListLabsRequest()).labs
+    assert {path.name for path in server.runs.iterdir()} - {path.name for path in runs} <= {
+        f"brief-{number}" for number in range(3)}  # of those that `is_taken` made
+
+
+def is_taken(api: Api, name: str) -> bool:
+    """Whether a lab cannot have that name; one that can is made and deleted."""
+    try:
+        api.delete(api.lab(lab_id=name))
+    except grpc.RpcError as error:
+        assert failure(error).code == "ALREADY_EXISTS"
+        return True
+    return False
 
 
 def test_watching_shows_what_is_and_what_changes(api: Api) -> None:
