@@ -12,7 +12,7 @@ from google.protobuf import duration_pb2
 
 from lab.trace.bundle import Bundle
 from tcplab.v1 import app_pb2, attack_pb2, backend_pb2, lab_pb2, link_pb2, operation_pb2, tcp_pb2, trace_pb2
-from tests.server.api import PAIR, Api, Server, failure, fails
+from tests.server.api import PAIR, Api, Server, fails, failure
 
 MS = 1_000_000
 Reason = lab_pb2.AdvanceResponse
