@@ -21,9 +21,12 @@ class AppKinds:
     def ListAppKinds(self, request: app_pb2.ListAppKindsRequest, context: Context) -> app_pb2.ListAppKindsResponse:
         kinds = [
             app_pb2.AppKind(
-                name=kind, description=(cls.__doc__ or "").strip().partition("\n")[0],
-                settings_schema=json.dumps(spec.schema(cls.Settings, kind)))
-            for kind, cls in sorted(APPS.items())]
+                name=kind,
+                description=(cls.__doc__ or "").strip().partition("\n")[0],
+                settings_schema=json.dumps(spec.schema(cls.Settings, kind)),
+            )
+            for kind, cls in sorted(APPS.items())
+        ]
         return app_pb2.ListAppKindsResponse(kinds=kinds)
 
 

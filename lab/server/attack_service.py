@@ -31,7 +31,8 @@ class AttackService:
     def ListAttacks(self, request: attack_pb2.ListAttacksRequest, context: Context) -> attack_pb2.ListAttacksResponse:
         attacks, token = page(self.lab.attacks.values(), request)
         return attack_pb2.ListAttacksResponse(
-            attacks=[attack(self.host.name, one) for one in attacks], next_page_token=token)
+            attacks=[attack(self.host.name, one) for one in attacks], next_page_token=token
+        )
 
     def StopAttack(self, request: attack_pb2.StopAttackRequest, context: Context) -> attack_pb2.Attack:
         name = names.parts_of(request)[1]

@@ -25,7 +25,11 @@ class Child:
     """A process of a lab or a run. What it prints on standard error is logged; `last_words` is its last line."""
 
     def __init__(
-        self, name: str, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+        self,
+        name: str,
+        pid: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
         status: asyncio.Future[int],
     ) -> None:
         self.name = name

@@ -79,12 +79,17 @@ class Settings:
         host, port = split_address(self.listen)
         if is_loopback(host):
             return
-        missing = [word for word, there in (("a certificate with its key", self.certificate), ("a token", self.token))
-                   if not there]
+        missing = [
+            word
+            for word, there in (("a certificate with its key", self.certificate), ("a token", self.token))
+            if not there
+        ]
         if missing:
             raise InvalidArgument(
                 f"{self.listen}: others can reach this address, so it takes {' and '.join(missing)}; or listen on "
-                f"127.0.0.1:{port}", "listen")
+                f"127.0.0.1:{port}",
+                "listen",
+            )
 
 
 def default_runs() -> Path:
@@ -191,17 +196,30 @@ class Controller:
 
 
 SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
-    service for module in (lab_pb2, backend_pb2, link_pb2, node_pb2, tcp_pb2, operation_pb2, app_pb2, attack_pb2,
-                           trace_pb2, run_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values())
+    service
+    for module in (
+        lab_pb2,
+        backend_pb2,
+        link_pb2,
+        node_pb2,
+        tcp_pb2,
+        operation_pb2,
+        app_pb2,
+        attack_pb2,
+        trace_pb2,
+        run_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
 
 
 class _BackendService:
     def ListBackends(
         self, request: backend_pb2.ListBackendsRequest, context: Context
     ) -> backend_pb2.ListBackendsResponse:
-        capabilities = [backend_pb2.Capability(name=one.name, available=one.available, reason=one.reason)
-                        for one in CAPABILITIES]
+        capabilities = [
+            backend_pb2.Capability(name=one.name, available=one.available, reason=one.reason) for one in CAPABILITIES
+        ]
         sim = backend_pb2.Backend(name=SimLab.backend, available=True, capabilities=capabilities)
         return backend_pb2.ListBackendsResponse(backends=[sim])
 
@@ -214,12 +232,14 @@ class _TokenInterceptor(grpc.aio.ServerInterceptor):
 
         async def refuse(request: Any, context: Context) -> None:
             await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "no token, or a wrong one: metadata `authorization: Bearer TOKEN`")
+                grpc.StatusCode.UNAUTHENTICATED, "no token, or a wrong one: metadata `authorization: Bearer TOKEN`"
+            )
 
         self._refusal: Any = grpc.unary_unary_rpc_method_handler(refuse)
 
     async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         given = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
@@ -250,8 +270,12 @@ async def _serve(
         if until_eof:
             _stop_at_eof(stop)
         ready(address)
-        log.info("serving on %s%s; runs are in %s", address, f" and {settings.listen}" if settings.listen else "",
-                 controller.runs.directory)
+        log.info(
+            "serving on %s%s; runs are in %s",
+            address,
+            f" and {settings.listen}" if settings.listen else "",
+            controller.runs.directory,
+        )
         await stop.wait()
         log.info("ending %d labs", len(controller.labs.by_name))
         await controller.set_serving(False)

@@ -40,8 +40,9 @@ def nanoseconds(value: duration_pb2.Duration, field: str, lowest: int = 0) -> in
     ns = value.seconds * SECOND + value.nanos
     if not lowest <= ns < NEVER:
         what = "not be negative" if lowest == 0 else f"be {lowest} ns or more"
-        raise InvalidArgument(f"{field}: {value.seconds}.{abs(value.nanos):09} s; it must {what}, and below 292 years",
-                              field)
+        raise InvalidArgument(
+            f"{field}: {value.seconds}.{abs(value.nanos):09} s; it must {what}, and below 292 years", field
+        )
     return ns
 
 
@@ -68,19 +69,50 @@ def values(given: Mapping[str, str]) -> dict[str, int | str]:
 
 def connection(lab: str, node: str, info: TcpInfo) -> connection_pb2.Connection:
     message = connection_pb2.Connection(
-        name=connection_name(lab, node, info.number), local_address=_address(info.local_address),
-        local_port=info.local_port, remote_address=_address(info.remote_address), remote_port=info.remote_port,
-        state=connection_pb2.TcpState.ValueType(info.state), errno=info.error, ca_state=info.ca_state,
-        congestion_control=info.congestion, options=info.options, snd_wscale=info.snd_wscale,
-        rcv_wscale=info.rcv_wscale, rto=duration(info.rto), retransmits=info.retransmits, probes=info.probes,
-        backoff=info.backoff, snd_mss=info.snd_mss, rcv_mss=info.rcv_mss, advmss=info.advmss, pmtu=info.pmtu,
-        snd_cwnd=info.snd_cwnd, snd_ssthresh=info.snd_ssthresh, snd_wnd=info.snd_wnd, rcv_wnd=info.rcv_wnd,
-        unacked=info.unacked, lost=info.lost, retrans=info.retrans, total_retrans=info.total_retrans,
-        notsent_bytes=info.notsent_bytes, rcv_queue=info.rcv_queue, reordering_queue=info.reordering_queue,
-        bytes_acked=info.bytes_acked, bytes_received=info.bytes_received, delivered=info.delivered,
-        segs_in=info.segs_in, segs_out=info.segs_out, last_data_sent_ns=info.last_data_sent,
-        last_segment_received_ns=info.last_segment_received, iss=info.iss, irs=info.irs, snd_una=info.snd_una,
-        snd_nxt=info.snd_nxt, rcv_nxt=info.rcv_nxt)
+        name=connection_name(lab, node, info.number),
+        local_address=_address(info.local_address),
+        local_port=info.local_port,
+        remote_address=_address(info.remote_address),
+        remote_port=info.remote_port,
+        state=connection_pb2.TcpState.ValueType(info.state),
+        errno=info.error,
+        ca_state=info.ca_state,
+        congestion_control=info.congestion,
+        options=info.options,
+        snd_wscale=info.snd_wscale,
+        rcv_wscale=info.rcv_wscale,
+        rto=duration(info.rto),
+        retransmits=info.retransmits,
+        probes=info.probes,
+        backoff=info.backoff,
+        snd_mss=info.snd_mss,
+        rcv_mss=info.rcv_mss,
+        advmss=info.advmss,
+        pmtu=info.pmtu,
+        snd_cwnd=info.snd_cwnd,
+        snd_ssthresh=info.snd_ssthresh,
+        snd_wnd=info.snd_wnd,
+        rcv_wnd=info.rcv_wnd,
+        unacked=info.unacked,
+        lost=info.lost,
+        retrans=info.retrans,
+        total_retrans=info.total_retrans,
+        notsent_bytes=info.notsent_bytes,
+        rcv_queue=info.rcv_queue,
+        reordering_queue=info.reordering_queue,
+        bytes_acked=info.bytes_acked,
+        bytes_received=info.bytes_received,
+        delivered=info.delivered,
+        segs_in=info.segs_in,
+        segs_out=info.segs_out,
+        last_data_sent_ns=info.last_data_sent,
+        last_segment_received_ns=info.last_segment_received,
+        iss=info.iss,
+        irs=info.irs,
+        snd_una=info.snd_una,
+        snd_nxt=info.snd_nxt,
+        rcv_nxt=info.rcv_nxt,
+    )
     if info.rtt:
         message.rtt.CopyFrom(duration(info.rtt))
         message.rttvar.CopyFrom(duration(info.rttvar))
@@ -97,8 +129,13 @@ def _address(address: bytes) -> str:
 
 def listener(lab: str, info: ListenerInfo) -> tcp_pb2.Listener:
     return tcp_pb2.Listener(
-        name=f"labs/{lab}/nodes/{info.node}/listeners/{info.number}", local_address=info.local,
-        local_port=info.local_port, backlog=info.backlog, syn_queue=info.syn_queue, accept_queue=info.accept_queue)
+        name=f"labs/{lab}/nodes/{info.node}/listeners/{info.number}",
+        local_address=info.local,
+        local_port=info.local_port,
+        backlog=info.backlog,
+        syn_queue=info.syn_queue,
+        accept_queue=info.accept_queue,
+    )
 
 
 # Operations.
@@ -106,10 +143,14 @@ def listener(lab: str, info: ListenerInfo) -> tcp_pb2.Listener:
 
 def operation(lab: str, one: Operation) -> operation_pb2.Operation:
     message = operation_pb2.Operation(
-        name=f"labs/{lab}/operations/{one.name}", call=_CALLS.get(one.call, one.call),
+        name=f"labs/{lab}/operations/{one.name}",
+        call=_CALLS.get(one.call, one.call),
         node=f"labs/{lab}/nodes/{one.node}",
         connection=connection_name(lab, one.node, one.connection) if one.connection else "",
-        start_time_ns=one.started_ns, waiting_for=one.waiting_for, done=one.done)
+        start_time_ns=one.started_ns,
+        waiting_for=one.waiting_for,
+        done=one.done,
+    )
     if one.done:
         message.end_time_ns = one.ended_ns
         if one.error is not None:
@@ -124,21 +165,20 @@ def _set_result(message: operation_pb2.Operation, lab: str, one: Operation) -> N
     if isinstance(result, TcpInfo):
         message.established.CopyFrom(connection(lab, one.node, result))
     elif isinstance(result, Received):
-        message.received.CopyFrom(operation_pb2.ReceiveResult(
-            data=result.data, length=result.length, sha256=result.sha256, eof=result.eof))
+        message.received.CopyFrom(
+            operation_pb2.ReceiveResult(data=result.data, length=result.length, sha256=result.sha256, eof=result.eof)
+        )
     elif isinstance(result, int):
         message.sent.length = result
     elif isinstance(result, tuple):
-        message.ready.CopyFrom(
-            operation_pb2.ReadyResult(readable="readable" in result, writable="writable" in result))
+        message.ready.CopyFrom(operation_pb2.ReadyResult(readable="readable" in result, writable="writable" in result))
     else:
         message.ping.CopyFrom(_ping(result))
 
 
 def _ping(results: list[PingResult]) -> operation_pb2.PingResult:
     answered = [duration(one.rtt_ns) for one in results if not one.error]
-    return operation_pb2.PingResult(
-        transmitted=len(results), received=len(answered), round_trip_times=answered)
+    return operation_pb2.PingResult(transmitted=len(results), received=len(answered), round_trip_times=answered)
 
 
 def operation_error(error: BaseException) -> operation_pb2.OperationError:
@@ -166,7 +206,9 @@ def until(lab: Lab, request: lab_pb2.AdvanceRequest) -> Until:
         operations=tuple(names.inside(lab_id, names.OPERATION, one, "operations") for one in request.operations),
         apps=tuple(names.inside(lab_id, names.APP, one, "apps") for one in request.apps),
         event=event_filter(request.event) if request.HasField("event") else None,
-        nth=request.nth or 1, idle=request.idle)
+        nth=request.nth or 1,
+        idle=request.idle,
+    )
 
 
 def event_filter(message: trace_pb2.EventFilter) -> EventFilter:
@@ -174,10 +216,17 @@ def event_filter(message: trace_pb2.EventFilter) -> EventFilter:
     cause = CAUSES.get(message.cause)
     if message.cause and cause is None:
         raise InvalidArgument(f"cause: {message.cause} is the number of none", "cause")
-    fields = {name: message.fields[name].replace("_", "-") if name in ("old", "new") else message.fields[name]
-              for name in sorted(message.fields)}
-    return EventFilter(tuple(message.kinds), message.node, message.connection,
-                       cause.name if cause is not None and message.cause else "", fields)
+    fields = {
+        name: message.fields[name].replace("_", "-") if name in ("old", "new") else message.fields[name]
+        for name in sorted(message.fields)
+    }
+    return EventFilter(
+        tuple(message.kinds),
+        message.node,
+        message.connection,
+        cause.name if cause is not None and message.cause else "",
+        fields,
+    )
 
 
 # Nodes and applications.
@@ -188,13 +237,21 @@ def node(lab: Lab, lab_id: str, name: str) -> node_pb2.Node:
     parameters = lab.parameters(name)
     found = lab.topology.nodes[name]
     return node_pb2.Node(
-        name=f"labs/{lab_id}/nodes/{name}", kind=found.kind,
+        name=f"labs/{lab_id}/nodes/{name}",
+        kind=found.kind,
         interfaces=[
             node_pb2.Interface(
-                name=one.name, address=_address(one.address), prefix_length=one.prefix_len, mac=one.mac.hex(":"),
-                mtu=one.mtu, link=f"labs/{lab_id}/links/{one.link}")
-            for one in found.interfaces],
-        parameters={knob: str(value) for knob, value in parameters.items()})
+                name=one.name,
+                address=_address(one.address),
+                prefix_length=one.prefix_len,
+                mac=one.mac.hex(":"),
+                mtu=one.mtu,
+                link=f"labs/{lab_id}/links/{one.link}",
+            )
+            for one in found.interfaces
+        ],
+        parameters={knob: str(value) for knob, value in parameters.items()},
+    )
 
 
 def settings(given: Mapping[str, str]) -> dict[str, object]:
@@ -210,5 +267,11 @@ def settings(given: Mapping[str, str]) -> dict[str, object]:
 
 def app(lab: str, info: AppInfo, given: Mapping[str, str]) -> app_pb2.App:
     return app_pb2.App(
-        name=f"labs/{lab}/apps/{info.name}", node=f"labs/{lab}/nodes/{info.node}", kind=info.kind, settings=given,
-        done=info.done, results={name: str(value) for name, value in info.results.items()}, error=info.error)
+        name=f"labs/{lab}/apps/{info.name}",
+        node=f"labs/{lab}/nodes/{info.node}",
+        kind=info.kind,
+        settings=given,
+        done=info.done,
+        results={name: str(value) for name, value in info.results.items()},
+        error=info.error,
+    )

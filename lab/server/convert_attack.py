@@ -14,8 +14,10 @@ from nodes.tcp.states import STATE_NAMES
 from tcplab.v1 import attack_pb2, connection_pb2
 
 _TARGETS: Final = {
-    attack_pb2.OnPathRst.TARGET_UNSPECIFIED: "both", attack_pb2.OnPathRst.TARGET_CLIENT: "client",
-    attack_pb2.OnPathRst.TARGET_SERVER: "server", attack_pb2.OnPathRst.TARGET_BOTH: "both",
+    attack_pb2.OnPathRst.TARGET_UNSPECIFIED: "both",
+    attack_pb2.OnPathRst.TARGET_CLIENT: "client",
+    attack_pb2.OnPathRst.TARGET_SERVER: "server",
+    attack_pb2.OnPathRst.TARGET_BOTH: "both",
 }
 
 
@@ -37,7 +39,10 @@ def attack_spec(lab: str, message: attack_pb2.Attack) -> AttackSpec:
 def _on_path(lab: str, message: attack_pb2.OnPathRst) -> dict[str, Any]:
     said: dict[str, Any] = {
         "link": names.inside(lab, names.LINK, message.link, "attack.on_path_rst.link"),
-        "client": message.client, "server": message.server, "port": message.port, "count": message.count or 1,
+        "client": message.client,
+        "server": message.server,
+        "port": message.port,
+        "count": message.count or 1,
     }
     if message.to not in _TARGETS:
         raise InvalidArgument(f"{message.to} is the number of no target", "to")
@@ -60,9 +65,13 @@ def _on_path(lab: str, message: attack_pb2.OnPathRst) -> dict[str, Any]:
 def _blind(lab: str, message: attack_pb2.BlindRst) -> dict[str, Any]:
     first = message.spoof_port_first
     said: dict[str, Any] = {
-        "node": names.inside(lab, names.NODE, message.node, "attack.blind_rst.node"), "spoof": message.spoof,
-        "spoof_ports": f"{first}-{message.spoof_port_last or first}", "target": message.target,
-        "target_port": message.target_port, "seq_start": message.seq_start, "seq_count": message.seq_count,
+        "node": names.inside(lab, names.NODE, message.node, "attack.blind_rst.node"),
+        "spoof": message.spoof,
+        "spoof_ports": f"{first}-{message.spoof_port_last or first}",
+        "target": message.target,
+        "target_port": message.target_port,
+        "seq_start": message.seq_start,
+        "seq_count": message.seq_count,
     }
     for name in ("step", "rate"):
         if value := getattr(message, name):
@@ -73,10 +82,14 @@ def _blind(lab: str, message: attack_pb2.BlindRst) -> dict[str, Any]:
 def attack(lab: str, one: Attack) -> attack_pb2.Attack:
     made: Any = one
     message = attack_pb2.Attack(
-        name=f"labs/{lab}/attacks/{one.name}", state=attack_pb2.Attack.State.Value(f"STATE_{one.state}"),
-        packets=one.packets, results=one.results, create_time_ns=one.created_ns,
+        name=f"labs/{lab}/attacks/{one.name}",
+        state=attack_pb2.Attack.State.Value(f"STATE_{one.state}"),
+        packets=one.packets,
+        results=one.results,
+        create_time_ns=one.created_ns,
         trigger_time_ns=one.triggered_ns if one.triggered_ns >= 0 else None,
-        end_time_ns=one.ended_ns if one.ended_ns >= 0 else None)
+        end_time_ns=one.ended_ns if one.ended_ns >= 0 else None,
+    )
     if isinstance(made.spec, OnPathRst):
         message.on_path_rst.CopyFrom(_on_path_message(lab, made.spec))
     else:
@@ -86,8 +99,13 @@ def attack(lab: str, one: Attack) -> attack_pb2.Attack:
 
 def _on_path_message(lab: str, one: OnPathRst) -> attack_pb2.OnPathRst:
     message = attack_pb2.OnPathRst(
-        link=f"labs/{lab}/links/{one.link}", to=attack_pb2.OnPathRst.Target.Value(f"TARGET_{one.to.upper()}"),
-        client=one.client, server=one.server, port=one.port, count=one.count)
+        link=f"labs/{lab}/links/{one.link}",
+        to=attack_pb2.OnPathRst.Target.Value(f"TARGET_{one.to.upper()}"),
+        client=one.client,
+        server=one.server,
+        port=one.port,
+        count=one.count,
+    )
     if isinstance(one.when, OnState):
         state = connection_pb2.TcpState.ValueType(STATE_NAMES.index(one.when.state))
         message.state.CopyFrom(attack_pb2.StateCondition(state=state, node=one.when.node))
@@ -101,6 +119,14 @@ def _on_path_message(lab: str, one: OnPathRst) -> attack_pb2.OnPathRst:
 def _blind_message(lab: str, one: BlindRst) -> attack_pb2.BlindRst:
     first, last = one.spoof_ports
     return attack_pb2.BlindRst(
-        node=f"labs/{lab}/nodes/{one.node}", spoof=one.spoof, spoof_port_first=first, spoof_port_last=last,
-        target=one.target, target_port=one.target_port, seq_start=one.seq_start, seq_count=one.seq_count,
-        step=one.step, rate=one.rate)
+        node=f"labs/{lab}/nodes/{one.node}",
+        spoof=one.spoof,
+        spoof_port_first=first,
+        spoof_port_last=last,
+        target=one.target,
+        target_port=one.target_port,
+        seq_start=one.seq_start,
+        seq_count=one.seq_count,
+        step=one.step,
+        rate=one.rate,
+    )

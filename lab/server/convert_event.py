@@ -22,10 +22,11 @@ class _Converter:
 
     def fill(self, body: Any, event: Event) -> None:
         for (name, is_name, is_optional), value in zip(self._fields, event.values, strict=True):
-            if is_name:
-                setattr(body, name, event.text_of(value))
-            elif not (is_optional and value == UNKNOWN):
-                setattr(body, name, value)
+            if is_optional:
+                if value != UNKNOWN:
+                    setattr(body, name, value)
+            elif value:  # 0 and "" are what a field is when it is not set
+                setattr(body, name, event.text_of(value) if is_name else value)
         if self._tail:
             setattr(body, self._tail, event.tail if self._binary else event.text)
 
@@ -36,8 +37,12 @@ _CONVERTERS: Final = {kind.number: _Converter(kind) for kind in KINDS if kind.nu
 def event_message(event: Event) -> trace_pb2.TraceEvent:
     """An event as the API has it."""
     message: Any = trace_pb2.TraceEvent(
-        seq=event.seq, time_ns=event.time_ns, node=event.node, connection=event.connection,
-        cause=Cause.ValueType(event.cause))
+        seq=event.seq,
+        time_ns=event.time_ns,
+        node=event.node,
+        connection=event.connection,
+        cause=Cause.ValueType(event.cause),
+    )
     converter = _CONVERTERS[event.kind]
     body = getattr(message.event, converter.name)
     body.SetInParent()

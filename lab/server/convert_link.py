@@ -25,16 +25,29 @@ _DEFAULT: Final = Impairments()
 
 def link(lab: str, one: Link, wire: Wire) -> link_pb2.Link:
     return link_pb2.Link(
-        name=f"labs/{lab}/links/{one.name}", a=str(wire.a), b=str(wire.b), up=one.up, mtu=wire.mtu,
-        forward=impairments(one.forward.impairments), backward=impairments(one.backward.impairments))
+        name=f"labs/{lab}/links/{one.name}",
+        a=str(wire.a),
+        b=str(wire.b),
+        up=one.up,
+        mtu=wire.mtu,
+        forward=impairments(one.forward.impairments),
+        backward=impairments(one.backward.impairments),
+    )
 
 
 def impairments(one: Impairments) -> link_pb2.Impairments:
     chances = {name: getattr(one, name) / CHANCE_ONE for name in _CHANCES}
     return link_pb2.Impairments(
-        delay=duration(one.delay_ns), jitter=duration(one.jitter_ns), reorder_gap=one.reorder_gap,
-        reorder_delay=duration(one.reorder_delay_ns), rate_bps=one.rate_bps, limit_packets=one.limit_packets,
-        limit_bytes=one.limit_bytes, queue=one.queue, **chances)
+        delay=duration(one.delay_ns),
+        jitter=duration(one.jitter_ns),
+        reorder_gap=one.reorder_gap,
+        reorder_delay=duration(one.reorder_delay_ns),
+        rate_bps=one.rate_bps,
+        limit_packets=one.limit_packets,
+        limit_bytes=one.limit_bytes,
+        queue=one.queue,
+        **chances,
+    )
 
 
 class LinkUpdate:
@@ -62,7 +75,9 @@ class LinkUpdate:
             else:
                 raise InvalidArgument(
                     f"update_mask: {path[:80]!r} cannot be changed; up, forward, backward, or one field of these can, "
-                    f"such as forward.loss: {', '.join(_FIELDS)}", "update_mask")
+                    f"such as forward.loss: {', '.join(_FIELDS)}",
+                    "update_mask",
+                )
         if self.up is None and not any(self.sides.values()):
             raise InvalidArgument("link: nothing to change; set up, forward or backward", "link")
 
@@ -108,8 +123,12 @@ def rule_spec(request: link_pb2.CreateRuleRequest) -> RuleSpec:
     rule = request.rule
     action = rule.WhichOneof("action")
     said: dict[str, Any] = {
-        "name": request.rule_id, "direction": rule.direction, "match": rule.match, "nth": rule.nth,
-        "stream_bytes": rule.stream_bytes}
+        "name": request.rule_id,
+        "direction": rule.direction,
+        "match": rule.match,
+        "nth": rule.nth,
+        "stream_bytes": rule.stream_bytes,
+    }
     said = {name: value for name, value in said.items() if value}
     if action is None:
         raise InvalidArgument(f"rule.action: nothing to do; give one of {', '.join(ACTIONS)}", "rule.action")
@@ -130,9 +149,14 @@ def rule_spec(request: link_pb2.CreateRuleRequest) -> RuleSpec:
 def rule(lab: str, one: Link, made: Rule) -> link_pb2.Rule:
     spec_ = made.spec
     message = link_pb2.Rule(
-        name=f"labs/{lab}/links/{one.name}/rules/{made.name}", direction=spec_.direction, match=spec_.match,
-        nth=str(spec_.nth), stream_bytes="{}..{}".format(*spec_.stream_bytes) if spec_.stream_bytes else "",
-        matches=made.matches, acted=made.acted)
+        name=f"labs/{lab}/links/{one.name}/rules/{made.name}",
+        direction=spec_.direction,
+        match=spec_.match,
+        nth=str(spec_.nth),
+        stream_bytes="{}..{}".format(*spec_.stream_bytes) if spec_.stream_bytes else "",
+        matches=made.matches,
+        acted=made.acted,
+    )
     action = spec_.action
     if isinstance(action, Drop):
         message.drop.SetInParent()

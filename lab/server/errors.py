@@ -1,15 +1,15 @@
 """Every error as one canonical gRPC status with google.rpc details; nothing reaches a client as UNKNOWN.
 
-    InvalidArgument      INVALID_ARGUMENT     BadRequest: the field
-    NotFound             NOT_FOUND            ResourceInfo: the resource that was named
-    AlreadyExists        ALREADY_EXISTS       ResourceInfo
-    FailedPrecondition   FAILED_PRECONDITION  PreconditionFailure; ErrorInfo UNSUPPORTED for Unsupported
-    SocketError          FAILED_PRECONDITION  ErrorInfo: the reason is the errno name, `words` RFC 9293's;
-                         UNAVAILABLE          when nobody was reached: refused, unreachable, timed out by TCP
-    ResourceExhausted    RESOURCE_EXHAUSTED
-    Cancelled            CANCELLED
-    TimeoutError         DEADLINE_EXCEEDED    an operation's own timeout, in lab time
-    anything else        INTERNAL             with its type and message; the traceback is logged
+InvalidArgument      INVALID_ARGUMENT     BadRequest: the field
+NotFound             NOT_FOUND            ResourceInfo: the resource that was named
+AlreadyExists        ALREADY_EXISTS       ResourceInfo
+FailedPrecondition   FAILED_PRECONDITION  PreconditionFailure; ErrorInfo UNSUPPORTED for Unsupported
+SocketError          FAILED_PRECONDITION  ErrorInfo: the reason is the errno name, `words` RFC 9293's;
+                     UNAVAILABLE          when nobody was reached: refused, unreachable, timed out by TCP
+ResourceExhausted    RESOURCE_EXHAUSTED
+Cancelled            CANCELLED
+TimeoutError         DEADLINE_EXCEEDED    an operation's own timeout, in lab time
+anything else        INTERNAL             with its type and message; the traceback is logged
 """
 
 from __future__ import annotations
@@ -112,8 +112,11 @@ def _details(error: BaseException, message: str, resource: str) -> list[Message]
     elif isinstance(error, SocketError):
         details.append(_info(error.errno_name, words=error.words))
     elif isinstance(error, (NotFound, AlreadyExists)) and resource:
-        details.append(error_details_pb2.ResourceInfo(
-            resource_type=f"{DOMAIN}/{_type_of(resource)}", resource_name=resource[:200], description=message))
+        details.append(
+            error_details_pb2.ResourceInfo(
+                resource_type=f"{DOMAIN}/{_type_of(resource)}", resource_name=resource[:200], description=message
+            )
+        )
     elif isinstance(error, FailedPrecondition):
         failure = error_details_pb2.PreconditionFailure()
         kind = "LAB_FAILED" if isinstance(error, LabFailed) else "STATE"

@@ -58,16 +58,27 @@ class LabHost:
         lab = self.lab
         next_time = lab.next_time()
         return lab_pb2.Lab(
-            name=f"labs/{self.name}", state=lab_pb2.Lab.STATE_READY, backend=lab.backend, topology=lab.topology.name,
-            seed=lab.seed, trace_level=trace_pb2.TraceLevel.ValueType(lab.sink.level), capture=lab.sink.capture,
-            time_ns=lab.now(), next_time_ns=next_time if next_time != NEVER else None, advancing=bool(self._holder),
-            run=f"runs/{self.run}", directory=str(self.bundle.path), create_time=self._created)
+            name=f"labs/{self.name}",
+            state=lab_pb2.Lab.STATE_READY,
+            backend=lab.backend,
+            topology=lab.topology.name,
+            seed=lab.seed,
+            trace_level=trace_pb2.TraceLevel.ValueType(lab.sink.level),
+            capture=lab.sink.capture,
+            time_ns=lab.now(),
+            next_time_ns=next_time if next_time != NEVER else None,
+            advancing=bool(self._holder),
+            run=f"runs/{self.run}",
+            directory=str(self.bundle.path),
+            create_time=self._created,
+        )
 
     async def advance(self, until: Until, pace: float, holder: str) -> Stopped:
         """Move the clock, in slices, other calls in between; one at a time. Being cancelled leaves it where it is."""
         if self._holder:
             raise FailedPrecondition(
-                f"the clock of labs/{self.name} is held by {self._holder}, at {self.lab.now()} ns; one can at a time")
+                f"the clock of labs/{self.name} is held by {self._holder}, at {self.lab.now()} ns; one can at a time"
+            )
         advance = self.lab.start_advance(until)
         self._holder = holder
         try:

@@ -99,12 +99,15 @@ async def _serve(host: LabHost, path: str, line: socket.socket) -> None:
 def _handlers(host: LabHost) -> Handlers:
     handlers = Handlers()
     for module, servicer in (
-        (lab_pb2, LabService(host)), (node_pb2, NodeService(host)), (tcp_pb2, TcpService(host)),
-        (operation_pb2, OperationService(host)), (link_pb2, LinkService(host)), (attack_pb2, AttackService(host)),
-        (app_pb2, AppService(host)), (trace_pb2, TraceService(lambda _: host)),
+        (lab_pb2, LabService(host)),
+        (node_pb2, NodeService(host)),
+        (tcp_pb2, TcpService(host)),
+        (operation_pb2, OperationService(host)),
+        (link_pb2, LinkService(host)),
+        (attack_pb2, AttackService(host)),
+        (app_pb2, AppService(host)),
+        (trace_pb2, TraceService(lambda _: host)),
     ):
         (service,) = module.DESCRIPTOR.services_by_name.values()
         handlers.add(service, servicer)
     return handlers
-
-

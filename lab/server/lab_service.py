@@ -30,8 +30,10 @@ class LabService:
             raise InvalidArgument(f"pace: {request.pace:g} is not in 0 (as fast as it goes) to {MAX_PACE:g}", "pace")
         stopped = await self.host.advance(until, request.pace, f"an Advance until {_words(until)}")
         return lab_pb2.AdvanceResponse(
-            reason=lab_pb2.AdvanceResponse.Reason.Value(f"REASON_{stopped.reason.upper()}"), time_ns=stopped.time_ns,
-            event=event_message(stopped.event) if stopped.event is not None else None)
+            reason=lab_pb2.AdvanceResponse.Reason.Value(f"REASON_{stopped.reason.upper()}"),
+            time_ns=stopped.time_ns,
+            event=event_message(stopped.event) if stopped.event is not None else None,
+        )
 
 
 def _words(until: Until) -> str:
@@ -48,5 +50,3 @@ def _words(until: Until) -> str:
     if until.idle:
         words.append("nothing is left to do")
     return " or ".join(words)
-
-

@@ -29,8 +29,11 @@ from tcplab.v1 import lab_pb2, lab_pb2_grpc, run_pb2
 MAX_LABS: Final = 500
 #: A lab has so long to complete its files when the controller ends, wall seconds.
 _END_WITHIN: Final = 8.0
+#: Calls to a lab that has ended learn of it within this, wall seconds.
+_CALLS_END_WITHIN: Final = 5.0
 _CHANNEL_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -108,9 +111,17 @@ class Labs:
             serial = self._made
             socket = self._sockets / str(serial)
             try:
-                child = await self.nursery.child(f"lab {name}", {
-                    "what": "lab", "request": base64.b64encode(request.SerializeToString()).decode(), "lab": name,
-                    "run": run.name, "directory": str(run.directory), "socket": str(socket)})
+                child = await self.nursery.child(
+                    f"lab {name}",
+                    {
+                        "what": "lab",
+                        "request": base64.b64encode(request.SerializeToString()).decode(),
+                        "lab": name,
+                        "run": run.name,
+                        "directory": str(run.directory),
+                        "socket": str(socket),
+                    },
+                )
                 answer = await child.heard()
                 if answer is None:
                     raise LabFailed(f"labs/{name} could not be made: {await child.ended()}")
@@ -163,7 +174,6 @@ class Labs:
         with contextlib.suppress(TcplabError):
             Bundle.open(record.run.directory).finish(failure=how)
         self._tell(record.message, False)
-        await record.channel.close()
 
     async def delete(self, name: str) -> None:
         """End a lab and complete its run. It goes on when the caller leaves."""
@@ -178,7 +188,7 @@ class Labs:
         record.child.tell({"end": True, "export": export})
         assert record.gone is not None
         await record.gone
-        await record.channel.close()
+        self._spawn(record.channel.close(_CALLS_END_WITHIN))
         if not failed:
             record.run.message.time_ns = message.time_ns
             how = await record.child.ended()

@@ -45,7 +45,8 @@ class LinkService:
     ) -> link_pb2.GetLinkStatisticsResponse:
         forward, backward = self.lab.link_statistics(names.parts_of(request)[1]).values()
         return link_pb2.GetLinkStatisticsResponse(
-            forward=convert_link.statistics(forward), backward=convert_link.statistics(backward))
+            forward=convert_link.statistics(forward), backward=convert_link.statistics(backward)
+        )
 
     def CreateRule(self, request: link_pb2.CreateRuleRequest, context: Context) -> link_pb2.Rule:
         link = self._link(names.parts_of(request)[1])
@@ -56,7 +57,8 @@ class LinkService:
         link = self._link(names.parts_of(request)[1])
         rules, token = page(self.lab.rules(link.name), request)
         return link_pb2.ListRulesResponse(
-            rules=[convert_link.rule(self.host.name, link, one) for one in rules], next_page_token=token)
+            rules=[convert_link.rule(self.host.name, link, one) for one in rules], next_page_token=token
+        )
 
     def DeleteRule(self, request: link_pb2.DeleteRuleRequest, context: Context) -> empty_pb2.Empty:
         _, link, rule = names.parts_of(request)

@@ -23,7 +23,8 @@ class NodeService:
     def ListNodes(self, request: node_pb2.ListNodesRequest, context: Context) -> node_pb2.ListNodesResponse:
         nodes, token = page(self.lab.nodes, request)
         return node_pb2.ListNodesResponse(
-            nodes=[convert.node(self.lab, self.host.name, one) for one in nodes], next_page_token=token)
+            nodes=[convert.node(self.lab, self.host.name, one) for one in nodes], next_page_token=token
+        )
 
     def UpdateParameters(self, request: node_pb2.UpdateParametersRequest, context: Context) -> node_pb2.Node:
         _, node = names.parts_of(request)
@@ -48,5 +49,6 @@ class NodeService:
         if request.HasField("timeout"):
             timeout = convert.nanoseconds(request.timeout, "timeout")
         operation = self.lab.ping(
-            node, request.remote, count=request.count or 1, interval_ns=interval, timeout_ns=timeout)
+            node, request.remote, count=request.count or 1, interval_ns=interval, timeout_ns=timeout
+        )
         return convert.operation(self.host.name, operation)

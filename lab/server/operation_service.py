@@ -24,7 +24,8 @@ class OperationService:
     ) -> operation_pb2.ListOperationsResponse:
         operations, token = page(self.host.lab.operations.all(), request, lambda one: int(one.name.rpartition("-")[2]))
         return operation_pb2.ListOperationsResponse(
-            operations=[convert.operation(self.host.name, one) for one in operations], next_page_token=token)
+            operations=[convert.operation(self.host.name, one) for one in operations], next_page_token=token
+        )
 
     def CancelOperation(self, request: operation_pb2.CancelOperationRequest, context: Context) -> empty_pb2.Empty:
         _, name = names.parts_of(request)

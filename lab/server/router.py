@@ -5,6 +5,7 @@ Cancellation and deadline go along; status and details come back. For a lab whos
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -24,6 +25,10 @@ from nodes.base.errors import Cancelled, InvalidArgument
 
 #: A connection breaks a moment before its process is known to have ended, wall seconds.
 _NEWS_WITHIN: Final = 5.0
+
+
+#: What awaiting a call raises when it fails, and when its channel was closed before or meanwhile.
+_BROKEN: Final = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError)
 
 
 class Router:
@@ -52,7 +57,7 @@ class Router:
                     call = record.calls[path] = record.channel.unary_unary(path)
                 try:
                     return await call(data, timeout=_time_left(context))
-                except grpc.aio.AioRpcError as error:
+                except _BROKEN as error:
                     raise await _translated(error, record) from None
             except RAISED:
                 raise
@@ -70,7 +75,7 @@ class Router:
                 try:
                     async for answer in call:
                         yield answer
-                except grpc.aio.AioRpcError as error:
+                except _BROKEN as error:
                     raise await _translated(error, record) from None
                 finally:
                     call.cancel()
@@ -87,7 +92,8 @@ class Router:
             method = service.methods_by_name[name]
             path = path_of(method)
             handlers.by_method[path] = _diverted(
-                handlers.by_method[path], of_runs.by_method[path], message_factory.GetMessageClass(method.input_type))
+                handlers.by_method[path], of_runs.by_method[path], message_factory.GetMessageClass(method.input_type)
+            )
 
     def _record(self, request: Message) -> LabRecord:
         """The lab that a request names. Raises InvalidArgument, NotFound, LabFailed."""
@@ -113,15 +119,22 @@ def _time_left(context: Context) -> float | None:
     return left if left is not None and math.isfinite(left) else None
 
 
-async def _translated(error: grpc.aio.AioRpcError, record: LabRecord) -> Exception:
+async def _translated(error: BaseException, record: LabRecord) -> BaseException:
     """What a failed call comes to: the lab's own status, or what has become of the lab."""
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY:
-            return CallFailed(status_pb2.Status.FromString(value))
-    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # by our caller, not by the end of the channel
+            return error
+    code, words = grpc.StatusCode.UNAVAILABLE, str(error)
+    if isinstance(error, grpc.aio.AioRpcError):
+        for key, value in error.trailing_metadata() or ():
+            if key == DETAILS_KEY:
+                return CallFailed(status_pb2.Status.FromString(value))
+        code, words = error.code(), error.details() or ""
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         gone = await record.is_gone(_NEWS_WITHIN)
         if record.ending:
             return Cancelled(f"labs/{record.name} was deleted")
         if gone:
             return LabFailed(f"labs/{record.name} has FAILED: {record.failure}")
-    return CallFailed(status_pb2.Status(code=error.code().value[0], message=error.details() or ""))
+    return CallFailed(status_pb2.Status(code=code.value[0], message=words))

@@ -182,8 +182,13 @@ class RunService:
         text = request.experiment_yaml if source == "experiment_yaml" else shipped_text(request.experiment)
         run = self.runs.reserve(request.run_id or request.experiment or "experiment", exact=bool(request.run_id))
         job = {
-            "what": "run", "yaml": text, "overrides": [f"{path}={request.set[path]}" for path in sorted(request.set)],
-            "seed": seed, "directory": str(run.directory), "field": source}
+            "what": "run",
+            "yaml": text,
+            "overrides": [f"{path}={request.set[path]}" for path in sorted(request.set)],
+            "seed": seed,
+            "directory": str(run.directory),
+            "field": source,
+        }
         await self.runs.start(run, job, run.name)
         return run.message
 
@@ -218,8 +223,9 @@ class RunService:
 
     def ListFiles(self, request: run_pb2.ListFilesRequest, context: Context) -> run_pb2.ListFilesResponse:
         run = self._run(request)
-        return run_pb2.ListFilesResponse(files=[
-            run_pb2.File(path=path, size=file.stat().st_size) for path, file in _files(run).items()])
+        return run_pb2.ListFilesResponse(
+            files=[run_pb2.File(path=path, size=file.stat().st_size) for path, file in _files(run).items()]
+        )
 
     async def ReadFile(
         self, request: run_pb2.ReadFileRequest, context: Context
@@ -250,7 +256,8 @@ class ExperimentService:
         self, request: run_pb2.ListExperimentsRequest, context: Context
     ) -> run_pb2.ListExperimentsResponse:
         return run_pb2.ListExperimentsResponse(
-            experiments=[await self._read(shipped_text(name)) for name in shipped_files("experiments")])
+            experiments=[await self._read(shipped_text(name)) for name in shipped_files("experiments")]
+        )
 
     async def ValidateExperiment(
         self, request: run_pb2.ValidateExperimentRequest, context: Context
@@ -281,4 +288,6 @@ def _files(run: Run) -> dict[str, Path]:
     """Its files by their paths inside the directory."""
     return {
         path.relative_to(run.directory).as_posix(): path
-        for path in sorted(run.directory.rglob("*")) if path.is_file() and not path.is_symlink()}
+        for path in sorted(run.directory.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }

@@ -19,14 +19,15 @@ from nodes.base.errors import InvalidArgument
 #: Payloads and topologies come whole; whatever is larger is refused before it is read.
 MAX_MESSAGE_BYTES: Final = 64 << 20
 OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
 )
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-#: What a servicer has raised by itself, through the context.
-RAISED: Final = (grpc.aio.AbortError, grpc.aio.BaseError)
+#: What a call raises that was ended with a status already.
+RAISED: Final = grpc.aio.AbortError
 
 
 class Handlers(grpc.GenericRpcHandler):
@@ -54,8 +55,7 @@ def path_of(method: MethodDescriptor) -> str:
 async def fail(context: Context, error: BaseException, resource: str = "") -> None:
     """End a call with the status of an error."""
     status = status_of(error, resource)
-    await context.abort(
-        code_by_number(status.code), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+    await context.abort(code_by_number(status.code), status.message, ((DETAILS_KEY, status.SerializeToString()),))
 
 
 def parse(request_class: type[Message], data: bytes) -> Any:

@@ -29,16 +29,25 @@ class TcpService:
         if not request.remote:
             raise InvalidArgument("remote: is missing; give a node's name or an address", "remote")
         operation = self.lab.open(
-            node, request.remote, request.remote_port, local=request.local, local_port=request.local_port,
+            node,
+            request.remote,
+            request.remote_port,
+            local=request.local,
+            local_port=request.local_port,
             options=convert.values(request.options),
-            timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")))
+            timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")),
+        )
         return convert.operation(self.host.name, operation)
 
     def Listen(self, request: tcp_pb2.ListenRequest, context: Context) -> tcp_pb2.Listener:
         _, node = names.parts_of(request)
         info = self.lab.listen(
-            node, request.local_port, local=request.local,
-            backlog=request.backlog if request.HasField("backlog") else 128, options=convert.values(request.options))
+            node,
+            request.local_port,
+            local=request.local,
+            backlog=request.backlog if request.HasField("backlog") else 128,
+            options=convert.values(request.options),
+        )
         return convert.listener(self.host.name, info)
 
     def CloseListener(self, request: tcp_pb2.CloseListenerRequest, context: Context) -> empty_pb2.Empty:
@@ -46,13 +55,12 @@ class TcpService:
         self.lab.close_listener(node, int(number))
         return empty_pb2.Empty()
 
-    def ListListeners(
-        self, request: tcp_pb2.ListListenersRequest, context: Context
-    ) -> tcp_pb2.ListListenersResponse:
+    def ListListeners(self, request: tcp_pb2.ListListenersRequest, context: Context) -> tcp_pb2.ListListenersResponse:
         _, node = names.parts_of(request)
         listeners, token = page(self.lab.listeners(node), request, lambda one: one.number)
         return tcp_pb2.ListListenersResponse(
-            listeners=[convert.listener(self.host.name, one) for one in listeners], next_page_token=token)
+            listeners=[convert.listener(self.host.name, one) for one in listeners], next_page_token=token
+        )
 
     def Accept(self, request: tcp_pb2.AcceptRequest, context: Context) -> operation_pb2.Operation:
         _, node, number = names.parts_of(request)
@@ -70,7 +78,8 @@ class TcpService:
             if len(request.pattern.pattern) > MAX_PATTERN:
                 raise InvalidArgument(
                     f"pattern.pattern: {len(request.pattern.pattern)} bytes; at most {MAX_PATTERN} are allowed",
-                    "pattern.pattern")
+                    "pattern.pattern",
+                )
             payload = Payload(request.pattern.pattern, request.pattern.length)
         timeout_ns = convert.timeout(request.timeout, request.HasField("timeout"))
         return convert.operation(self.host.name, self.lab.send(node, int(number), payload, timeout_ns=timeout_ns))
@@ -82,12 +91,19 @@ class TcpService:
         if not request.digest_only and most > MAX_RECEIVE:
             raise InvalidArgument(
                 f"max_length: {most} bytes; at most {MAX_RECEIVE} are returned at once, of any length only a digest "
-                f"(digest_only)", "max_length")
+                f"(digest_only)",
+                "max_length",
+            )
         if not 1 <= least <= most:
             raise InvalidArgument(f"min_length: {least} is not in 1 to max_length, {most}", "min_length")
         operation = self.lab.receive(
-            node, int(number), max_bytes=most, min_bytes=least, keep=not request.digest_only,
-            timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")))
+            node,
+            int(number),
+            max_bytes=most,
+            min_bytes=least,
+            keep=not request.digest_only,
+            timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")),
+        )
         return convert.operation(self.host.name, operation)
 
     def Shutdown(self, request: tcp_pb2.ShutdownRequest, context: Context) -> connection_pb2.Connection:
@@ -115,13 +131,18 @@ class TcpService:
         _, node = names.parts_of(request)
         connections, token = page(self.lab.connections(node), request, lambda one: one.number)
         return tcp_pb2.ListConnectionsResponse(
-            connections=[convert.connection(self.host.name, node, one) for one in connections], next_page_token=token)
+            connections=[convert.connection(self.host.name, node, one) for one in connections], next_page_token=token
+        )
 
     def WaitReady(self, request: tcp_pb2.WaitReadyRequest, context: Context) -> operation_pb2.Operation:
         _, node, number = names.parts_of(request)
         operation = self.lab.wait_ready(
-            node, int(number), read=request.read, write=request.write,
-            timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")))
+            node,
+            int(number),
+            read=request.read,
+            write=request.write,
+            timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")),
+        )
         return convert.operation(self.host.name, operation)
 
     def GetOption(self, request: tcp_pb2.GetOptionRequest, context: Context) -> tcp_pb2.GetOptionResponse:

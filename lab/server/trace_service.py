@@ -77,7 +77,8 @@ class TraceService:
             if events or done:
                 snapshot_done = snapshot_done or done
                 yield trace_pb2.FollowTraceResponse(
-                    events=events, next_seq=max(reader.seq, request.start_seq - 1) + 1, snapshot_done=done)
+                    events=events, next_seq=max(reader.seq, request.start_seq - 1) + 1, snapshot_done=done
+                )
             if not at_end:
                 await asyncio.sleep(0)
             elif ended:
@@ -85,9 +86,7 @@ class TraceService:
             else:
                 await changed.wait()
 
-    async def QueryTrace(
-        self, request: trace_pb2.QueryTraceRequest, context: Context
-    ) -> trace_pb2.QueryTraceResponse:
+    async def QueryTrace(self, request: trace_pb2.QueryTraceRequest, context: Context) -> trace_pb2.QueryTraceResponse:
         source = self._source(request.parent)
         wanted = convert.event_filter(request.filter)
         size, after = size_of(request, MAX_PAGE), position(request)
@@ -129,7 +128,8 @@ class TraceService:
         if request.interface not in source.interfaces:
             known = ", ".join(source.interfaces[:20])
             raise InvalidArgument(
-                f"interface: {request.interface[:80]!r} is none of this lab; there are {known}", "interface")
+                f"interface: {request.interface[:80]!r} is none of this lab; there are {known}", "interface"
+            )
         if not source.has_frames:
             raise FailedPrecondition(f"{request.lab} was made with capture off: no frames are kept")
         if not request.follow:
@@ -154,20 +154,24 @@ class TraceService:
 
 def _reader(source: Source, wanted: EventFilter, after: int) -> SpoolReader:
     return SpoolReader(
-        source.spool, after=after, kinds=wanted.numbers, node=wanted.node or None,
-        connection=wanted.connection or None)
+        source.spool, after=after, kinds=wanted.numbers, node=wanted.node or None, connection=wanted.connection or None
+    )
 
 
-def _flows(
-    conversations: list[Conversation], events: dict[tuple[str, int], list[Event]]
-) -> Iterator[trace_pb2.Flow]:
+def _flows(conversations: list[Conversation], events: dict[tuple[str, int], list[Event]]) -> Iterator[trace_pb2.Flow]:
     def end(one: End) -> trace_pb2.FlowEnd:
         mine = [event for event in events.get((one.node, one.number), ()) if event.time_ns >= one.opened_ns]
         return trace_pb2.FlowEnd(
-            node=one.node, connection=one.number, local_address=one.local[0], local_port=one.local[1],
-            remote_address=one.remote[0], remote_port=one.remote[1], events=[event_message(event) for event in mine])
+            node=one.node,
+            connection=one.number,
+            local_address=one.local[0],
+            local_port=one.local[1],
+            remote_address=one.remote[0],
+            remote_port=one.remote[1],
+            events=[event_message(event) for event in mine],
+        )
 
     for conversation in conversations:
         yield trace_pb2.Flow(
-            client=end(conversation.first),
-            server=end(conversation.second) if conversation.second is not None else None)
+            client=end(conversation.first), server=end(conversation.second) if conversation.second is not None else None
+        )

@@ -42,12 +42,27 @@ class Server:
         self.mark = str(directory)
         (directory / "tmp").mkdir(exist_ok=True)
         self.private = directory / "tmp"
-        command = [sys.executable, "-P", "-m", "lab.cli.main", "serve", "--socket", str(self.socket), "--runs",
-                   str(self.runs), "--until-eof", *arguments]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "lab.cli.main",
+            "serve",
+            "--socket",
+            str(self.socket),
+            "--runs",
+            str(self.runs),
+            "--until-eof",
+            *arguments,
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                env={**os.environ, "TMPDIR": str(self.private), "TCPLAB_TEST_MARK": self.mark, **environment})
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "TMPDIR": str(self.private), "TCPLAB_TEST_MARK": self.mark, **environment},
+            )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().decode().strip()
 
@@ -56,8 +71,10 @@ class Server:
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and f"TCPLAB_TEST_MARK={self.mark}\0".encode() in (
-                    entry / "environ").read_bytes():
+                if (
+                    entry.name.isdigit()
+                    and f"TCPLAB_TEST_MARK={self.mark}\0".encode() in (entry / "environ").read_bytes()
+                ):
                     found.append(int(entry.name))
             except OSError:  # it has just ended
                 continue

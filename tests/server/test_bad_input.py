@@ -29,15 +29,22 @@ def create(api: Api, yaml: str) -> Failure:
     return fails(api.labs.CreateLab, lab_pb2.CreateLabRequest(topology_yaml=yaml))
 
 
-@pytest.mark.parametrize(("yaml", "field", "words"), [
-    ("nodes: {h1: host}\nlinks: [h1-h9]\n", "links[0]", "h9"),
-    ("nodes: {h1: host, h2: host}\nlinks: [{endpoints: ['h1:eth0', 'h2:eth0']}, {endpoints: ['h1:eth0', 'h2:eth1']}]\n",
-     "links[1]", "h1:eth0"),
-    ("nodes: {h1: host, h2: host}\nlinks:\n- endpoints: h1-h2\n  delay: -5ms\n", "links[0].delay", "negative"),
-    ("nodes: {h1: host, h2: host}\nlinks:\n- endpoints: h1-h2\n  loss: 140%\n", "links[0].loss", "0% to 100%"),
-    ("nodes: {h1: host, h2: host}\nlinks:\n- endpoints: h1-h2\n  dealy: 5ms\n", "links[0].dealy", "delay"),
-    ("nodes: {h1: host, h2: [\n", "", "YAML"),
-])
+@pytest.mark.parametrize(
+    ("yaml", "field", "words"),
+    [
+        ("nodes: {h1: host}\nlinks: [h1-h9]\n", "links[0]", "h9"),
+        (
+            "nodes: {h1: host, h2: host}\n"
+            "links: [{endpoints: ['h1:eth0', 'h2:eth0']}, {endpoints: ['h1:eth0', 'h2:eth1']}]\n",
+            "links[1]",
+            "h1:eth0",
+        ),
+        ("nodes: {h1: host, h2: host}\nlinks:\n- endpoints: h1-h2\n  delay: -5ms\n", "links[0].delay", "negative"),
+        ("nodes: {h1: host, h2: host}\nlinks:\n- endpoints: h1-h2\n  loss: 140%\n", "links[0].loss", "0% to 100%"),
+        ("nodes: {h1: host, h2: host}\nlinks:\n- endpoints: h1-h2\n  dealy: 5ms\n", "links[0].dealy", "delay"),
+        ("nodes: {h1: host, h2: [\n", "", "YAML"),
+    ],
+)
 def test_a_wrong_topology_names_the_field(api: Api, server: Server, yaml: str, field: str, words: str) -> None:
     before = server.processes(), sorted(server.runs.iterdir())
     wrong = create(api, yaml)
@@ -56,22 +63,32 @@ def test_huge_topologies_are_refused(api: Api, server: Server) -> None:
     assert create(api, "x" * (65 * MB)).code == "RESOURCE_EXHAUSTED"  # not even read
     many = fails(api.labs.CreateLab, lab_pb2.CreateLabRequest(topology="linear,2000000000"))
     assert many.code in ("INVALID_ARGUMENT", "NOT_FOUND")
-    bomb = "a: &a [" + ",".join("x" * 5) + "]\n" + "".join(
-        f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12))
+    bomb = (
+        "a: &a ["
+        + ",".join("x" * 5)
+        + "]\n"
+        + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12))
+    )
     assert create(api, bomb).code == "INVALID_ARGUMENT"
     assert (server.processes(), sorted(server.runs.iterdir())) == before
 
 
-@pytest.mark.parametrize(("request_", "code", "field"), [
-    (lab_pb2.CreateLabRequest(), "INVALID_ARGUMENT", "topology"),
-    (lab_pb2.CreateLabRequest(topology="no-such"), "NOT_FOUND", None),
-    (lab_pb2.CreateLabRequest(topology="../pair"), "NOT_FOUND", None),
-    (lab_pb2.CreateLabRequest(topology="pair", lab_id="No_Such"), "INVALID_ARGUMENT", "lab_id"),
-    (lab_pb2.CreateLabRequest(topology="pair", seed=-1), "INVALID_ARGUMENT", "seed"),
-    (lab_pb2.CreateLabRequest(topology="pair", trace_level=trace_pb2.TraceLevel.ValueType(9)), "INVALID_ARGUMENT",
-     "trace_level"),
-    (lab_pb2.CreateLabRequest(topology="pair", backend="netns"), "INVALID_ARGUMENT", "backend"),
-])
+@pytest.mark.parametrize(
+    ("request_", "code", "field"),
+    [
+        (lab_pb2.CreateLabRequest(), "INVALID_ARGUMENT", "topology"),
+        (lab_pb2.CreateLabRequest(topology="no-such"), "NOT_FOUND", None),
+        (lab_pb2.CreateLabRequest(topology="../pair"), "NOT_FOUND", None),
+        (lab_pb2.CreateLabRequest(topology="pair", lab_id="No_Such"), "INVALID_ARGUMENT", "lab_id"),
+        (lab_pb2.CreateLabRequest(topology="pair", seed=-1), "INVALID_ARGUMENT", "seed"),
+        (
+            lab_pb2.CreateLabRequest(topology="pair", trace_level=trace_pb2.TraceLevel.ValueType(9)),
+            "INVALID_ARGUMENT",
+            "trace_level",
+        ),
+        (lab_pb2.CreateLabRequest(topology="pair", backend="netns"), "INVALID_ARGUMENT", "backend"),
+    ],
+)
 def test_wrong_lab_requests(api: Api, request_: lab_pb2.CreateLabRequest, code: str, field: str | None) -> None:
     wrong = fails(api.labs.CreateLab, request_)
     assert wrong.code == code
@@ -79,19 +96,32 @@ def test_wrong_lab_requests(api: Api, request_: lab_pb2.CreateLabRequest, code: 
         assert list(wrong.fields) == [field]
 
 
-@pytest.mark.parametrize(("service", "method", "request_", "field", "form"), [
-    ("labs", "GetLab", lab_pb2.GetLabRequest(name="mine"), "name", "labs/{lab}"),
-    ("labs", "DeleteLab", lab_pb2.DeleteLabRequest(), "name", "labs/{lab}"),
-    ("labs", "Advance", lab_pb2.AdvanceRequest(lab="labs/a/b"), "lab", "labs/{lab}"),
-    ("nodes", "GetNode", node_pb2.GetNodeRequest(name="labs/x"), "name", "labs/{lab}/nodes/{node}"),
-    ("tcp", "Send", tcp_pb2.SendRequest(connection="labs/x/nodes/h1/connections/one"), "connection",
-     "labs/{lab}/nodes/{node}/connections/{connection}"),
-    ("links", "UpdateLink", link_pb2.UpdateLinkRequest(), "link.name", "labs/{lab}/links/{link}"),
-    ("operations", "GetOperation", operation_pb2.GetOperationRequest(name="op-1"), "name",
-     "labs/{lab}/operations/{operation}"),
-    ("traces", "QueryTrace", trace_pb2.QueryTraceRequest(parent="x"), "parent", "labs/{lab} or runs/{run}"),
-    ("runs", "GetRun", run_pb2.GetRunRequest(name="labs/x"), "name", "runs/{run}"),
-])
+@pytest.mark.parametrize(
+    ("service", "method", "request_", "field", "form"),
+    [
+        ("labs", "GetLab", lab_pb2.GetLabRequest(name="mine"), "name", "labs/{lab}"),
+        ("labs", "DeleteLab", lab_pb2.DeleteLabRequest(), "name", "labs/{lab}"),
+        ("labs", "Advance", lab_pb2.AdvanceRequest(lab="labs/a/b"), "lab", "labs/{lab}"),
+        ("nodes", "GetNode", node_pb2.GetNodeRequest(name="labs/x"), "name", "labs/{lab}/nodes/{node}"),
+        (
+            "tcp",
+            "Send",
+            tcp_pb2.SendRequest(connection="labs/x/nodes/h1/connections/one"),
+            "connection",
+            "labs/{lab}/nodes/{node}/connections/{connection}",
+        ),
+        ("links", "UpdateLink", link_pb2.UpdateLinkRequest(), "link.name", "labs/{lab}/links/{link}"),
+        (
+            "operations",
+            "GetOperation",
+            operation_pb2.GetOperationRequest(name="op-1"),
+            "name",
+            "labs/{lab}/operations/{operation}",
+        ),
+        ("traces", "QueryTrace", trace_pb2.QueryTraceRequest(parent="x"), "parent", "labs/{lab} or runs/{run}"),
+        ("runs", "GetRun", run_pb2.GetRunRequest(name="labs/x"), "name", "runs/{run}"),
+    ],
+)
 def test_wrong_names_are_told_their_form(
     api: Api, service: str, method: str, request_: Any, field: str, form: str
 ) -> None:
@@ -106,14 +136,26 @@ def test_what_is_not_there(api: Api) -> None:
     for method, request, resource, words in (
         (api.nodes.GetNode, node_pb2.GetNodeRequest(name=f"{lab}/nodes/h9"), f"{lab}/nodes/h9", "h1"),
         (api.links.GetLink, link_pb2.GetLinkRequest(name=f"{lab}/links/h1-h9"), f"{lab}/links/h1-h9", "h1-h2"),
-        (api.tcp.Close, tcp_pb2.CloseRequest(connection=f"{lab}/nodes/h1/connections/7"),
-         f"{lab}/nodes/h1/connections/7", "7"),
-        (api.operations.GetOperation, operation_pb2.GetOperationRequest(name=f"{lab}/operations/op-99"),
-         f"{lab}/operations/op-99", "op-99"),
+        (
+            api.tcp.Close,
+            tcp_pb2.CloseRequest(connection=f"{lab}/nodes/h1/connections/7"),
+            f"{lab}/nodes/h1/connections/7",
+            "7",
+        ),
+        (
+            api.operations.GetOperation,
+            operation_pb2.GetOperationRequest(name=f"{lab}/operations/op-99"),
+            f"{lab}/operations/op-99",
+            "op-99",
+        ),
         (api.apps.GetApp, app_pb2.GetAppRequest(name=f"{lab}/apps/a"), f"{lab}/apps/a", "none"),
         (api.attacks.GetAttack, attack_pb2.GetAttackRequest(name=f"{lab}/attacks/a"), f"{lab}/attacks/a", "none"),
-        (api.tcp.GetConnection, tcp_pb2.GetConnectionRequest(name=client.replace(lab, "labs/no")),
-         client.replace(lab, "labs/no"), lab.removeprefix("labs/")),
+        (
+            api.tcp.GetConnection,
+            tcp_pb2.GetConnectionRequest(name=client.replace(lab, "labs/no")),
+            client.replace(lab, "labs/no"),
+            lab.removeprefix("labs/"),
+        ),
     ):
         missing = fails(method, request)
         assert (missing.code, missing.resource) == ("NOT_FOUND", resource)
@@ -161,24 +203,41 @@ def test_wrong_values_of_calls(api: Api) -> None:
         (api.nodes.UpdateParameters, node_pb2.UpdateParametersRequest(name=h1), "parameters"),
         (api.nodes.Ping, node_pb2.PingRequest(node=h1, remote="h2", count=-1), "count"),
         (api.links.CreateRule, link_pb2.CreateRuleRequest(parent=f"{lab}/links/h1-h2"), "rule.action"),
-        (api.links.CreateRule, link_pb2.CreateRuleRequest(
-            parent=f"{lab}/links/h1-h2", rule=link_pb2.Rule(nth="often", drop=link_pb2.DropAction())), "rule.nth"),
-        (api.links.CreateRule, link_pb2.CreateRuleRequest(parent=f"{lab}/links/h1-h2", rule_id="A b", rule=rule),
-         "rule_id"),
-        (api.links.UpdateLink, link_pb2.UpdateLinkRequest(
-            link=link_pb2.Link(name=f"{lab}/links/h1-h2"),
-            update_mask=field_mask_pb2.FieldMask(paths=["mtu"])), "update_mask"),
+        (
+            api.links.CreateRule,
+            link_pb2.CreateRuleRequest(
+                parent=f"{lab}/links/h1-h2", rule=link_pb2.Rule(nth="often", drop=link_pb2.DropAction())
+            ),
+            "rule.nth",
+        ),
+        (
+            api.links.CreateRule,
+            link_pb2.CreateRuleRequest(parent=f"{lab}/links/h1-h2", rule_id="A b", rule=rule),
+            "rule_id",
+        ),
+        (
+            api.links.UpdateLink,
+            link_pb2.UpdateLinkRequest(
+                link=link_pb2.Link(name=f"{lab}/links/h1-h2"), update_mask=field_mask_pb2.FieldMask(paths=["mtu"])
+            ),
+            "update_mask",
+        ),
         (api.labs.Advance, lab_pb2.AdvanceRequest(lab=lab), "until"),
         (api.labs.Advance, lab_pb2.AdvanceRequest(lab=lab, duration=minus), "duration"),
         (api.labs.Advance, lab_pb2.AdvanceRequest(lab=lab, time_ns=1), "until.time"),
         (api.labs.Advance, lab_pb2.AdvanceRequest(lab=lab, idle=True, pace=-1.0), "pace"),
         (api.labs.Advance, lab_pb2.AdvanceRequest(lab=lab, operations=["labs/other/operations/op-1"]), "operations"),
-        (api.apps.CreateApp, app_pb2.CreateAppRequest(
-            parent=lab, app=app_pb2.App(node=h1, kind="bulc")), "app.kind"),
-        (api.apps.CreateApp, app_pb2.CreateAppRequest(
-            parent=lab, app=app_pb2.App(node=h1, kind="sink", settings={"prot": "1"})), "app.settings.prot"),
-        (api.traces.QueryTrace, trace_pb2.QueryTraceRequest(
-            parent=lab, filter=trace_pb2.EventFilter(kinds=["stat"])), "kind"),
+        (api.apps.CreateApp, app_pb2.CreateAppRequest(parent=lab, app=app_pb2.App(node=h1, kind="bulc")), "app.kind"),
+        (
+            api.apps.CreateApp,
+            app_pb2.CreateAppRequest(parent=lab, app=app_pb2.App(node=h1, kind="sink", settings={"prot": "1"})),
+            "app.settings.prot",
+        ),
+        (
+            api.traces.QueryTrace,
+            trace_pb2.QueryTraceRequest(parent=lab, filter=trace_pb2.EventFilter(kinds=["stat"])),
+            "kind",
+        ),
     ):
         wrong = fails(method, request)
         assert (wrong.code, list(wrong.fields)) == ("INVALID_ARGUMENT", [field]), request
@@ -196,8 +255,9 @@ def test_attacks_stay_inside_their_lab(api: Api) -> None:
     missing = attack(on_path_rst=attack_pb2.OnPathRst(link=f"{lab}/links/a-b"))
     assert missing.code == "NOT_FOUND"
     assert "h1-h2" in missing.message
-    blind = attack_pb2.BlindRst(node=f"{lab}/nodes/h1", spoof="h1", spoof_port_first=1, target="192.0.2.1",
-                                 target_port=1)
+    blind = attack_pb2.BlindRst(
+        node=f"{lab}/nodes/h1", spoof="h1", spoof_port_first=1, target="192.0.2.1", target_port=1
+    )
     outside = attack(blind_rst=blind)
     assert outside.code == "NOT_FOUND"
     assert "inside" in outside.message
@@ -241,8 +301,11 @@ def test_wrong_experiments(api: Api, server: Server) -> None:
         (run_pb2.CreateRunRequest(experiment="no-such"), "NOT_FOUND", None),
         (run_pb2.CreateRunRequest(experiment="/etc/passwd"), "NOT_FOUND", None),
         (run_pb2.CreateRunRequest(experiment_yaml=good + "stop: never\n"), "INVALID_ARGUMENT", "experiment_yaml.stop"),
-        (run_pb2.CreateRunRequest(experiment_yaml=good, set={"links.h1-h9.loss": "1%"}), "INVALID_ARGUMENT",
-         "experiment_yaml.links.h1-h9"),
+        (
+            run_pb2.CreateRunRequest(experiment_yaml=good, set={"links.h1-h9.loss": "1%"}),
+            "INVALID_ARGUMENT",
+            "experiment_yaml.links.h1-h9",
+        ),
         (run_pb2.CreateRunRequest(experiment_yaml=good, run_id="A"), "INVALID_ARGUMENT", "run_id"),
         (run_pb2.CreateRunRequest(experiment_yaml=good, seed=-3), "INVALID_ARGUMENT", "seed"),
     ):

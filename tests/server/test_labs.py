@@ -82,15 +82,15 @@ def test_a_caller_that_leaves_gets_no_lab(api: Api, server: Server) -> None:
     runs = sorted(server.runs.iterdir())
     for number, timeout in enumerate((0.001, 0.002, 0.004)):
         with pytest.raises(grpc.RpcError) as caught:
-            api.labs.CreateLab(
-                lab_pb2.CreateLabRequest(topology="dumbbell", lab_id=f"brief-{number}"), timeout=timeout)
+            api.labs.CreateLab(lab_pb2.CreateLabRequest(topology="dumbbell", lab_id=f"brief-{number}"), timeout=timeout)
         assert failure(caught.value).code == "DEADLINE_EXCEEDED"
     for number in range(3):
         while is_taken(api, f"brief-{number}"):
             pass
     assert not api.labs.ListLabs(lab_pb2.ListLabsRequest()).labs
     assert {path.name for path in server.runs.iterdir()} - {path.name for path in runs} <= {
-        f"brief-{number}" for number in range(3)}  # of those that `is_taken` made
+        f"brief-{number}" for number in range(3)
+    }  # of those that `is_taken` made
 
 
 def is_taken(api: Api, name: str) -> bool:
@@ -142,10 +142,18 @@ def test_advance_until_operations_apps_and_events(api: Api) -> None:
     assert stopped.event.event.state.new == 1
     stopped = api.advance(lab, operations=[accepting.name])
     assert stopped.reason == Reason.REASON_OPERATIONS
-    api.apps.CreateApp(app_pb2.CreateAppRequest(
-        parent=lab, app=app_pb2.App(node=f"{lab}/nodes/h2", kind="sink", settings={"port": "90"})))
-    bulk = api.apps.CreateApp(app_pb2.CreateAppRequest(parent=lab, app_id="load", app=app_pb2.App(
-        node=f"{lab}/nodes/h1", kind="bulk", settings={"to": "h2", "port": "90", "bytes": "64kb"})))
+    api.apps.CreateApp(
+        app_pb2.CreateAppRequest(
+            parent=lab, app=app_pb2.App(node=f"{lab}/nodes/h2", kind="sink", settings={"port": "90"})
+        )
+    )
+    bulk = api.apps.CreateApp(
+        app_pb2.CreateAppRequest(
+            parent=lab,
+            app_id="load",
+            app=app_pb2.App(node=f"{lab}/nodes/h1", kind="bulk", settings={"to": "h2", "port": "90", "bytes": "64kb"}),
+        )
+    )
     assert bulk.name == f"{lab}/apps/load"
     assert api.advance(lab, apps=[bulk.name]).reason == Reason.REASON_APPS
     assert api.apps.GetApp(app_pb2.GetAppRequest(name=bulk.name)).results["sent_bytes"] == "65536"
@@ -206,7 +214,8 @@ def test_deleting_a_lab_ends_what_is_under_way(api: Api) -> None:
     assert lab in stopped.message
     last = [event for answer in following for event in answer.events]  # it ends without an error
     assert json.loads(next(e.event.action.text for e in last if e.event.WhichOneof("kind") == "action"))["call"] == (
-        "close_lab")
+        "close_lab"
+    )
 
 
 def test_backends_say_what_they_can_do(api: Api) -> None:
@@ -250,14 +259,20 @@ def test_links_change_by_mask_and_by_presence(api: Api) -> None:
     assert not update(link_pb2.Link(up=False)).up
     before = api.links.GetLink(link_pb2.GetLinkRequest(name=name))
     for link, field in (
-        (link_pb2.Link(up=True, forward=link_pb2.Impairments(loss=0.1), backward=link_pb2.Impairments(loss=1.4)),
-         "link.backward.loss"),
+        (
+            link_pb2.Link(up=True, forward=link_pb2.Impairments(loss=0.1), backward=link_pb2.Impairments(loss=1.4)),
+            "link.backward.loss",
+        ),
         (link_pb2.Link(forward=link_pb2.Impairments(rate_bps=-1)), "link.forward.rate_bps"),
         (link_pb2.Link(forward=link_pb2.Impairments(delay=duration_pb2.Duration(seconds=-1))), "link.forward.delay"),
         (link_pb2.Link(), "link"),
     ):
-        wrong = fails(api.links.UpdateLink, link_pb2.UpdateLinkRequest(link=link_pb2.Link(name=name), update_mask=None)
-                      if not link.ListFields() else with_name(link, name))
+        wrong = fails(
+            api.links.UpdateLink,
+            link_pb2.UpdateLinkRequest(link=link_pb2.Link(name=name), update_mask=None)
+            if not link.ListFields()
+            else with_name(link, name),
+        )
         assert (wrong.code, list(wrong.fields)) == ("INVALID_ARGUMENT", [field])
     assert api.links.GetLink(link_pb2.GetLinkRequest(name=name)) == before  # all or nothing
 
@@ -272,7 +287,8 @@ def test_attacks_can_be_watched_to_their_end(api: Api) -> None:
     client, _ = api.connect(lab)
     spec = attack_pb2.OnPathRst(link=f"{lab}/links/h1-h2", time_ns=100 * MS)
     made = api.attacks.CreateAttack(
-        attack_pb2.CreateAttackRequest(parent=lab, attack=attack_pb2.Attack(on_path_rst=spec)))
+        attack_pb2.CreateAttackRequest(parent=lab, attack=attack_pb2.Attack(on_path_rst=spec))
+    )
     assert (made.state, made.on_path_rst.time_ns) == (attack_pb2.Attack.STATE_PENDING, 100 * MS)
     watching = api.attacks.WatchAttack(attack_pb2.WatchAttackRequest(name=made.name))
     assert next(watching) == made

@@ -65,7 +65,9 @@ def test_a_killed_lab_is_failed_and_says_so(api: Api, server: Server) -> None:
     assert (failed.state, failed.failure) == (lab_pb2.Lab.STATE_FAILED, "its process was killed by SIGKILL")
     assert api.get(lab) == failed
     assert [one.state for one in api.labs.ListLabs(lab_pb2.ListLabsRequest()).labs] == [
-        lab_pb2.Lab.STATE_READY, lab_pb2.Lab.STATE_FAILED]
+        lab_pb2.Lab.STATE_READY,
+        lab_pb2.Lab.STATE_FAILED,
+    ]
     assert api.runs.GetRun(run_pb2.GetRunRequest(name=run)).state == run_pb2.Run.STATE_ERROR
     assert Bundle.open(directory).manifest["failure"] == "its process was killed by SIGKILL"
     api.connect(other)  # nobody else has noticed
@@ -74,13 +76,31 @@ def test_a_killed_lab_is_failed_and_says_so(api: Api, server: Server) -> None:
     list(SpoolReader(directory / "events.spool"))  # what was flushed can be read
 
 
+def test_every_call_to_killed_labs_ends(api: Api, server: Server) -> None:
+    """However the end of the process and that of the connection come together."""
+    labs = [process_of(server, api) for _ in range(6)]
+    advancing = [api.labs.Advance.future(lab_pb2.AdvanceRequest(lab=lab, time_ns=HOUR, pace=1.0)) for lab, _ in labs]
+    following = [api.traces.FollowTrace(trace_pb2.FollowTraceRequest(lab=lab)) for lab, _ in labs]
+    for (lab, pid), advance, follow in zip(labs, advancing, following, strict=True):
+        api.until_held(lab, advance)
+        next(follow)
+        os.kill(pid, signal.SIGKILL)
+    for (lab, _), advance, follow in zip(labs, advancing, following, strict=True):
+        for end in (lambda: advance.result(timeout=20), lambda: list(follow)):  # noqa: B023 - called at once
+            with pytest.raises(grpc.RpcError) as caught:
+                end()
+            assert failure(caught.value).reason == "LAB_FAILED"
+            assert lab in failure(caught.value).message
+
+
 def test_one_busy_lab_does_not_stall_another(api: Api) -> None:
     busy, other = api.lab(), api.lab()
     client, server = api.connect(busy)
     length = 1 << 34
     api.tcp.Send(tcp_pb2.SendRequest(connection=client, pattern=tcp_pb2.Pattern(pattern=b"x", length=length)))
     receiving = api.tcp.Receive(
-        tcp_pb2.ReceiveRequest(connection=server, min_length=length, max_length=length, digest_only=True))
+        tcp_pb2.ReceiveRequest(connection=server, min_length=length, max_length=length, digest_only=True)
+    )
     running = api.labs.Advance.future(lab_pb2.AdvanceRequest(lab=busy, operations=[receiving.name]))
     api.until_held(busy, running)
     api.connect(other)
@@ -196,12 +216,33 @@ def test_beyond_this_machine_tls_and_a_token_are_needed(tmp_path: Path) -> None:
     assert "a certificate with its key and a token" in bare.log.read_text()
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out",
-         str(certificate)], check=True, capture_output=True)
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
     port = free_port()
-    server = Server(tmp_path, "--listen", f"0.0.0.0:{port}", "--cert", str(certificate), "--key", str(key),
-                    TCPLAB_TOKEN="secret")
+    server = Server(
+        tmp_path, "--listen", f"0.0.0.0:{port}", "--cert", str(certificate), "--key", str(key), TCPLAB_TOKEN="secret"
+    )
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
     api = Api("", grpc.secure_channel(f"localhost:{port}", credentials))
     request = lab_pb2.ListLabsRequest()
@@ -223,8 +264,22 @@ def test_health_and_reflection(api: Api) -> None:
     ask: Any = reflection_pb2.ServerReflectionRequest
     (listed,) = stub.ServerReflectionInfo(iter([ask(list_services="")]))
     names = {one.name for one in listed.list_services_response.service}
-    assert names >= {f"tcplab.v1.{name}Service" for name in (
-        "Lab", "Backend", "Link", "Node", "Tcp", "Operation", "App", "Attack", "Trace", "Run", "Experiment")}
+    assert names >= {
+        f"tcplab.v1.{name}Service"
+        for name in (
+            "Lab",
+            "Backend",
+            "Link",
+            "Node",
+            "Tcp",
+            "Operation",
+            "App",
+            "Attack",
+            "Trace",
+            "Run",
+            "Experiment",
+        )
+    }
     (found,) = stub.ServerReflectionInfo(iter([ask(file_containing_symbol="tcplab.v1.TcpService")]))
     assert b"tcplab/v1/tcp.proto" in found.file_descriptor_response.file_descriptor_proto[0]
 

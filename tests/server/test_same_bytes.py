@@ -22,22 +22,36 @@ from tests.server.api import Api, Server, spool
 def script(api: Api, lab: str) -> None:
     """Rules, losses, two connections, apps, parameters, an attack."""
     link = f"{lab}/links/h1-h2"
-    api.links.UpdateLink(link_pb2.UpdateLinkRequest(link=link_pb2.Link(
-        name=link, forward=link_pb2.Impairments(loss=0.02, reorder=0.01, jitter=None))))
-    api.links.CreateRule(link_pb2.CreateRuleRequest(parent=link, rule=link_pb2.Rule(
-        match="tcp.flags.syn && tcp.flags.ack", nth="1", drop=link_pb2.DropAction())))
+    api.links.UpdateLink(
+        link_pb2.UpdateLinkRequest(
+            link=link_pb2.Link(name=link, forward=link_pb2.Impairments(loss=0.02, reorder=0.01, jitter=None))
+        )
+    )
+    api.links.CreateRule(
+        link_pb2.CreateRuleRequest(
+            parent=link, rule=link_pb2.Rule(match="tcp.flags.syn && tcp.flags.ack", nth="1", drop=link_pb2.DropAction())
+        )
+    )
     knobs = {"tcp_fin_timeout": "5", "tcp_syn_retries": "3", "tcp_keepalive_time": "600"}
     api.nodes.UpdateParameters(node_pb2.UpdateParametersRequest(name=f"{lab}/nodes/h1", parameters=knobs))
     client, server = api.connect(lab)
     payload = tcp_pb2.Pattern(pattern=b"0123456789abcdef", length=300_000)
     sending = api.tcp.Send(tcp_pb2.SendRequest(connection=client, pattern=payload))
     receiving = api.tcp.Receive(
-        tcp_pb2.ReceiveRequest(connection=server, min_length=300_000, max_length=300_000, digest_only=True))
+        tcp_pb2.ReceiveRequest(connection=server, min_length=300_000, max_length=300_000, digest_only=True)
+    )
     api.wait(lab, sending, receiving)
-    api.apps.CreateApp(app_pb2.CreateAppRequest(parent=lab, app=app_pb2.App(
-        node=f"{lab}/nodes/h2", kind="sink", settings={"port": "90"})))
-    bulk = api.apps.CreateApp(app_pb2.CreateAppRequest(parent=lab, app=app_pb2.App(
-        node=f"{lab}/nodes/h1", kind="bulk", settings={"to": "h2", "port": "90", "bytes": "100kb"})))
+    api.apps.CreateApp(
+        app_pb2.CreateAppRequest(
+            parent=lab, app=app_pb2.App(node=f"{lab}/nodes/h2", kind="sink", settings={"port": "90"})
+        )
+    )
+    bulk = api.apps.CreateApp(
+        app_pb2.CreateAppRequest(
+            parent=lab,
+            app=app_pb2.App(node=f"{lab}/nodes/h1", kind="bulk", settings={"to": "h2", "port": "90", "bytes": "100kb"}),
+        )
+    )
     rst = attack_pb2.OnPathRst(link=link, port=90, bytes=50_000)
     api.attacks.CreateAttack(attack_pb2.CreateAttackRequest(parent=lab, attack=attack_pb2.Attack(on_path_rst=rst)))
     api.advance(lab, apps=[bulk.name])

@@ -23,9 +23,11 @@ def transfer(api: Api, lab: str, port: int = 80) -> None:
     """Bytes from h1 to h2, then both close."""
     client, server = api.connect(lab, port)
     sending = api.tcp.Send(
-        tcp_pb2.SendRequest(connection=client, pattern=tcp_pb2.Pattern(pattern=b"0123456789", length=LENGTH)))
+        tcp_pb2.SendRequest(connection=client, pattern=tcp_pb2.Pattern(pattern=b"0123456789", length=LENGTH))
+    )
     receiving = api.tcp.Receive(
-        tcp_pb2.ReceiveRequest(connection=server, min_length=LENGTH, max_length=LENGTH, digest_only=True))
+        tcp_pb2.ReceiveRequest(connection=server, min_length=LENGTH, max_length=LENGTH, digest_only=True)
+    )
     api.wait(lab, sending, receiving)
     api.tcp.Close(tcp_pb2.CloseRequest(connection=client))
     api.wait(lab, api.tcp.Receive(tcp_pb2.ReceiveRequest(connection=server)))
@@ -110,7 +112,9 @@ def test_filters_choose(api: Api) -> None:
         return list(answer.events)
 
     assert [(one.node, one.event.state.new) for one in query(kinds=["state"], fields={"new": "ESTABLISHED"})] == [
-        ("h1", 1), ("h2", 1)]
+        ("h1", 1),
+        ("h2", 1),
+    ]
     assert {one.node for one in query(kinds=["state", "call"], node="h2")} == {"h2"}
     assert {one.cause for one in query(cause=Cause.CAUSE_FIN_RECEIVED)} == {Cause.CAUSE_FIN_RECEIVED}
     big = query(kinds=["segment"], node="h1", fields={"length": ">= 1000", "direction": "SENT"})
@@ -145,11 +149,14 @@ def test_flows_show_both_ends(api: Api) -> None:
     for parent in (lab, run):
         (flow,) = api.traces.ListFlows(trace_pb2.ListFlowsRequest(parent=parent)).flows
         assert (flow.client.node, flow.server.node, flow.server.local_port) == ("h1", "h2", 80)
-        paths = [[tcp_state(event) for event in end.events if event.event.WhichOneof("kind") == "state"]
-                 for end in (flow.client, flow.server)]
+        paths = [
+            [tcp_state(event) for event in end.events if event.event.WhichOneof("kind") == "state"]
+            for end in (flow.client, flow.server)
+        ]
         assert paths == [
             ["SYN_SENT", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "TIME_WAIT", "CLOSED"],
-            ["LISTEN", "SYN_RECEIVED", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSED"][-len(paths[1]):]]
+            ["LISTEN", "SYN_RECEIVED", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSED"][-len(paths[1]) :],
+        ]
         if parent == lab:
             api.delete(lab)
 
@@ -182,12 +189,15 @@ def packets(data: bytes) -> list[tuple[int, bytes, int]]:
 def test_captures_so_far_and_live_are_the_run_s_own(api: Api) -> None:
     yaml = "nodes: {h1: host, h2: host}\nlinks: [{endpoints: h1-h2, delay: 5ms, loss: 3%, duplicate: 2%}]\n"
     lab = api.lab(yaml)
-    live = {name: api.traces.Capture(trace_pb2.CaptureRequest(lab=lab, interface=name, follow=True))
-            for name in ("h1:eth0", "h2:eth0")}
+    live = {
+        name: api.traces.Capture(trace_pb2.CaptureRequest(lab=lab, interface=name, follow=True))
+        for name in ("h1:eth0", "h2:eth0")
+    }
     transfer(api, lab)
-    so_far = {name: b"".join(
-        answer.data for answer in api.traces.Capture(trace_pb2.CaptureRequest(lab=lab, interface=name)))
-        for name in live}
+    so_far = {
+        name: b"".join(answer.data for answer in api.traces.Capture(trace_pb2.CaptureRequest(lab=lab, interface=name)))
+        for name in live
+    }
     directory = Path(api.get(lab).directory)
     api.delete(lab)
     for name, answers in live.items():
@@ -201,7 +211,8 @@ def test_captures_so_far_and_live_are_the_run_s_own(api: Api) -> None:
 def test_a_quiet_interface_has_an_empty_capture(api: Api) -> None:
     lab = api.lab()
     data = b"".join(
-        answer.data for answer in api.traces.Capture(trace_pb2.CaptureRequest(lab=lab, interface="h1:eth0")))
+        answer.data for answer in api.traces.Capture(trace_pb2.CaptureRequest(lab=lab, interface="h1:eth0"))
+    )
     assert data[:4] == b"\x0a\x0d\x0d\x0a"
     assert packets(data) == []
 
@@ -215,7 +226,8 @@ def test_a_slow_reader_does_not_slow_the_lab(api: Api) -> None:
     length = 5_000_000
     api.tcp.Send(tcp_pb2.SendRequest(connection=client, pattern=tcp_pb2.Pattern(pattern=b"x", length=length)))
     receiving = api.tcp.Receive(
-        tcp_pb2.ReceiveRequest(connection=server, min_length=length, max_length=length, digest_only=True))
+        tcp_pb2.ReceiveRequest(connection=server, min_length=length, max_length=length, digest_only=True)
+    )
     (received,) = api.wait(lab, receiving)
     assert received.received.length == length
     last = api.traces.QueryTrace(trace_pb2.QueryTraceRequest(parent=lab, page_size=1))
@@ -258,8 +270,7 @@ def test_a_run_that_fails_says_what_was_found(api: Api) -> None:
     text = shipped["handshake"].yaml
     checked = api.experiments.ValidateExperiment(run_pb2.ValidateExperimentRequest(yaml=text))
     assert checked.experiment.name == "handshake"
-    run = api.runs.CreateRun(run_pb2.CreateRunRequest(
-        experiment_yaml=text, set={"expect": "[{resets: {sent: 3}}]"}))
+    run = api.runs.CreateRun(run_pb2.CreateRunRequest(experiment_yaml=text, set={"expect": "[{resets: {sent: 3}}]"}))
     *_, last = api.runs.WatchRun(run_pb2.WatchRunRequest(name=run.name))
     assert (last.state, last.error) == (run_pb2.Run.STATE_FAILED, "")
     ((passed, found),) = [(one.passed, one.found) for one in last.results]
