@@ -61,7 +61,11 @@ def main() -> None:
     received = sinks.Get(0).GetObject[ns.PacketSink]().GetTotalRx()
     ns.Simulator.Destroy()
     packets = received // 1448
-    print(json.dumps({"peer": "ns-3", "rate": rate, "bytes": int(received), "wall": wall, "packets_per_s": packets / wall}))
+    print(
+        json.dumps(
+            {"peer": "ns-3", "rate": rate, "bytes": int(received), "wall": wall, "packets_per_s": packets / wall}
+        )
+    )
 
 
 if __name__ == "__main__":

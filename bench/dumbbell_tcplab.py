@@ -2,12 +2,11 @@
 
     python bench/dumbbell_tcplab.py RATE_BIT_S BYTES [DELAY_MS]
 
-Trace level congestion, capture off; the collector of cyclic garbage frozen, as in a lab process. Prints one JSON object.
+Trace level congestion, capture off. Prints one JSON object.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 import tempfile
@@ -46,8 +45,6 @@ def main() -> None:
         lab = SimLab("bench", topology, 1, Path(directory) / "spool", LEVEL_CONGESTION, capture=False)
         lab.start_app("h2", "sink", {"port": 80})
         sender = lab.start_app("h1", "bulk", {"to": "h2", "port": 80, "bytes": total})
-        gc.collect()
-        gc.freeze()
         began = time.perf_counter()
         lab.advance(Until(apps=(sender.name,)))
         wall = time.perf_counter() - began

@@ -181,8 +181,11 @@ class Map(Kind):
         return result
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": ["object", "null"], "additionalProperties": False,
-                "patternProperties": {f"^({self.key})$": self.element.schema(defs)}}
+        return {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "patternProperties": {f"^({self.key})$": self.element.schema(defs)},
+        }
 
     def plain(self, data: Any) -> Any:
         return {key: self.element.plain(item) for key, item in data.items()}

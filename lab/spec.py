@@ -50,10 +50,44 @@ from nodes.base.errors import InvalidArgument
 from nodes.base.random import CHANCE_ONE
 
 __all__ = [
-    "NAME_PATTERN", "NAME_WORDS", "Anything", "Boolean", "Integer", "Items", "Kind", "Map", "Nested", "OneOf",
-    "Optional", "Partial", "Quantity", "Text", "Value", "at", "chance", "choice", "duration", "from_mapping",
-    "key_of", "load", "load_file", "number", "of", "one_of", "override", "parse", "partial", "plain", "rate",
-    "read_fields", "read_file", "read_text", "schema", "size", "text", "wrap",
+    "NAME_PATTERN",
+    "NAME_WORDS",
+    "Anything",
+    "Boolean",
+    "Integer",
+    "Items",
+    "Kind",
+    "Map",
+    "Nested",
+    "OneOf",
+    "Optional",
+    "Partial",
+    "Quantity",
+    "Text",
+    "Value",
+    "at",
+    "chance",
+    "choice",
+    "duration",
+    "from_mapping",
+    "key_of",
+    "load",
+    "load_file",
+    "number",
+    "of",
+    "one_of",
+    "override",
+    "parse",
+    "partial",
+    "plain",
+    "rate",
+    "read_fields",
+    "read_file",
+    "read_text",
+    "schema",
+    "size",
+    "text",
+    "wrap",
 ]
 
 T = TypeVar("T")
@@ -73,7 +107,7 @@ class OneOf(Kind):
         data = mapping_of(value, path)
         if len(data) != 1:
             raise value.error(path, f"{len(data)} keys; exactly one {self.what} is needed: {', '.join(self.classes)}")
-        (key, item), = data.items()
+        ((key, item),) = data.items()
         return self.select(value, key, item, path)
 
     def select(self, value: Value, key: str, item: Value, path: str) -> Any:
@@ -90,8 +124,15 @@ class OneOf(Kind):
         return next(key for key, cls in self.classes.items() if type(data) is cls)
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        choices: list[Any] = [{"type": "object", "properties": {key: _class_schema(cls, defs)}, "required": [key],
-                               "additionalProperties": False} for key, cls in self.classes.items()]
+        choices: list[Any] = [
+            {
+                "type": "object",
+                "properties": {key: _class_schema(cls, defs)},
+                "required": [key],
+                "additionalProperties": False,
+            }
+            for key, cls in self.classes.items()
+        ]
         bare = [key for key, cls in self.classes.items() if not any(map(_required, dataclasses.fields(cls)))]
         return {"oneOf": [*choices, {"enum": bare}] if bare else choices}
 
@@ -129,11 +170,15 @@ class Partial(Kind):
 
     def plain(self, data: Any) -> Any:
         kinds = _kinds(self.cls)
-        return {key_of(field): kinds[field.name].plain(data[field.name])
-                for field in dataclasses.fields(self.cls) if field.name in data}
+        return {
+            key_of(field): kinds[field.name].plain(data[field.name])
+            for field in dataclasses.fields(self.cls)
+            if field.name in data
+        }
 
 
 # Helpers for fields. Without `default` the field is required; `key` is the file's word for it when not the field's own.
+
 
 def of(kind: Kind, default: Any = dataclasses.MISSING, key: str = "", doc: str = "") -> Any:
     """A field of any kind. A mutable default is copied for each instance. `doc` is the schema's description."""
@@ -196,14 +241,16 @@ def one_of(
     what: str, classes: Mapping[str, type], default: Any = dataclasses.MISSING, flat: bool = False, doc: str = ""
 ) -> Any:
     """A tagged union. `flat`: its key stands beside the mapping's other fields, not under this field's key."""
-    return dataclasses.field(default=default, metadata={
-        "kind": _maybe(OneOf(what, classes), default), "key": "", "doc": doc, "flat": flat})
+    return dataclasses.field(
+        default=default, metadata={"kind": _maybe(OneOf(what, classes), default), "key": "", "doc": doc, "flat": flat}
+    )
 
 
 def partial(cls: type, flat: bool = False, key: str = "", doc: str = "") -> Any:
     """Any of the fields of a class, as a dict. `flat`: they stand beside the mapping's other fields."""
-    return dataclasses.field(default_factory=dict, metadata={
-        "kind": Partial(cls), "key": key, "doc": doc, "flat": flat})
+    return dataclasses.field(
+        default_factory=dict, metadata={"kind": Partial(cls), "key": key, "doc": doc, "flat": flat}
+    )
 
 
 def _maybe(kind: Kind, default: Any) -> Kind:
@@ -211,6 +258,7 @@ def _maybe(kind: Kind, default: Any) -> Kind:
 
 
 # Reading.
+
 
 def load_file(cls: type[T], path: str | Path) -> T:
     """Read a YAML file as `cls`."""
@@ -326,6 +374,7 @@ def _step(value: Value, step: str, path: str) -> Value:
 
 # Writing.
 
+
 def plain(spec: Any) -> dict[str, Any]:
     """A spec as a mapping in the file's words; fields that have their default are left out."""
     result: dict[str, Any] = {}
@@ -348,8 +397,12 @@ def schema(cls: type, title: str = "") -> dict[str, Any]:
     """The JSON schema (2020-12) of a spec class."""
     defs: dict[str, Any] = {}
     root = _class_schema(cls, defs)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title or cls.__name__,
-            **root, "$defs": defs}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title or cls.__name__,
+        **root,
+        "$defs": defs,
+    }
 
 
 def _class_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
@@ -396,6 +449,7 @@ def _described(field: dataclasses.Field[Any], kind: Kind, defs: dict[str, Any]) 
 
 # Classes and their kinds.
 
+
 def key_of(field: dataclasses.Field[Any]) -> str:
     """The file's word for a field: what was given as `key`, or its name without the unit of a quantity."""
     if field.metadata.get("key"):
@@ -413,8 +467,12 @@ def key_of(field: dataclasses.Field[Any]) -> str:
 def _kinds(cls: Any) -> dict[str, Kind]:
     """The Kind of each field of a class, by its Python name."""
     hints = typing.get_type_hints(cls)
-    return {field.name: field.metadata.get("kind") or _kind_of_unit(field.name, hints[field.name])
-            or _kind_of_hint(hints[field.name]) for field in dataclasses.fields(cls)}
+    return {
+        field.name: field.metadata.get("kind")
+        or _kind_of_unit(field.name, hints[field.name])
+        or _kind_of_hint(hints[field.name])
+        for field in dataclasses.fields(cls)
+    }
 
 
 def _kind_of_unit(name: str, hint: Any) -> Kind | None:

@@ -16,16 +16,40 @@ from nodes.base.random import CHANCE_ONE
 Raw = str | int | Decimal
 
 DURATION_UNITS: Final = {
-    "ns": 1, "nsec": 1, "us": 10**3, "usec": 10**3, "ms": 10**6, "msec": 10**6, "s": 10**9, "sec": 10**9,
-    "min": 60 * 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+    "ns": 1,
+    "nsec": 1,
+    "us": 10**3,
+    "usec": 10**3,
+    "ms": 10**6,
+    "msec": 10**6,
+    "s": 10**9,
+    "sec": 10**9,
+    "min": 60 * 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
 }
 RATE_UNITS: Final = {
-    "bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12,
-    "kibit": 2**10, "mibit": 2**20, "gibit": 2**30,
+    "bit": 1,
+    "kbit": 10**3,
+    "mbit": 10**6,
+    "gbit": 10**9,
+    "tbit": 10**12,
+    "kibit": 2**10,
+    "mibit": 2**20,
+    "gibit": 2**30,
 }
 SIZE_UNITS: Final = {
-    "b": 1, "": 1, "k": 2**10, "kb": 2**10, "kib": 2**10, "m": 2**20, "mb": 2**20, "mib": 2**20,
-    "g": 2**30, "gb": 2**30, "gib": 2**30,
+    "b": 1,
+    "": 1,
+    "k": 2**10,
+    "kb": 2**10,
+    "kib": 2**10,
+    "m": 2**20,
+    "mb": 2**20,
+    "mib": 2**20,
+    "g": 2**30,
+    "gb": 2**30,
+    "gib": 2**30,
 }
 
 #: Regular expressions for JSON schema; the readers below are the law.
@@ -59,8 +83,11 @@ def _scaled(raw: Raw, units: dict[str, int], what: str, example: str, grain: str
         return 0
     if unit not in units:
         known = ", ".join(name for name in units if name)
-        raise ValueError(f"is not a {what}: it needs a unit, one of {known}" if unit == "" else
-                         f"is not a {what}: unit {unit!r} is not one of {known}")
+        raise ValueError(
+            f"is not a {what}: it needs a unit, one of {known}"
+            if unit == ""
+            else f"is not a {what}: unit {unit!r} is not one of {known}"
+        )
     scaled = number * units[unit]
     if scaled != int(scaled):
         raise ValueError(f"is not a {what}: finer than one {grain}")

@@ -246,9 +246,7 @@ class Stack(Network, IpOutput):
 
     # What TCP, UDP and ICMP ask (Network, IpOutput).
 
-    def transmit(
-        self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool
-    ) -> None:
+    def transmit(self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool) -> None:
         path = self._paths.get(dst) or self._find_path(dst)
         counters = self.counters
         counters.IpOutRequests += 1
@@ -433,9 +431,7 @@ class Stack(Network, IpOutput):
             return True
         if path is self._no_route:
             counters.IpOutNoRoutes += 1
-            self.icmp.report(
-                now, decode_ipv4(frame[_IP_START:end]), icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE
-            )
+            self.icmp.report(now, decode_ipv4(frame[_IP_START:end]), icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE)
             return True
         if end - _IP_START > path.mtu:
             self._forward_large(now, path, decode_ipv4(frame[_IP_START:end]))
@@ -457,9 +453,7 @@ class Stack(Network, IpOutput):
     def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:
         if packet.fragment & DONT_FRAGMENT:
             self.counters.IpFragFails += 1
-            self.icmp.report(
-                now, packet, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, path.interface.mtu
-            )
+            self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, path.interface.mtu)
             return
         self.counters.IpForwDatagrams += 1
         packet.ttl -= 1

@@ -1,7 +1,7 @@
 """The byte stream over links that lose, reorder, duplicate and corrupt up to 30 % of all packets.
 
-RFC 9293 section 2.2: what is delivered is what was sent, in order, from the start; when the transfer completes it is all
-of it; and whoever has something outstanding learns of failure. A hang is a failure of the test.
+RFC 9293 section 2.2: what is delivered is what was sent, in order, from the start; when the transfer completes it is
+all of it; and whoever has something outstanding learns of failure. A hang is a failure of the test.
 """
 
 from __future__ import annotations

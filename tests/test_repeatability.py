@@ -35,8 +35,9 @@ def test_two_processes_give_the_same_bytes_and_rows(name: str, tmp_path: Path) -
 
 
 def test_another_seed_gives_another_history(tmp_path: Path) -> None:
-    first, second = run_experiment("bulk-loss", tmp_path / "1"), run_experiment(
-        "bulk-loss", tmp_path / "2", "--seed", SECOND_SEED, check=False
+    first, second = (
+        run_experiment("bulk-loss", tmp_path / "1"),
+        run_experiment("bulk-loss", tmp_path / "2", "--seed", SECOND_SEED, check=False),
     )
     assert history(first)["events.spool"] != history(second)["events.spool"]
 

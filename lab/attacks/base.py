@@ -40,8 +40,14 @@ class AttackContext:
     """
 
     def __init__(
-        self, scheduler: Scheduler, randomness: Randomness, sink: EventSink, links: Mapping[str, Link],
-        addresses: Mapping[str, Sequence[bytes]], send_raw: Callable[[str, bytes], None], subscribe: Subscribe,
+        self,
+        scheduler: Scheduler,
+        randomness: Randomness,
+        sink: EventSink,
+        links: Mapping[str, Link],
+        addresses: Mapping[str, Sequence[bytes]],
+        send_raw: Callable[[str, bytes], None],
+        subscribe: Subscribe,
     ) -> None:
         self.scheduler = scheduler
         self.randomness = randomness

@@ -138,7 +138,14 @@ class _BlindRst(Attack):
         self._timer = self.context.scheduler.call_at(due, self._send, None)
 
     def _on_event(
-        self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int, values: tuple[int, ...],
+        self,
+        seq: int,
+        kind: int,
+        time_ns: int,
+        node: int,
+        connection: int,
+        cause: int,
+        values: tuple[int, ...],
         tail: bytes,
     ) -> None:
         """What the target made of RSTs while the attack ran."""

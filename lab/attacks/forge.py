@@ -10,8 +10,16 @@ from nodes.packet.tcp_codec import encode_tcp
 
 
 def tcp_packet(
-    src: bytes, dst: bytes, src_port: int, dst_port: int, seq: int, ack: int, flags: int, window: int = 0,
-    payload: bytes = b"", ttl: int = 64,
+    src: bytes,
+    dst: bytes,
+    src_port: int,
+    dst_port: int,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int = 0,
+    payload: bytes = b"",
+    ttl: int = 64,
 ) -> bytes:
     """An IPv4 packet with one TCP segment. Sequence numbers are taken modulo 2**32."""
     segment = Segment(src_port, dst_port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, flags, window, payload)

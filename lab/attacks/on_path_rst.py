@@ -1,9 +1,9 @@
 """An RST from somebody on the path, who sees the segments: its sequence numbers are exact (RFC 9293 section 3.10.7.4).
 
-    on-path-rst:
-      link: r1-r2
-      to: both                  # client, server or both
-      when: {bytes: 100kb}      # or {state: ESTABLISHED}, {time: 3s}, now
+on-path-rst:
+  link: r1-r2
+  to: both                  # client, server or both
+  when: {bytes: 100kb}      # or {state: ESTABLISHED}, {time: 3s}, now
 """
 
 from __future__ import annotations
@@ -150,9 +150,11 @@ class _OnPathRst(Attack):
 
     def _is_wanted(self, flow: Flow) -> bool:
         client, server = flow.to_server, flow.to_client  # a stream knows its sender
-        return ((not self._client or client.sender in self._client)
-                and (not self._server or server.sender in self._server)
-                and self.spec.port in (0, server.sender_port))
+        return (
+            (not self._client or client.sender in self._client)
+            and (not self._server or server.sender in self._server)
+            and self.spec.port in (0, server.sender_port)
+        )
 
     # Conditions.
 
@@ -160,7 +162,14 @@ class _OnPathRst(Attack):
         self._now_due(_any_flow)
 
     def _on_event(
-        self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int, values: tuple[int, ...],
+        self,
+        seq: int,
+        kind: int,
+        time_ns: int,
+        node: int,
+        connection: int,
+        cause: int,
+        values: tuple[int, ...],
         tail: bytes,
     ) -> None:
         when = self.spec.when
@@ -182,8 +191,10 @@ class _OnPathRst(Attack):
         def is_it(flow: Flow) -> bool:
             one, other = flow.to_server, flow.to_client
             if not ends:  # the connection is older than this attack: any that ends at the node
-                return any(name(at) == node and (one.sender in addresses or other.sender in addresses)
-                           for at, addresses in self.context.addresses.items())
+                return any(
+                    name(at) == node and (one.sender in addresses or other.sender in addresses)
+                    for at, addresses in self.context.addresses.items()
+                )
             one_id, other_id = name(address_text(one.sender)), name(address_text(other.sender))
             there = (one_id, one.sender_port, other_id, other.sender_port)
             return ends in (there, there[2:] + there[:2])
@@ -220,7 +231,8 @@ class _OnPathRst(Attack):
             macs = (stream.dst_mac, stream.src_mac) if stream.dst_mac else (back.src_mac, back.dst_mac)
             flags = RST if back.next is None else RST | ACK
             packet = tcp_packet(
-                stream.sender, back.sender, stream.sender_port, back.sender_port, stream.next, back.next or 0, flags)
+                stream.sender, back.sender, stream.sender_port, back.sender_port, stream.next, back.next or 0, flags
+            )
             assert direction is not None
             for _ in range(self.spec.count):
                 direction.inject(tcp_frame(*macs, packet), at_exit=True)

@@ -20,8 +20,14 @@ class SimAdvance(Advance):
     is called once, when the clock is given back."""
 
     def __init__(
-        self, scheduler: SimScheduler, until: Until, operations: list[Operation], apps: list[Task], sink: SpoolWriter,
-        waiting: Callable[[], list[str]], released: Callable[[], None],
+        self,
+        scheduler: SimScheduler,
+        until: Until,
+        operations: list[Operation],
+        apps: list[Task],
+        sink: SpoolWriter,
+        waiting: Callable[[], list[str]],
+        released: Callable[[], None],
     ) -> None:
         now = scheduler.now()
         if until.time_ns is not None and until.time_ns < now:
@@ -31,7 +37,9 @@ class SimAdvance(Advance):
             if level > sink.level:
                 raise InvalidArgument(
                     f"{' and '.join(until.event.names)} events are recorded from trace level {LEVEL_NAMES[level]} on; "
-                    f"this lab has {LEVEL_NAMES[sink.level]}", "until.event")
+                    f"this lab has {LEVEL_NAMES[sink.level]}",
+                    "until.event",
+                )
         self._scheduler = scheduler
         self._until = until
         self._sink = sink
@@ -110,7 +118,14 @@ class SimAdvance(Advance):
             self._halt(APPS)
 
     def _on_event(
-        self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int, values: tuple[int, ...],
+        self,
+        seq: int,
+        kind: int,
+        time_ns: int,
+        node: int,
+        connection: int,
+        cause: int,
+        values: tuple[int, ...],
         tail: bytes,
     ) -> None:
         if self._reason or self._until.event is None:

@@ -196,14 +196,26 @@ class Lab(ABC):
 
     @abstractmethod
     def open(
-        self, node: str, remote: str, remote_port: int, *, local: str = "", local_port: int = 0,
-        options: Mapping[str, int | str] | None = None, timeout_ns: int = NEVER,
+        self,
+        node: str,
+        remote: str,
+        remote_port: int,
+        *,
+        local: str = "",
+        local_port: int = 0,
+        options: Mapping[str, int | str] | None = None,
+        timeout_ns: int = NEVER,
     ) -> Operation:
         """Active OPEN to an address or a node. `connection` is known at once; done (TcpInfo) when ESTABLISHED."""
 
     @abstractmethod
     def listen(
-        self, node: str, local_port: int, *, local: str = "", backlog: int = 128,
+        self,
+        node: str,
+        local_port: int,
+        *,
+        local: str = "",
+        backlog: int = 128,
         options: Mapping[str, int | str] | None = None,
     ) -> ListenerInfo:
         """Passive OPEN. Its connections are taken by `accept`."""
@@ -222,7 +234,13 @@ class Lab(ABC):
 
     @abstractmethod
     def receive(
-        self, node: str, connection: int, *, max_bytes: int = 65536, min_bytes: int = 1, keep: bool = True,
+        self,
+        node: str,
+        connection: int,
+        *,
+        max_bytes: int = 65536,
+        min_bytes: int = 1,
+        keep: bool = True,
         timeout_ns: int = NEVER,
     ) -> Operation:
         """RECEIVE; done with `min_bytes` to `max_bytes` or at the FIN (result: Received). Without `keep` the bytes are
@@ -255,7 +273,14 @@ class Lab(ABC):
 
     @abstractmethod
     def ping(
-        self, node: str, remote: str, *, count: int = 1, interval_ns: int = SECOND, size: int = 56, ttl: int = 0,
+        self,
+        node: str,
+        remote: str,
+        *,
+        count: int = 1,
+        interval_ns: int = SECOND,
+        size: int = 56,
+        ttl: int = 0,
         timeout_ns: int = SECOND,
     ) -> Operation:
         """Send ICMP echo requests (result: list[PingResult], one for each). `timeout_ns` is each one's; `ttl` 0: the

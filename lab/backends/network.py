@@ -29,11 +29,15 @@ class Network:
         self.hosts: dict[str, StackHost] = {}
         self.switches: dict[str, Switch] = {}
         self.links: dict[str, Link] = {}
-        self._addresses = {name: tuple(one.address for one in node.interfaces if one.address)
-                           for name, node in topology.nodes.items() if node.kind != SWITCH}
+        self._addresses = {
+            name: tuple(one.address for one in node.interfaces if one.address)
+            for name, node in topology.nodes.items()
+            if node.kind != SWITCH
+        }
         self._scheduler = scheduler
-        ports: dict[str, list[Send]] = {name: [_unplugged] * len(node.interfaces)
-                                        for name, node in topology.nodes.items()}
+        ports: dict[str, list[Send]] = {
+            name: [_unplugged] * len(node.interfaces) for name, node in topology.nodes.items()
+        }
         for order, node in enumerate(topology.nodes.values()):
             if node.kind == SWITCH:
                 self.switches[node.name] = Switch(node.name, len(node.interfaces))
@@ -43,8 +47,16 @@ class Network:
                 self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name])
         for wire in topology.links.values():
             link = Link(
-                wire.name, wire.a.node, wire.b.node, (wire.forward, wire.backward), scheduler, randomness, sink,
-                self.addresses, interfaces=(str(wire.a), str(wire.b)))
+                wire.name,
+                wire.a.node,
+                wire.b.node,
+                (wire.forward, wire.backward),
+                scheduler,
+                randomness,
+                sink,
+                self.addresses,
+                interfaces=(str(wire.a), str(wire.b)),
+            )
             ports[wire.a.node][wire.a.index] = link.forward.send
             ports[wire.b.node][wire.b.index] = link.backward.send
             link.forward.deliver = self._receiver(wire.b.node, wire.b.index, ports)
@@ -71,8 +83,7 @@ def _stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
     parameters.set_all(node.parameters)
     stack = Stack(node.name, parameters, randomness, sink)
     for interface in node.interfaces:
-        stack.add_interface(
-            interface.name, interface.mac, interface.address, interface.prefix_len, interface.mtu)
+        stack.add_interface(interface.name, interface.mac, interface.address, interface.prefix_len, interface.mtu)
     for route in node.routes:
         stack.add_route(route.network, route.prefix_len, route.via, stack.interfaces[route.interface])
     return stack

@@ -33,8 +33,13 @@ def start(
     manifest. Raises AlreadyExists, InvalidArgument; then nothing is left behind."""
     existed = directory.exists()
     bundle = Bundle.create(
-        directory, spec=text, seed=seed, backend=SimLab.backend, level=level,
-        more={"name": name, "topology": dict(topology.spec), "capture": capture, **more})
+        directory,
+        spec=text,
+        seed=seed,
+        backend=SimLab.backend,
+        level=level,
+        more={"name": name, "topology": dict(topology.spec), "capture": capture, **more},
+    )
     try:
         return bundle, SimLab(name, topology, seed, bundle.spool, level, capture)
     except BaseException:
@@ -56,8 +61,15 @@ def rerun(run: Path, directory: Path) -> Bundle:
     if level < LEVEL_STATES or not actions or actions[-1][1]["call"] != "close_lab":
         raise InvalidArgument(f"{run}: cannot be run again: its trace does not have all calls up to the end of the lab")
     bundle, lab = start(
-        directory, manifest["name"], topology_from_mapping(manifest["topology"]), manifest["seed"], level,
-        manifest["capture"], manifest["spec"], rerun_of=str(run))
+        directory,
+        manifest["name"],
+        topology_from_mapping(manifest["topology"]),
+        manifest["seed"],
+        level,
+        manifest["capture"],
+        manifest["spec"],
+        rerun_of=str(run),
+    )
     try:
         for time_ns, action in actions:
             lab.run_to(action.pop("step"), time_ns)
@@ -90,8 +102,29 @@ _CALLS: dict[str, Callable[[SimLab, dict[str, Any]], None]] = {
     "send": _send,
     "create_attack": _create_attack,
     "add_rule": _add_rule,
-    **{name: _plainly(name) for name in (
-        "open", "listen", "close_listener", "accept", "receive", "wait_ready", "shutdown", "close", "abort",
-        "set_option", "cancel", "ping", "set_parameters", "update_link", "set_link_up", "remove_rule", "stop_attack",
-        "start_app", "stop_app", "close_lab")},
+    **{
+        name: _plainly(name)
+        for name in (
+            "open",
+            "listen",
+            "close_listener",
+            "accept",
+            "receive",
+            "wait_ready",
+            "shutdown",
+            "close",
+            "abort",
+            "set_option",
+            "cancel",
+            "ping",
+            "set_parameters",
+            "update_link",
+            "set_link_up",
+            "remove_rule",
+            "stop_attack",
+            "start_app",
+            "stop_app",
+            "close_lab",
+        )
+    },
 }

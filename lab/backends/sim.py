@@ -38,8 +38,12 @@ from nodes.tcp.info import TcpInfo, info
 _PIECE: Final = 1 << 18
 
 CAPABILITIES: Final = (
-    Capability("virtual-time", True), Capability("deterministic", True), Capability("engine-link", True),
-    Capability("packet-rules", True), Capability("attacks", True), Capability("capture", True),
+    Capability("virtual-time", True),
+    Capability("deterministic", True),
+    Capability("engine-link", True),
+    Capability("packet-rules", True),
+    Capability("attacks", True),
+    Capability("capture", True),
     Capability("engine-netem", False, "the kernel's netem needs real time; this backend has virtual time"),
     Capability("linux-nodes", False, "kernel stacks need real time; here every node runs tcplab's TCP"),
 )
@@ -77,8 +81,14 @@ class SimLab(Lab):
         self._attacks: dict[str, Attack] = {}
         self._attacks_made = 0
         self._context = AttackContext(
-            self._scheduler, self._randomness, self.sink, self._network.links,
-            {node: self._network.addresses(node) for node in self._network.hosts}, self._send_raw, self.sink.subscribe)
+            self._scheduler,
+            self._randomness,
+            self.sink,
+            self._network.links,
+            {node: self._network.addresses(node) for node in self._network.hosts},
+            self._send_raw,
+            self.sink.subscribe,
+        )
         for link in self._network.links.values():
             link.forward.emit_link_event()
             link.backward.emit_link_event()
@@ -135,8 +145,15 @@ class SimLab(Lab):
 
     def listeners(self, node: str) -> Sequence[ListenerInfo]:
         return [
-            ListenerInfo(node, one.number, address_text(one.local_address), one.local_port, one.backlog,
-                         one.syn_queue, one.accept_queue)
+            ListenerInfo(
+                node,
+                one.number,
+                address_text(one.local_address),
+                one.local_port,
+                one.backlog,
+                one.syn_queue,
+                one.accept_queue,
+            )
             for one in self._host(node).listeners()
         ]
 
@@ -167,21 +184,39 @@ class SimLab(Lab):
     def _waiting(self) -> list[str]:
         """Who waits for what, for an error."""
         waiting = [(str(one), one.waiting_for) for one in self.operations.pending()]
-        waiting += [(f"app {name} on {app.node}", task.waiting.what if task.waiting else "")
-                    for name, (app, task) in self._apps.items() if not task.done]
+        waiting += [
+            (f"app {name} on {app.node}", task.waiting.what if task.waiting else "")
+            for name, (app, task) in self._apps.items()
+            if not task.done
+        ]
         return [f"{who} waits for {what or 'its turn'}" for who, what in waiting]
 
     # -- TCP user calls
 
     def open(
-        self, node: str, remote: str, remote_port: int, *, local: str = "", local_port: int = 0,
-        options: Mapping[str, int | str] | None = None, timeout_ns: int = NEVER,
+        self,
+        node: str,
+        remote: str,
+        remote_port: int,
+        *,
+        local: str = "",
+        local_port: int = 0,
+        options: Mapping[str, int | str] | None = None,
+        timeout_ns: int = NEVER,
     ) -> Operation:
         host = self._host(node)
         address = self.resolve(remote)
         source = parse_address(local, "local") if local else b""
-        self._log("open", node=node, remote=address_text(address), remote_port=remote_port, local=local,
-                  local_port=local_port, options=dict(options or {}), timeout_ns=timeout_ns)
+        self._log(
+            "open",
+            node=node,
+            remote=address_text(address),
+            remote_port=remote_port,
+            local=local,
+            local_port=local_port,
+            options=dict(options or {}),
+            timeout_ns=timeout_ns,
+        )
         number = host.start_open(address, remote_port, source, local_port, options)
         self._held.add((node, number))
         return self._start("open", host, number, self._opened(host, number, timeout_ns))
@@ -191,7 +226,12 @@ class SimLab(Lab):
         return info(host.stack.tcp.connections[number])
 
     def listen(
-        self, node: str, local_port: int, *, local: str = "", backlog: int = 128,
+        self,
+        node: str,
+        local_port: int,
+        *,
+        local: str = "",
+        backlog: int = 128,
         options: Mapping[str, int | str] | None = None,
     ) -> ListenerInfo:
         host = self._host(node)
@@ -234,14 +274,21 @@ class SimLab(Lab):
         return offset
 
     def receive(
-        self, node: str, connection: int, *, max_bytes: int = 65536, min_bytes: int = 1, keep: bool = True,
+        self,
+        node: str,
+        connection: int,
+        *,
+        max_bytes: int = 65536,
+        min_bytes: int = 1,
+        keep: bool = True,
         timeout_ns: int = NEVER,
     ) -> Operation:
         socket = self._socket(node, connection)
         if not 1 <= min_bytes <= max_bytes:
             raise InvalidArgument(f"{min_bytes} is not 1 to max_bytes, {max_bytes}", "min_bytes")
-        self._log("receive", node=node, connection=connection, max_bytes=max_bytes, min_bytes=min_bytes,
-                  timeout_ns=timeout_ns)
+        self._log(
+            "receive", node=node, connection=connection, max_bytes=max_bytes, min_bytes=min_bytes, timeout_ns=timeout_ns
+        )
         work = self._received(socket, max_bytes, min_bytes, keep, timeout_ns)
         return self._start("receive", self._host(node), connection, work)
 
@@ -310,13 +357,28 @@ class SimLab(Lab):
             self._runner.drain()
 
     def ping(
-        self, node: str, remote: str, *, count: int = 1, interval_ns: int = SECOND, size: int = 56, ttl: int = 0,
+        self,
+        node: str,
+        remote: str,
+        *,
+        count: int = 1,
+        interval_ns: int = SECOND,
+        size: int = 56,
+        ttl: int = 0,
         timeout_ns: int = SECOND,
     ) -> Operation:
         host = self._host(node)
         address = self.resolve(remote)
-        self._log("ping", node=node, remote=address_text(address), count=count, interval_ns=interval_ns, size=size,
-                  ttl=ttl, timeout_ns=timeout_ns)
+        self._log(
+            "ping",
+            node=node,
+            remote=address_text(address),
+            count=count,
+            interval_ns=interval_ns,
+            size=size,
+            ttl=ttl,
+            timeout_ns=timeout_ns,
+        )
         return self._start("ping", host, 0, host.ping(address, count, interval_ns, size, ttl, timeout_ns))
 
     # -- nodes, links, attacks, apps
@@ -440,8 +502,12 @@ class SimLab(Lab):
         """Record a call that is about to act."""
         self._check_open()
         if self.sink.level >= LEVEL_STATES:
-            text = json.dumps({"call": call, **arguments, "step": self._scheduler.calls}, sort_keys=True,
-                              separators=(",", ":"), ensure_ascii=False)
+            text = json.dumps(
+                {"call": call, **arguments, "step": self._scheduler.calls},
+                sort_keys=True,
+                separators=(",", ":"),
+                ensure_ascii=False,
+            )
             self.sink.emit_tail(ACTION, self.now(), 0, 0, 0, (), text.encode())
 
     def _start(self, call: str, host: StackHost, connection: int, work: Coroutine[Any, None, Any]) -> Operation:

@@ -101,9 +101,12 @@ def _equal(found: Any, wanted: Any) -> bool:
     assert match is not None  # see _check_field
     operator, number = match[1] or "==", int(match[2])
     return (
-        (operator == "==" and found == number) or (operator == "!=" and found != number)
-        or (operator == "<=" and found <= number) or (operator == ">=" and found >= number)
-        or (operator == "<" and found < number) or (operator == ">" and found > number)
+        (operator == "==" and found == number)
+        or (operator == "!=" and found != number)
+        or (operator == "<=" and found <= number)
+        or (operator == ">=" and found >= number)
+        or (operator == "<" and found < number)
+        or (operator == ">" and found > number)
     )
 
 

@@ -8,10 +8,16 @@ import typer
 
 from lab.cli.output import Json, print_json, print_table
 
-Address = Annotated[str | None, typer.Option(
-    "--server", envvar="TCPLAB_ADDRESS", metavar="ADDRESS",
-    help="The server: unix:/path or host:port (TCPLAB_TOKEN, TCPLAB_CA: its token and its certificate's signer). "
-    "Not given: the one on this machine's default socket.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="TCPLAB_ADDRESS",
+        metavar="ADDRESS",
+        help="The server: unix:/path or host:port (TCPLAB_TOKEN, TCPLAB_CA: its token and its certificate's signer). "
+        "Not given: the one on this machine's default socket.",
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,20 +36,35 @@ def list_labs(server: Address = None, as_json: Json = False) -> None:
         labs = [one.info() for one in controller.labs()]
     states = {one.name: lab_pb2.Lab.State.Name(one.state).removeprefix("STATE_") for one in labs}
     if as_json:
-        print_json([{
-            "name": one.name.rpartition("/")[2], "state": states[one.name], "topology": one.topology, "seed": one.seed,
-            "time_ns": one.time_ns, "failure": one.failure, "directory": one.directory,
-        } for one in labs])
+        print_json(
+            [
+                {
+                    "name": one.name.rpartition("/")[2],
+                    "state": states[one.name],
+                    "topology": one.topology,
+                    "seed": one.seed,
+                    "time_ns": one.time_ns,
+                    "failure": one.failure,
+                    "directory": one.directory,
+                }
+                for one in labs
+            ]
+        )
     elif not labs:
         print("No labs.")
     else:
         print_table(
-            (one.name.rpartition("/")[2], f"{states[one.name]}  {one.topology}, seed {one.seed}, "
-             f"{one.time_ns / 1e9:g} s  {one.failure}") for one in labs)
+            (
+                one.name.rpartition("/")[2],
+                f"{states[one.name]}  {one.topology}, seed {one.seed}, {one.time_ns / 1e9:g} s  {one.failure}",
+            )
+            for one in labs
+        )
 
 
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="LAB...", help="Names of labs.")], server: Address = None,
+    names: Annotated[list[str], typer.Argument(metavar="LAB...", help="Names of labs.")],
+    server: Address = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,
 ) -> None:

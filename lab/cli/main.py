@@ -20,7 +20,10 @@ app = typer.Typer(
     name="tcplab",
     help="A TCP lab: experiments in virtual time, their traces, and the server for clients over gRPC.\n\n"
     "Every option can be given by an environment variable too: --seed of `run` is TCPLAB_RUN_SEED.",
-    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TCPLAB"},
 )
 for module in (run, show, validate, catalogue, serve, labs, version):

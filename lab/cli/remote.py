@@ -45,13 +45,21 @@ def run_on_server(address: str, text: str, seed: int | None, out: Path | None, a
             run.save(out)
     directory = str(out) if out is not None else message.directory
     if as_json:
-        print_json({
-            "name": message.experiment, "seed": message.seed, "ok": run.passed,
-            "problems": [message.error] if message.error else [],
-            "expectations": [{"ok": one.passed, "expected": one.expectation, "found": one.found}
-                             for one in message.results],
-            "directory": directory, "lab_time_ns": message.time_ns, "run": run.name, "state": run.state,
-        })
+        print_json(
+            {
+                "name": message.experiment,
+                "seed": message.seed,
+                "ok": run.passed,
+                "problems": [message.error] if message.error else [],
+                "expectations": [
+                    {"ok": one.passed, "expected": one.expectation, "found": one.found} for one in message.results
+                ],
+                "directory": directory,
+                "lab_time_ns": message.time_ns,
+                "run": run.name,
+                "state": run.state,
+            }
+        )
         return run.passed
     print(f"{message.experiment}, seed {message.seed}: {run.state.lower()} at {message.time_ns / 1e9:g} s of lab time")
     if message.error:

@@ -17,21 +17,33 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(
-        metavar="FILE|NAME", help="A file, or the name of a shipped experiment.")],
+    experiment: Annotated[
+        str, typer.Argument(metavar="FILE|NAME", help="A file, or the name of a shipped experiment.")
+    ],
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness, instead of the file's.")] = None,
-    changes: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", envvar="TCPLAB_RUN_SET",
-        help="Change a field of the file, e.g. links.h1-h2.loss=2%. Repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(
-        help="Directory of the run. Not given: <runs>/<name>-<seed>-<n>.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            envvar="TCPLAB_RUN_SET",
+            help="Change a field of the file, e.g. links.h1-h2.loss=2%. Repeatable.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the run. Not given: <runs>/<name>-<seed>-<n>.")] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.", envvar="TCPLAB_RUNS")] = Path("runs"),
     replace: Annotated[bool, typer.Option("--replace", help="Remove the run that is in --out first.")] = False,
-    export: Annotated[bool, typer.Option(
-        "--export/--no-export", help="Write pcapng files, tables and verdicts beside the trace.")] = True,
-    server: Annotated[str | None, typer.Option(
-        envvar="TCPLAB_ADDRESS", metavar="ADDRESS",
-        help="Run it on this server instead of here; --out then copies its files here.")] = None,
+    export: Annotated[
+        bool, typer.Option("--export/--no-export", help="Write pcapng files, tables and verdicts beside the trace.")
+    ] = True,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TCPLAB_ADDRESS",
+            metavar="ADDRESS",
+            help="Run it on this server instead of here; --out then copies its files here.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment and check what it expects.
@@ -68,8 +80,9 @@ def run(
 
 
 def rerun(
-    run: Annotated[Path, typer.Argument(
-        metavar="RUN", help="A run's directory, of an experiment or of a server's lab.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's directory, of an experiment or of a server's lab.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Directory of the new run. Not given: RUN-again-<n>.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -16,20 +16,40 @@ def add_to(app: typer.Typer) -> None:
 
 
 def serve(
-    socket: Annotated[Path | None, typer.Option(
-        metavar="PATH", help="Unix socket to serve on. Not given: $XDG_RUNTIME_DIR/tcplab/controller.sock, "
-        "else ~/.tcplab/controller.sock.")] = None,
-    runs: Annotated[Path | None, typer.Option(
-        help="Where labs and experiments leave their files. Not given: ~/.tcplab/runs.", envvar="TCPLAB_RUNS")] = None,
-    listen: Annotated[str, typer.Option(
-        metavar="HOST:PORT", help="Serve on TCP too. Beyond this machine it takes --cert, --key and a token.")] = "",
+    socket: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Unix socket to serve on. Not given: $XDG_RUNTIME_DIR/tcplab/controller.sock, "
+            "else ~/.tcplab/controller.sock.",
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where labs and experiments leave their files. Not given: ~/.tcplab/runs.", envvar="TCPLAB_RUNS"
+        ),
+    ] = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Serve on TCP too. Beyond this machine it takes --cert, --key and a token."
+        ),
+    ] = "",
     cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.", exists=True, dir_okay=False)] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", exists=True, dir_okay=False)] = None,
-    token: Annotated[str, typer.Option(
-        envvar="TCPLAB_TOKEN", help="What clients on TCP must send: metadata `authorization: Bearer TOKEN`. Better in "
-        "the environment: others can see arguments.")] = "",
-    until_eof: Annotated[bool, typer.Option(
-        "--until-eof", help="End when standard input does: for programs that start their own controller.")] = False,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="TCPLAB_TOKEN",
+            help="What clients on TCP must send: metadata `authorization: Bearer TOKEN`. Better in "
+            "the environment: others can see arguments.",
+        ),
+    ] = "",
+    until_eof: Annotated[
+        bool,
+        typer.Option("--until-eof", help="End when standard input does: for programs that start their own controller."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Serve the API until interrupted; then all labs end. Prints the address as soon as calls are taken."""

@@ -11,8 +11,10 @@ import typer
 from lab.cli.output import Json, print_json
 
 Run = Annotated[Path, typer.Argument(help="A run's directory, or a spool.", metavar="RUN")]
-Connections = Annotated[list[int] | None, typer.Option(
-    "--connection", "-c", min=1, help="Only this connection, by the number shown. Repeatable.")]
+Connections = Annotated[
+    list[int] | None,
+    typer.Option("--connection", "-c", min=1, help="Only this connection, by the number shown. Repeatable."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,7 +23,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(
-    run: Run, connection: Connections = None,
+    run: Run,
+    connection: Connections = None,
     raw: Annotated[bool, typer.Option("--raw", help="Sequence numbers as on the wire.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Leave no segment out.")] = False,
     as_json: Json = False,
@@ -35,11 +38,13 @@ def show(
 
         analysis = analyse(spool_of(run))
         chosen = [one for one in analysis.conversations if not connection or one.number in connection]
-        print_json({
-            "connections": [dataclasses.asdict(one) for one in chosen],
-            "resets": [dataclasses.asdict(one) for one in analysis.resets],
-            "retransmissions": [dataclasses.asdict(one) for one in analysis.retransmissions],
-        })
+        print_json(
+            {
+                "connections": [dataclasses.asdict(one) for one in chosen],
+                "resets": [dataclasses.asdict(one) for one in analysis.resets],
+                "retransmissions": [dataclasses.asdict(one) for one in analysis.retransmissions],
+            }
+        )
         return
     from lab.trace.show import show as show_run
 
@@ -47,7 +52,8 @@ def show(
 
 
 def plot(
-    run: Run, connection: Connections = None,
+    run: Run,
+    connection: Connections = None,
     out: Annotated[Path | None, typer.Option(help="Directory for the pictures. Not given: plots/ in the run.")] = None,
     as_json: Json = False,
 ) -> None:

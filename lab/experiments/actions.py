@@ -247,12 +247,46 @@ class App:
 
 
 ACTIONS: Final[dict[str, type]] = {
-    "listen": Listen, "accept": Accept, "open": Open, "send": Send, "receive": Receive, "shutdown": Shutdown,
-    "close": Close, "abort": Abort, "options": SetOptions, "cancel": Cancel, "parameters": SetParameters,
-    "impair": Impair, "link_down": LinkDown, "link_up": LinkUp, "rule": AddRule, "remove_rule": RemoveRule,
-    "attack": StartAttack, "stop_attack": StopAttack, "app": App, "stop_app": StopApp,
+    "listen": Listen,
+    "accept": Accept,
+    "open": Open,
+    "send": Send,
+    "receive": Receive,
+    "shutdown": Shutdown,
+    "close": Close,
+    "abort": Abort,
+    "options": SetOptions,
+    "cancel": Cancel,
+    "parameters": SetParameters,
+    "impair": Impair,
+    "link_down": LinkDown,
+    "link_up": LinkUp,
+    "rule": AddRule,
+    "remove_rule": RemoveRule,
+    "attack": StartAttack,
+    "stop_attack": StopAttack,
+    "app": App,
+    "stop_app": StopApp,
 }
 Action = (
-    Listen | Accept | Open | Send | Receive | Shutdown | Close | Abort | SetOptions | Cancel | SetParameters | Impair
-    | LinkDown | LinkUp | AddRule | RemoveRule | StartAttack | StopAttack | App | StopApp
+    Listen
+    | Accept
+    | Open
+    | Send
+    | Receive
+    | Shutdown
+    | Close
+    | Abort
+    | SetOptions
+    | Cancel
+    | SetParameters
+    | Impair
+    | LinkDown
+    | LinkUp
+    | AddRule
+    | RemoveRule
+    | StartAttack
+    | StopAttack
+    | App
+    | StopApp
 )

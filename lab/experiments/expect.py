@@ -145,13 +145,18 @@ class Interval:
 
 
 EXPECTATIONS: Final[dict[str, type]] = {
-    "states": States, "resets": Resets, "retransmissions": Retransmissions, "delivered": Delivered,
-    "lifetime": Lifetime, "time_in": TimeIn, "counter": Counter, "failure": Failure, "events": Events,
+    "states": States,
+    "resets": Resets,
+    "retransmissions": Retransmissions,
+    "delivered": Delivered,
+    "lifetime": Lifetime,
+    "time_in": TimeIn,
+    "counter": Counter,
+    "failure": Failure,
+    "events": Events,
     "interval": Interval,
 }
-Expected = (
-    States | Resets | Retransmissions | Delivered | Lifetime | TimeIn | Counter | Failure | Events | Interval
-)
+Expected = States | Resets | Retransmissions | Delivered | Lifetime | TimeIn | Counter | Failure | Events | Interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,13 @@ class Result:
     events: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return {"ok": self.ok, "expected": self.expected, "found": self.found, "why": self.why,
-                "events": list(self.events)}
+        return {
+            "ok": self.ok,
+            "expected": self.expected,
+            "found": self.found,
+            "why": self.why,
+            "events": list(self.events),
+        }
 
 
 @dataclass
@@ -81,9 +86,16 @@ class _Checker:
         self.evidence = evidence
         self.analysis: Analysis = analyse(evidence.spool)
         self.checks: dict[type, Callable[[Any], tuple[str, bool, str, Sequence[int]]]] = {
-            States: self.states, Resets: self.resets, Retransmissions: self.retransmissions, Delivered: self.delivered,
-            Lifetime: self.lifetime, TimeIn: self.time_in, Counter: self.counter, Failure: self.failure,
-            Events: self.events, Interval: self.interval,
+            States: self.states,
+            Resets: self.resets,
+            Retransmissions: self.retransmissions,
+            Delivered: self.delivered,
+            Lifetime: self.lifetime,
+            TimeIn: self.time_in,
+            Counter: self.counter,
+            Failure: self.failure,
+            Events: self.events,
+            Interval: self.interval,
         }
 
     def key(self, of: str) -> tuple[str, int]:
@@ -150,8 +162,12 @@ class _Checker:
         because = f" because of {want.reason}" if want.reason else ""
         words = f"{want.of} sends {COUNT.words(want.count)} segments again{because}"
         found = f"{len(some)} of {len(every)} retransmissions" if want.reason else f"{len(every)} retransmissions"
-        return (words, want.count.holds(len(some)), found + _whys([one.cause.name for one in every]),
-                [one.event for one in some])
+        return (
+            words,
+            want.count.holds(len(some)),
+            found + _whys([one.cause.name for one in every]),
+            [one.event for one in some],
+        )
 
     def delivered(self, want: Delivered) -> tuple[str, bool, str, Sequence[int]]:
         key = self.key(want.of)
@@ -249,8 +265,11 @@ class _Checker:
     def matching(self, want: EventFields, after: int = 0) -> list[Event]:
         node, connection = self.key(want.of) if want.of else (want.node, 0)
         wanted = EventFilter(want.kind, node, connection, want.cause, want.where)
-        return [event for event in SpoolReader(self.evidence.spool, after=after, kinds=wanted.numbers)
-                if wanted.matches(event)]
+        return [
+            event
+            for event in SpoolReader(self.evidence.spool, after=after, kinds=wanted.numbers)
+            if wanted.matches(event)
+        ]
 
     def events(self, want: Events) -> tuple[str, bool, str, Sequence[int]]:
         found = self.matching(want)

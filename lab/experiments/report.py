@@ -29,15 +29,24 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name, "seed": self.seed, "ok": self.ok, "problems": list(self.problems),
-            "expectations": [result.as_dict() for result in self.results], "notes": list(self.notes),
-            "directory": self.directory, "lab_time_ns": self.time_ns, "events": self.events, "wall_ms": self.wall_ms,
+            "name": self.name,
+            "seed": self.seed,
+            "ok": self.ok,
+            "problems": list(self.problems),
+            "expectations": [result.as_dict() for result in self.results],
+            "notes": list(self.notes),
+            "directory": self.directory,
+            "lab_time_ns": self.time_ns,
+            "events": self.events,
+            "wall_ms": self.wall_ms,
         }
 
     def lines(self) -> list[str]:
         """The report as text."""
-        lines = [f"{self.name}, seed {self.seed}: {_seconds(self.time_ns)} of lab time in {self.wall_ms} ms, "
-                 f"{self.events} events"]
+        lines = [
+            f"{self.name}, seed {self.seed}: {_seconds(self.time_ns)} of lab time in {self.wall_ms} ms, "
+            f"{self.events} events"
+        ]
         for problem in self.problems:
             lines.append(f"  PROBLEM  {problem}")
         for result in self.results:

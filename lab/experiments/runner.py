@@ -49,8 +49,16 @@ def prepare(experiment: Experiment, text: str, directory: Path, seed: int | None
     """Make the bundle and the lab."""
     seed = experiment.seed if seed is None else seed
     level = LEVEL_NAMES.index(experiment.trace.level)
-    return start(directory, experiment.name, experiment.built(), seed, level, experiment.trace.capture, text,
-                 experiment=experiment.name)
+    return start(
+        directory,
+        experiment.name,
+        experiment.built(),
+        seed,
+        level,
+        experiment.trace.capture,
+        text,
+        experiment=experiment.name,
+    )
 
 
 def drive(lab: Lab, script: Script, max_calls: int = 1 << 30) -> Iterator[None]:
@@ -89,8 +97,16 @@ def conclude(
             notes.append(f"app {name} on {app.node} ended with {app.error}")
     results = check(experiment.expect, script.evidence())
     outcome = Outcome(
-        experiment.name, lab.seed, tuple(script.problems), tuple(results), tuple(notes), str(bundle.path), lab.now(),
-        lab.sink.sequence, wall_ms)
+        experiment.name,
+        lab.seed,
+        tuple(script.problems),
+        tuple(results),
+        tuple(notes),
+        str(bundle.path),
+        lab.now(),
+        lab.sink.sequence,
+        wall_ms,
+    )
     if export:
         bundle.export()
     apps = {name: dict(app.results) for name, app in lab.apps.items()}

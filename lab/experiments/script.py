@@ -39,8 +39,12 @@ class Script:
         self._receives: list[tuple[tuple[str, int], Operation]] = []
         self._watch: _Watch | None = None
         self._actions: dict[type, Callable[[Any], Steps]] = {
-            actions.Send: self._send, actions.Receive: self._receive, actions.Shutdown: self._shutdown,
-            actions.Close: self._close, actions.Abort: self._abort, actions.SetOptions: self._set_options,
+            actions.Send: self._send,
+            actions.Receive: self._receive,
+            actions.Shutdown: self._shutdown,
+            actions.Close: self._close,
+            actions.Abort: self._abort,
+            actions.SetOptions: self._set_options,
         }
 
     def run(self) -> Steps:
@@ -212,8 +216,13 @@ class Script:
 
     def _open(self, action: actions.Open) -> None:
         self._connections[action.as_ or action.node] = self.lab.open(
-            action.node, action.to, action.port, local_port=action.local_port, options=action.options,
-            timeout_ns=action.timeout_ns)
+            action.node,
+            action.to,
+            action.port,
+            local_port=action.local_port,
+            options=action.options,
+            timeout_ns=action.timeout_ns,
+        )
 
     def _send(self, action: actions.Send) -> Steps:
         key = yield from self._connection(action.on)
@@ -300,8 +309,17 @@ class _Watch:
         self._names = lab.sink.names
         self._stop = lab.sink.subscribe(wanted.numbers, self._on_event)
 
-    def _on_event(self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int,
-                  values: tuple[int, ...], tail: bytes) -> None:
+    def _on_event(
+        self,
+        seq: int,
+        kind: int,
+        time_ns: int,
+        node: int,
+        connection: int,
+        cause: int,
+        values: tuple[int, ...],
+        tail: bytes,
+    ) -> None:
         if self._left and self.filter.matches(
             Event(seq, kind, time_ns, node, connection, cause, values, tail, self._names)
         ):

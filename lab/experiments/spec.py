@@ -64,8 +64,10 @@ class LinkChange:
 
     rules: tuple[RuleSpec, ...] = ()
     directions: dict[str, dict[str, Any]] = spec.of(
-        spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"), default={},
-        doc="Impairments of one direction, by its name h1->r1.")
+        spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"),
+        default={},
+        doc="Impairments of one direction, by its name h1->r1.",
+    )
     changes: dict[str, Any] = spec.partial(Impairments, flat=True)
 
 
@@ -119,9 +121,11 @@ class Experiment:
     seed: int = spec.number(default=1, maximum=(1 << 63) - 1, doc="Of all randomness.")
     trace: Trace = Trace()
     links: dict[str, LinkChange] = spec.of(
-        spec.Map(spec.Nested(LinkChange)), default={}, doc="Changes to links of the topology, by name.")
+        spec.Map(spec.Nested(LinkChange)), default={}, doc="Changes to links of the topology, by name."
+    )
     nodes: dict[str, dict[str, Any]] = spec.of(
-        spec.Map(ParametersKind()), default={}, doc="Parameters of nodes by name, such as tcp_syn_retries.")
+        spec.Map(ParametersKind()), default={}, doc="Parameters of nodes by name, such as tcp_syn_retries."
+    )
     apps: tuple[App, ...] = ()
     timeline: tuple[Step, ...] = ()
     stop: Stop = Stop()
@@ -158,7 +162,8 @@ class Experiment:
         """That the trace has what is looked for: what is not recorded would not be missed."""
         if level > LEVEL_NAMES.index(self.trace.level):
             raise InvalidArgument(
-                f"it needs trace level {LEVEL_NAMES[level]} or more; this experiment has {self.trace.level}", place)
+                f"it needs trace level {LEVEL_NAMES[level]} or more; this experiment has {self.trace.level}", place
+            )
 
     def _check_names(self, given: Any, place: str) -> None:
         """That nodes and links which something names are there; an address is another matter."""
@@ -174,16 +179,24 @@ class Experiment:
     def built(self) -> Topology:
         """The topology with this experiment's changes to links and nodes; its `spec` has them too."""
         topology = spec.from_mapping(TopologySpec, self.topology.spec)
-        nodes = {name: dataclasses.replace(node, parameters={**node.parameters, **self.nodes.get(name, {})})
-                 for name, node in topology.nodes.items()}
+        nodes = {
+            name: dataclasses.replace(node, parameters={**node.parameters, **self.nodes.get(name, {})})
+            for name, node in topology.nodes.items()
+        }
         links = []
         for link, name in zip(topology.links, self.topology.links, strict=True):
             change = self.links.get(name, LinkChange())
-            directions = {direction: {**link.directions.get(direction, {}), **change.changes,
-                                      **change.directions.get(direction, {})}
-                          for direction in (*link.directions, *change.directions)}
-            links.append(dataclasses.replace(
-                link, impairments={**link.impairments, **change.changes}, directions=directions))
+            directions = {
+                direction: {
+                    **link.directions.get(direction, {}),
+                    **change.changes,
+                    **change.directions.get(direction, {}),
+                }
+                for direction in (*link.directions, *change.directions)
+            }
+            links.append(
+                dataclasses.replace(link, impairments={**link.impairments, **change.changes}, directions=directions)
+            )
         return build(dataclasses.replace(topology, nodes=nodes, links=tuple(links)))
 
 

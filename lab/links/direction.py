@@ -76,7 +76,12 @@ class Direction:
     """
 
     def __init__(
-        self, name: str, impairments: Impairments, scheduler: Scheduler, randomness: Randomness, sink: EventSink,
+        self,
+        name: str,
+        impairments: Impairments,
+        scheduler: Scheduler,
+        randomness: Randomness,
+        sink: EventSink,
         deliver: Deliver,
     ) -> None:
         self.name = name
@@ -113,8 +118,12 @@ class Direction:
         statistics.bytes_in += len(frame)
         sink = self._sink
         if (
-            self._plain and now >= self._busy_until and not self._transmitting and not self.rules
-            and sink.level < LEVEL_SEGMENTS and not sink.capture
+            self._plain
+            and now >= self._busy_until
+            and not self._transmitting
+            and not self.rules
+            and sink.level < LEVEL_SEGMENTS
+            and not sink.capture
         ):
             # Most frames: nothing is done to it and nobody asks which one it was.
             release = now
@@ -206,8 +215,13 @@ class Direction:
         self._delay_ns = impairments.delay_ns
         self._rate_bps = impairments.rate_bps
         self._chances = bool(
-            impairments.loss or impairments.corrupt or impairments.duplicate or impairments.jitter_ns
-            or impairments.reorder or impairments.reorder_gap)
+            impairments.loss
+            or impairments.corrupt
+            or impairments.duplicate
+            or impairments.jitter_ns
+            or impairments.reorder
+            or impairments.reorder_gap
+        )
         self._plain = self.up and not self._chances
         discipline = QUEUES[impairments.queue]
         if type(self._queue) is not discipline:

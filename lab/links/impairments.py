@@ -20,21 +20,27 @@ class Impairments:
 
     delay_ns: int = spec.duration(default=0, maximum=HOUR, doc="Propagation delay.")
     jitter_ns: int = spec.duration(
-        default=0, maximum=HOUR, doc="The delay varies uniformly by this either way, never below 0; order is kept.")
+        default=0, maximum=HOUR, doc="The delay varies uniformly by this either way, never below 0; order is kept."
+    )
     loss: int = spec.chance(default=0, doc="Chance that a frame is lost on the wire, after the queue.")
     duplicate: int = spec.chance(default=0, doc="Chance that a frame arrives twice.")
     corrupt: int = spec.chance(default=0, doc="Chance that one random bit of a frame is flipped.")
     reorder: int = spec.chance(
-        default=0, doc="Chance that a frame leaves its place: it skips the delay, or comes later by reorder_delay.")
+        default=0, doc="Chance that a frame leaves its place: it skips the delay, or comes later by reorder_delay."
+    )
     reorder_gap: int = spec.number(
-        default=0, maximum=1_000_000, doc="Only every n-th frame is up for reordering; 0: each one.")
+        default=0, maximum=1_000_000, doc="Only every n-th frame is up for reordering; 0: each one."
+    )
     reorder_delay_ns: int = spec.duration(
-        default=0, maximum=HOUR, doc="A reordered frame comes later by this, others overtake; 0: it skips the delay.")
+        default=0, maximum=HOUR, doc="A reordered frame comes later by this, others overtake; 0: it skips the delay."
+    )
     rate_bps: int = spec.rate(default=0, maximum=10**12, doc="Bits of Ethernet frame per second; 0: no limit.")
     limit_packets: int = spec.number(
-        default=1000, minimum=1, maximum=1_000_000, key="limit", doc="Packets the queue before the rate holds.")
+        default=1000, minimum=1, maximum=1_000_000, key="limit", doc="Packets the queue before the rate holds."
+    )
     limit_bytes: int = spec.size(
-        default=0, maximum=1 << 40, key="limit_bytes", doc="Bytes the queue holds; 0: no limit.")
+        default=0, maximum=1 << 40, key="limit_bytes", doc="Bytes the queue holds; 0: no limit."
+    )
     queue: str = spec.choice(tuple(QUEUES), default="droptail", doc="Discipline of the queue before the rate.")
 
     def __post_init__(self) -> None:

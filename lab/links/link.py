@@ -29,8 +29,16 @@ class Link:
     """
 
     def __init__(
-        self, name: str, a: str, b: str, impairments: tuple[Impairments, Impairments], scheduler: Scheduler,
-        randomness: Randomness, sink: EventSink, resolve: Resolver | None = None, deliver: Deliver = discard,
+        self,
+        name: str,
+        a: str,
+        b: str,
+        impairments: tuple[Impairments, Impairments],
+        scheduler: Scheduler,
+        randomness: Randomness,
+        sink: EventSink,
+        resolve: Resolver | None = None,
+        deliver: Deliver = discard,
         interfaces: tuple[str, str] = ("", ""),
     ) -> None:
         self.name = name

@@ -107,10 +107,25 @@ FIELDS: Final[dict[str, _Field]] = {
     "tcp.flags.ae": _Field("flag", (_tcp_flag(0x100),)),
 }
 
-_OPERATORS: Final = {"==": "==", "eq": "==", "!=": "!=", "ne": "!=", "<": "<", "lt": "<", "<=": "<=", "le": "<=",
-                     ">": ">", "gt": ">", ">=": ">=", "ge": ">="}
+_OPERATORS: Final = {
+    "==": "==",
+    "eq": "==",
+    "!=": "!=",
+    "ne": "!=",
+    "<": "<",
+    "lt": "<",
+    "<=": "<=",
+    "le": "<=",
+    ">": ">",
+    "gt": ">",
+    ">=": ">=",
+    "ge": ">=",
+}
 _COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {
-    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
 }
 _TOKEN: Final = re.compile(r"\s*(?:(&&|\|\||==|!=|<=|>=|[<>!()])|([A-Za-z0-9_][A-Za-z0-9_./:-]*)|(.))")
 _ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(/[0-9]+)?")

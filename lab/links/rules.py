@@ -69,7 +69,12 @@ class Reset:
 
 Action = Drop | Delay | Duplicate | Corrupt | Hold | Reset
 ACTIONS: Final[dict[str, type]] = {
-    "drop": Drop, "delay": Delay, "duplicate": Duplicate, "corrupt": Corrupt, "hold": Hold, "reset": Reset,
+    "drop": Drop,
+    "delay": Delay,
+    "duplicate": Duplicate,
+    "corrupt": Corrupt,
+    "hold": Hold,
+    "reset": Reset,
 }
 
 
@@ -148,23 +153,27 @@ class _MatchKind(spec.Text):
 class RuleSpec:
     """One packet rule."""
 
-    name: str = spec.text(default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS,
-                          doc="Unique on its link; rule-1, rule-2 ... when not given.")
+    name: str = spec.text(
+        default="",
+        pattern=spec.NAME_PATTERN,
+        what=spec.NAME_WORDS,
+        doc="Unique on its link; rule-1, rule-2 ... when not given.",
+    )
     direction: str = spec.text(default="", doc="Such as h1->r1; both directions when not given, counted together.")
     match: str = spec.of(_MatchKind(), default="", doc="Wireshark display-filter words; every frame when not given.")
     nth: Nth = spec.of(_NthKind(), default=Nth(), doc="Which of the matches: 1, 2-4, 3-, every 3 or all.")
     stream_bytes: tuple[int, int] | None = spec.of(
-        spec.Optional(_BytesKind()), default=None,
-        doc="TCP segments that carry bytes of this range (0 is the first after the SYN) for the first time.")
+        spec.Optional(_BytesKind()),
+        default=None,
+        doc="TCP segments that carry bytes of this range (0 is the first after the SYN) for the first time.",
+    )
     action: Action = spec.one_of("action", ACTIONS, flat=True)
 
 
 class Rule:
     """A rule at work on a link. `matches` and `acted` count so far."""
 
-    def __init__(
-        self, spec_: RuleSpec, name: str, name_id: int, resolve: Resolver | None, bits: RandomStream
-    ) -> None:
+    def __init__(self, spec_: RuleSpec, name: str, name_id: int, resolve: Resolver | None, bits: RandomStream) -> None:
         self.spec = spec_
         self.name = name
         self.name_id = name_id

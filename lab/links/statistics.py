@@ -7,9 +7,25 @@ class Statistics:
     """Counts since the link was made. A frame may count in several of them (duplicated and corrupted, say)."""
 
     __slots__ = (
-        "bytes_delivered", "bytes_in", "corrupted", "delayed", "dropped_down", "dropped_loss", "dropped_queue",
-        "dropped_rule", "duplicated", "held", "injected", "packets_delivered", "packets_in", "queue_bytes",
-        "queue_bytes_max", "queue_packets", "queue_packets_max", "reordered", "resets",
+        "bytes_delivered",
+        "bytes_in",
+        "corrupted",
+        "delayed",
+        "dropped_down",
+        "dropped_loss",
+        "dropped_queue",
+        "dropped_rule",
+        "duplicated",
+        "held",
+        "injected",
+        "packets_delivered",
+        "packets_in",
+        "queue_bytes",
+        "queue_bytes_max",
+        "queue_packets",
+        "queue_packets_max",
+        "reordered",
+        "resets",
     )
 
     def __init__(self) -> None:

@@ -35,7 +35,8 @@ def assign(topology: Topology, given: TopologySpec) -> Topology:
             if key in addresses:
                 address = addresses[key]
                 done[key] = dataclasses.replace(
-                    interface, mac=macs[key], address=address.ip.packed, prefix_len=address.network.prefixlen)
+                    interface, mac=macs[key], address=address.ip.packed, prefix_len=address.network.prefixlen
+                )
             else:
                 done[key] = interface
     routes = _routes(topology, kinds, segments, networks, done)
@@ -43,8 +44,10 @@ def assign(topology: Topology, given: TopologySpec) -> Topology:
     for name, node in topology.nodes.items():
         own = tuple(sorted((one for one in done.values() if one.node == name), key=lambda one: one.index))
         nodes[name] = dataclasses.replace(node, interfaces=own, routes=tuple(routes.get(name, ())))
-    links = {wire.name: dataclasses.replace(
-        wire, a=done[wire.a.node, wire.a.index], b=done[wire.b.node, wire.b.index]) for wire in topology.links.values()}
+    links = {
+        wire.name: dataclasses.replace(wire, a=done[wire.a.node, wire.a.index], b=done[wire.b.node, wire.b.index])
+        for wire in topology.links.values()
+    }
     return dataclasses.replace(topology, nodes=nodes, links=links)
 
 
@@ -114,8 +117,11 @@ def _addresses(
                     break
         result.append(network)
         own = {int(address.ip) for one in segment if (address := fixed.get((one.node, one.index)))}
-        free = iter(value for value in range(int(network.network_address) + 1, int(network.broadcast_address))
-                    if value not in own)
+        free = iter(
+            value
+            for value in range(int(network.network_address) + 1, int(network.broadcast_address))
+            if value not in own
+        )
         for interface in segment:
             key = (interface.node, interface.index)
             address = fixed.get(key)
@@ -126,7 +132,8 @@ def _addresses(
                 address = IPv4Interface((value, network.prefixlen))
             if int(address.ip) in users:
                 raise InvalidArgument(
-                    f"{address.ip} is also the address of {users[int(address.ip)]}", _path(interface, "address"))
+                    f"{address.ip} is also the address of {users[int(address.ip)]}", _path(interface, "address")
+                )
             users[int(address.ip)] = interface
             addresses[key] = address
     return result, addresses
@@ -163,8 +170,12 @@ def _macs(topology: Topology, given: TopologySpec, kinds: dict[str, str]) -> dic
             by_node[interface.node].append(interface)
     macs: dict[_Key, bytes] = {}
     users: dict[bytes, Interface] = {}
-    ordered = [one for name in topology.nodes if kinds[name] != SWITCH
-               for one in sorted(by_node[name], key=lambda one: one.index)]
+    ordered = [
+        one
+        for name in topology.nodes
+        if kinds[name] != SWITCH
+        for one in sorted(by_node[name], key=lambda one: one.index)
+    ]
     for number, interface in enumerate(ordered, 1):
         own = given.nodes[interface.node].interfaces.get(interface.name)
         mac = bytes.fromhex(own.mac.replace(":", "")) if own and own.mac else b"\x02" + number.to_bytes(5, "big")
@@ -178,7 +189,10 @@ def _macs(topology: Topology, given: TopologySpec, kinds: dict[str, str]) -> dic
 
 
 def _routes(
-    topology: Topology, kinds: dict[str, str], segments: list[list[Interface]], networks: list[IPv4Network],
+    topology: Topology,
+    kinds: dict[str, str],
+    segments: list[list[Interface]],
+    networks: list[IPv4Network],
     interfaces: dict[_Key, Interface],
 ) -> dict[str, list[Route]]:
     """For each node its routes to the segments it is not on: a search outwards from each segment."""
@@ -207,7 +221,8 @@ def _routes(
                         name = neighbour.node
                         if name != router and name not in via and not _is_on(at[name], target):
                             via[name] = Route(
-                                network.network_address.packed, network.prefixlen, address, neighbour.index)
+                                network.network_address.packed, network.prefixlen, address, neighbour.index
+                            )
         for name, route in via.items():
             routes[name].append(route)
     for name, own in routes.items():

@@ -140,9 +140,16 @@ class _Wiring:
                 raise InvalidArgument(f"{direction} is not a direction of this link: {known}", path)
         both = {**self.topology.link_defaults, **link.impairments}
         forward, backward = (
-            _impairments({**both, **link.directions.get(direction, {})}, f"links[{index}]") for direction in directions)
-        return Wire(name, self.interface(index, link, name, *a), self.interface(index, link, name, *b), link.mtu,
-                    forward, backward)
+            _impairments({**both, **link.directions.get(direction, {})}, f"links[{index}]") for direction in directions
+        )
+        return Wire(
+            name,
+            self.interface(index, link, name, *a),
+            self.interface(index, link, name, *b),
+            link.mtu,
+            forward,
+            backward,
+        )
 
     def interface(self, index: int, link: LinkSpec, name: str, node: str, interface: str) -> Interface:
         if not interface:
@@ -179,7 +186,9 @@ def _refuse_switch_loops(nodes: dict[str, Node], wires: Iterable[Wire]) -> None:
             if a == b:
                 raise InvalidArgument(
                     f"{wire.a.node} and {wire.b.node} are connected already: switches in a loop would flood for ever "
-                    "(there is no spanning tree); use a router in between", f"links[{index}].endpoints")
+                    "(there is no spanning tree); use a router in between",
+                    f"links[{index}].endpoints",
+                )
             group[a] = b
 
 
@@ -188,5 +197,3 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
     shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
     return f"there is no {what} {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {shown or 'none'}")
-
-

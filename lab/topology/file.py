@@ -42,8 +42,11 @@ class ParametersKind(spec.Kind):
         return result
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": ["object", "null"], "additionalProperties": False,
-                "properties": {name: {"type": ["integer", "string"]} for name in NAMES}}
+        return {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {name: {"type": ["integer", "string"]} for name in NAMES},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,8 @@ class NodeSettings:
 
     kind: str | None = spec.choice(KINDS, default=None, doc="host, router or switch.")
     parameters: dict[str, int | str] = spec.of(
-        ParametersKind(), default={}, doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile.")
+        ParametersKind(), default={}, doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +65,13 @@ class InterfaceSpec:
 
     short: ClassVar[str] = "address"
     address: str = spec.text(
-        default="", pattern=r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}",
-        what="an address with its prefix length, 10.0.0.1/24")
+        default="",
+        pattern=r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}",
+        what="an address with its prefix length, 10.0.0.1/24",
+    )
     mac: str = spec.text(
-        default="", pattern=r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", what="a MAC address, 02:00:00:00:00:01")
+        default="", pattern=r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", what="a MAC address, 02:00:00:00:00:01"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +80,13 @@ class NodeSpec(NodeSettings):
 
     short: ClassVar[str] = "kind"
     group: str = spec.text(
-        default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS, doc="Takes the group's settings.")
+        default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS, doc="Takes the group's settings."
+    )
     interfaces: dict[str, InterfaceSpec] = spec.of(
-        spec.Map(spec.Nested(InterfaceSpec), INTERFACE_PATTERN, INTERFACE_WORDS), default={},
-        doc="By name; only those with an address or MAC of their own. Others are made by the links.")
+        spec.Map(spec.Nested(InterfaceSpec), INTERFACE_PATTERN, INTERFACE_WORDS),
+        default={},
+        doc="By name; only those with an address or MAC of their own. Others are made by the links.",
+    )
 
 
 class _EndpointsKind(spec.Kind):
@@ -105,13 +115,16 @@ class LinkSpec:
 
     short: ClassVar[str] = "endpoints"
     endpoints: tuple[str, ...] = spec.of(
-        _EndpointsKind(), doc="Two ends, node:interface or node (its next ethN); or short: h1-r1.")
+        _EndpointsKind(), doc="Two ends, node:interface or node (its next ethN); or short: h1-r1."
+    )
     name: str = spec.text(default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS, doc="h1-r1 when not given.")
     mtu: int = spec.number(default=1500, minimum=MIN_MTU, maximum=MAX_MTU, doc="Bytes of the largest IP packet.")
     impairments: dict[str, Any] = spec.partial(Impairments, flat=True)
     directions: dict[str, dict[str, Any]] = spec.of(
-        spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"), default={},
-        doc="Impairments of one direction, by its name h1->r1; they add to those of the link.")
+        spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"),
+        default={},
+        doc="Impairments of one direction, by its name h1->r1; they add to those of the link.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +135,15 @@ class TopologySpec:
     description: str = spec.text(default="", doc="What it is for, for people.")
     defaults: NodeSettings = spec.of(spec.Nested(NodeSettings), default=NodeSettings(), doc="Settings of every node.")
     kinds: dict[str, NodeSettings] = spec.of(
-        spec.Map(spec.Nested(NodeSettings), "|".join(KINDS), "a kind: " + ", ".join(KINDS)), default={},
-        doc="Settings of every node of a kind.")
+        spec.Map(spec.Nested(NodeSettings), "|".join(KINDS), "a kind: " + ", ".join(KINDS)),
+        default={},
+        doc="Settings of every node of a kind.",
+    )
     groups: dict[str, NodeSettings] = spec.of(
-        spec.Map(spec.Nested(NodeSettings)), default={}, doc="Settings of the nodes that name the group.")
+        spec.Map(spec.Nested(NodeSettings)), default={}, doc="Settings of the nodes that name the group."
+    )
     nodes: dict[str, NodeSpec] = spec.of(
-        spec.Map(spec.Nested(NodeSpec), NODE_PATTERN, NODE_WORDS), doc="Nodes by name; the order counts.")
+        spec.Map(spec.Nested(NodeSpec), NODE_PATTERN, NODE_WORDS), doc="Nodes by name; the order counts."
+    )
     link_defaults: dict[str, Any] = spec.partial(Impairments, doc="Impairments of every link.")
     links: tuple[LinkSpec, ...] = spec.of(spec.Items(spec.Nested(LinkSpec)), default=())

@@ -22,7 +22,8 @@ def generate(text: str) -> Description | None:
         return None
     make, usage, least, most = known
     if not least <= len(arguments) <= most or not all(
-            part.isascii() and part.isdigit() and 0 < int(part[:5]) <= MAX_HOSTS for part in arguments):
+        part.isascii() and part.isdigit() and 0 < int(part[:5]) <= MAX_HOSTS for part in arguments
+    ):
         raise InvalidArgument(f"{text} is not {usage}, numbers from 1 to {MAX_HOSTS}")
     return {"name": name, **make(*(int(part[:5]) for part in arguments))}
 

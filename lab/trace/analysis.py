@@ -200,15 +200,25 @@ def analyse(spool: Path | str) -> Analysis:
 
 def _end(event: Event) -> End:
     return End(
-        event.node, event.connection, event["origin"], (event["local_address"], event["local_port"]),
-        (event["remote_address"], event["remote_port"]), event.time_ns,
+        event.node,
+        event.connection,
+        event["origin"],
+        (event["local_address"], event["local_port"]),
+        (event["remote_address"], event["remote_port"]),
+        event.time_ns,
     )
 
 
 def _reset(event: Event) -> Reset:
     return Reset(
-        event.seq, event.time_ns, event.node, event.connection, event["direction"] == "SENT", event["accepted"],
-        event["seq"], event.why,
+        event.seq,
+        event.time_ns,
+        event.node,
+        event.connection,
+        event["direction"] == "SENT",
+        event["accepted"],
+        event["seq"],
+        event.why,
     )
 
 
@@ -258,7 +268,8 @@ def _match(ends: list[End]) -> list[Conversation]:
         taken.add((end.node, end.number))
         other = next(
             (
-                peer for peer in waiting.get((end.remote, end.local), ())
+                peer
+                for peer in waiting.get((end.remote, end.local), ())
                 if (peer.node, peer.number) not in taken and end._alive_with(peer)
             ),
             None,

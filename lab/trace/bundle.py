@@ -1,11 +1,11 @@
 """What a run leaves: one directory with everything about it.
 
-    manifest.json    spec, seed, versions, kernel, wall times: all that may differ between two equal runs
-    events.spool     every event (lab.trace.spool)
-    pcap/            <node>-<interface>.pcapng
-    tables/          <kind>.parquet
-    verdicts.jsonl   what the links decided on each frame, one JSON object a line
-    plots/           PNG files, when asked for
+manifest.json    spec, seed, versions, kernel, wall times: all that may differ between two equal runs
+events.spool     every event (lab.trace.spool)
+pcap/            <node>-<interface>.pcapng
+tables/          <kind>.parquet
+verdicts.jsonl   what the links decided on each frame, one JSON object a line
+plots/           PNG files, when asked for
 """
 
 from __future__ import annotations

@@ -63,8 +63,16 @@ class Event:
     __slots__ = ("_fields", "_names", "cause", "connection", "kind", "node", "seq", "tail", "time_ns", "values")
 
     def __init__(
-        self, seq: int, kind: int, time_ns: int, node: int, connection: int, cause: int, values: tuple[int, ...],
-        tail: bytes, names: Sequence[str],
+        self,
+        seq: int,
+        kind: int,
+        time_ns: int,
+        node: int,
+        connection: int,
+        cause: int,
+        values: tuple[int, ...],
+        tail: bytes,
+        names: Sequence[str],
     ) -> None:
         self.seq = seq
         self.kind = kind

@@ -7,7 +7,14 @@ from typing import Final
 from nodes.packet.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 _FLAGS: Final = (
-    (SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"), (URG, "URG"), (ECE, "ECE"), (CWR, "CWR"),
+    (SYN, "SYN"),
+    (FIN, "FIN"),
+    (RST, "RST"),
+    (PSH, "PSH"),
+    (ACK, "ACK"),
+    (URG, "URG"),
+    (ECE, "ECE"),
+    (CWR, "CWR"),
     (AE, "AE"),
 )
 

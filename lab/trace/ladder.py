@@ -272,9 +272,16 @@ class Ladder:
         if flags & SYN and self._isn[side] is None:
             self._isn[side] = event["seq"]
         return Arrow(
-            side, None, None, flags, self._relative(side, event["seq"]),
-            self._relative(1 - side, event["ack"]) if flags & ACK else 0, event["length"], event["window"],
-            event["mss"], event["window_scale"],
+            side,
+            None,
+            None,
+            flags,
+            self._relative(side, event["seq"]),
+            self._relative(1 - side, event["ack"]) if flags & ACK else 0,
+            event["length"],
+            event["window"],
+            event["mss"],
+            event["window_scale"],
         )
 
     def _relative(self, side: int, value: int) -> int:

@@ -46,9 +46,7 @@ def plot(
     try:
         import matplotlib
     except ImportError:
-        raise FailedPrecondition(
-            "plots need matplotlib, which is not installed: pip install 'tcplab[plots]'"
-        ) from None
+        raise FailedPrecondition("plots need matplotlib, which is not installed: pip install 'tcplab[plots]'") from None
     matplotlib.use("Agg")
     spool = spool_of(path)
     analysis = analyse(spool)
@@ -67,9 +65,7 @@ def plot(
         if one.sent:
             paths.append(_draw(directory / f"{stem}-sequence.png", end, one, _time_sequence))
     if not paths:
-        raise FailedPrecondition(
-            f"{path}: nothing to plot: no data was sent, or the trace level is below `congestion`"
-        )
+        raise FailedPrecondition(f"{path}: nothing to plot: no data was sent, or the trace level is below `congestion`")
     return paths
 
 
@@ -190,11 +186,24 @@ def _congestion_window(axes: Any, series: _Series) -> None:
     ]
     flight = [event.values[2] / divisor for event in events]
     axes.fill_between(times, flight, step="post", color=_SKY, alpha=0.5, lw=0, label="in flight")
-    axes.step(times, [event.values[0] / divisor for event in events], where="post", color=_BLUE, lw=1.6,
-              label="cwnd: congestion window")
+    axes.step(
+        times,
+        [event.values[0] / divisor for event in events],
+        where="post",
+        color=_BLUE,
+        lw=1.6,
+        label="cwnd: congestion window",
+    )
     if any(value is not None for value in threshold):
-        axes.step(times, [float("nan") if value is None else value for value in threshold], where="post",
-                  color=_ORANGE, lw=1.2, ls="--", label="ssthresh: slow-start threshold")
+        axes.step(
+            times,
+            [float("nan") if value is None else value for value in threshold],
+            where="post",
+            color=_ORANGE,
+            lw=1.2,
+            ls="--",
+            label="ssthresh: slow-start threshold",
+        )
     _shade_recovery(axes, series, events[-1].time_ns)
     _mark_resent(axes, series)
     axes.set_ylim(bottom=0)
@@ -207,8 +216,19 @@ def _mark_resent(axes: Any, series: _Series) -> None:
     for by_timer, color, words in ((False, _ORANGE, "retransmission"), (True, _BLACK, "retransmission by timeout")):
         times = [event.time_ns / 1e9 for event in series.resent if (event.cause in _BY_TIMER) == by_timer]
         if times:
-            axes.plot(times, [0.01] * len(times), ls="", marker="|", ms=11, mew=1.6, color=color, clip_on=False,
-                      transform=axes.get_xaxis_transform(), label=words, zorder=5)
+            axes.plot(
+                times,
+                [0.01] * len(times),
+                ls="",
+                marker="|",
+                ms=11,
+                mew=1.6,
+                color=color,
+                clip_on=False,
+                transform=axes.get_xaxis_transform(),
+                label=words,
+                zorder=5,
+            )
 
 
 def _shade_recovery(axes: Any, series: _Series, until_ns: int) -> None:
@@ -245,22 +265,44 @@ def _time_sequence(axes: Any, series: _Series) -> None:
     for again, color, words, width in ((False, _BLUE, "sent", 1.6), (True, _ORANGE, "sent again", 2.4)):
         chosen = [one for one in series.sent if one[3] == again]
         if chosen:
-            axes.vlines([one[0] / 1e9 for one in chosen], [one[1] / divisor for one in chosen],
-                        [(one[1] + one[2]) / divisor for one in chosen], color=color, lw=width, label=words, zorder=3)
+            axes.vlines(
+                [one[0] / 1e9 for one in chosen],
+                [one[1] / divisor for one in chosen],
+                [(one[1] + one[2]) / divisor for one in chosen],
+                color=color,
+                lw=width,
+                label=words,
+                zorder=3,
+            )
             # A segment of a long transfer is less than a pixel high.
-            axes.plot([one[0] / 1e9 for one in chosen], [(one[1] + one[2]) / divisor for one in chosen], ls="",
-                      marker="o" if again else ".", ms=4.5 if again else 2, color=color, zorder=4)
+            axes.plot(
+                [one[0] / 1e9 for one in chosen],
+                [(one[1] + one[2]) / divisor for one in chosen],
+                ls="",
+                marker="o" if again else ".",
+                ms=4.5 if again else 2,
+                color=color,
+                zorder=4,
+            )
     ceiling = 1.05 * top
     stop = series.sent[-1][0]
     if series.acked:
         times = [one[0] / 1e9 for one in series.acked]
-        axes.step(times, [one[1] / divisor for one in series.acked], where="post", color=_GREEN, lw=1.4,
-                  label="acknowledged")
+        axes.step(
+            times, [one[1] / divisor for one in series.acked], where="post", color=_GREEN, lw=1.4, label="acknowledged"
+        )
         edges = [one[2] for one in series.acked]
         if sorted(edges)[len(edges) // 2] < _ROOM * top:  # else it would be drawn far above the rest
             ceiling = max(ceiling, 1.03 * min(max(edges), _ROOM * top))
-            axes.step(times, [edge / divisor for edge in edges], where="post", color=_GREY, lw=1.0, ls=":",
-                      label="end of the receiver's window")
+            axes.step(
+                times,
+                [edge / divisor for edge in edges],
+                where="post",
+                color=_GREY,
+                lw=1.0,
+                ls=":",
+                label="end of the receiver's window",
+            )
         stop = max(stop, next((time_ns for time_ns, number, _ in series.acked if number >= top), stop))
     # A close long after the data would squeeze the transfer into a corner.
     start = series.sent[0][0]

@@ -20,12 +20,30 @@ from nodes.base.errors import NotFound
 _SECONDS_FROM_NS: Final = 100_000_000_000
 
 _UNICODE: Final = {
-    "line": "─", "again": "═", "lost": "✗", "right": "▶", "left": "◀", "pipe": "│", "dot": "●", "to": "→",
-    "forged": "⚡", "cut": "⋮", "many": "…",
+    "line": "─",
+    "again": "═",
+    "lost": "✗",
+    "right": "▶",
+    "left": "◀",
+    "pipe": "│",
+    "dot": "●",
+    "to": "→",
+    "forged": "⚡",
+    "cut": "⋮",
+    "many": "…",
 }
 _ASCII: Final = {
-    "line": "-", "again": "=", "lost": "X", "right": ">", "left": "<", "pipe": "|", "dot": "*", "to": "->",
-    "forged": "!", "cut": ":", "many": "...",
+    "line": "-",
+    "again": "=",
+    "lost": "X",
+    "right": ">",
+    "left": "<",
+    "pipe": "|",
+    "dot": "*",
+    "to": "->",
+    "forged": "!",
+    "cut": ":",
+    "many": "...",
 }
 #: Rows of a ladder before ordinary segments are left out, and rows of a table of resets or retransmissions.
 _LADDER_ROWS: Final = 60
@@ -33,8 +51,14 @@ _TABLE_ROWS: Final = 30
 
 
 def show(
-    path: Path | str, out: TextIO, *, connections: Collection[int] = (), raw: bool = False, full: bool = False,
-    max_connections: int = 10, width: int | None = None,
+    path: Path | str,
+    out: TextIO,
+    *,
+    connections: Collection[int] = (),
+    raw: bool = False,
+    full: bool = False,
+    max_connections: int = 10,
+    width: int | None = None,
 ) -> None:
     """Print a run (its directory or its spool) to `out`; with colours when that is a terminal.
 
@@ -68,8 +92,11 @@ def _choose(analysis: Analysis, numbers: Collection[int], most: int) -> Sequence
     known = {conversation.number: conversation for conversation in analysis.conversations}
     for number in numbers:
         if number not in known:
-            raise NotFound(f"connection {number}: the trace has connections 1 to {len(known)}" if known
-                           else f"connection {number}: the trace has no connection")
+            raise NotFound(
+                f"connection {number}: the trace has connections 1 to {len(known)}"
+                if known
+                else f"connection {number}: the trace has no connection"
+            )
     return [known[number] for number in sorted(numbers)]
 
 
@@ -205,8 +232,11 @@ class _Drawing:
             words = self._elision_words(row, with_bytes=False)
         text = Text(words, style="dim italic")
         text.truncate(self._width, overflow="ellipsis")
-        self._line(Text(self._marks["cut"], style="dim"), Text(" " * ((self._width - text.cell_len) // 2)) + text,
-                   Text(self._marks["cut"], style="dim"))
+        self._line(
+            Text(self._marks["cut"], style="dim"),
+            Text(" " * ((self._width - text.cell_len) // 2)) + text,
+            Text(self._marks["cut"], style="dim"),
+        )
 
     def _elision_words(self, row: Elision, with_bytes: bool) -> str:
         parts = []
@@ -284,15 +314,21 @@ def _print_resets(console: Console, analysis: Analysis, wanted: set[str] | None)
         if len(group) > 1:
             what += f", {len(group):,} until {time_text(group[-1].time_ns)}"
         at = f"{one.node}#{one.connection}" if one.connection else one.node
-        table.add_row(time_text(one.time_ns), at, what, one.cause.words, one.cause.section,
-                      style="" if one.accepted else "yellow")
+        table.add_row(
+            time_text(one.time_ns), at, what, one.cause.words, one.cause.section, style="" if one.accepted else "yellow"
+        )
     console.print(table)
     _print_rest(console, len(groups))
 
 
 def _same_story(one: Reset, other: Reset) -> bool:
     return (one.node, one.connection, one.sent, one.accepted, one.cause) == (
-        other.node, other.connection, other.sent, other.accepted, other.cause)
+        other.node,
+        other.connection,
+        other.sent,
+        other.accepted,
+        other.cause,
+    )
 
 
 def _print_retransmissions(console: Console, analysis: Analysis, wanted: set[str] | None) -> None:
@@ -304,8 +340,15 @@ def _print_retransmissions(console: Console, analysis: Analysis, wanted: set[str
     for column in (f"time {unit}", "at", "seq (raw)", "bytes", "try", "why", "section"):
         table.add_column(column, justify="left" if column in ("at", "why", "section") else "right")
     for one in rows[:_TABLE_ROWS]:
-        table.add_row(time_text(one.time_ns), f"{one.node}#{one.connection}", str(one.sequence), str(one.length),
-                      str(one.count), one.cause.words, one.cause.section)
+        table.add_row(
+            time_text(one.time_ns),
+            f"{one.node}#{one.connection}",
+            str(one.sequence),
+            str(one.length),
+            str(one.count),
+            one.cause.words,
+            one.cause.section,
+        )
     console.print(table)
     _print_rest(console, len(rows))
 
@@ -314,4 +357,3 @@ def _print_rest(console: Console, count: int) -> None:
     if count > _TABLE_ROWS:
         console.print(Text(f"and {count - _TABLE_ROWS} more; the Parquet tables have them all.", style="dim"))
     console.print()
-

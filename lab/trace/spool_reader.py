@@ -25,7 +25,12 @@ class SpoolReader:
     """
 
     def __init__(
-        self, path: Path | str, *, after: int = 0, kinds: Collection[int] | None = None, node: str | None = None,
+        self,
+        path: Path | str,
+        *,
+        after: int = 0,
+        kinds: Collection[int] | None = None,
+        node: str | None = None,
         connection: int | None = None,
     ) -> None:
         self.path = Path(path)

@@ -71,7 +71,11 @@ class Host(ABC):
 
     @abstractmethod
     def start_open(
-        self, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+        self,
+        remote: bytes,
+        remote_port: int,
+        local: bytes = b"",
+        local_port: int = 0,
         options: Mapping[str, object] | None = None,
     ) -> int:
         """Active OPEN; returns the connection's number as soon as the SYN is sent. Raises InvalidArgument."""
@@ -81,8 +85,13 @@ class Host(ABC):
         """Wait until the connection is established; raises the SocketError it failed with instead."""
 
     async def open(
-        self, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
-        options: Mapping[str, object] | None = None, timeout_ns: int = NEVER,
+        self,
+        remote: bytes,
+        remote_port: int,
+        local: bytes = b"",
+        local_port: int = 0,
+        options: Mapping[str, object] | None = None,
+        timeout_ns: int = NEVER,
     ) -> int:
         """Active OPEN, and wait until it is established."""
         connection = self.start_open(remote, remote_port, local, local_port, options)
@@ -108,15 +117,11 @@ class Host(ABC):
         """SEND; returns the number of bytes, all of them, when the send buffer has taken them."""
 
     @abstractmethod
-    async def receive(
-        self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER
-    ) -> bytes:
+    async def receive(self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER) -> bytes:
         """RECEIVE at least one byte and at most `max_bytes`, or `exact`ly that many; less only at end of file."""
 
     @abstractmethod
-    async def wait_ready(
-        self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER
-    ) -> tuple[bool, bool]:
+    async def wait_ready(self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:
         """Wait until the connection is readable or writable, whichever is asked; returns which is."""
 
     @abstractmethod
@@ -179,7 +184,12 @@ class Host(ABC):
 
     @abstractmethod
     async def ping(
-        self, remote: bytes, count: int = 1, interval_ns: int = 1_000_000_000, size: int = 56, ttl: int = 0,
+        self,
+        remote: bytes,
+        count: int = 1,
+        interval_ns: int = 1_000_000_000,
+        size: int = 56,
+        ttl: int = 0,
         timeout_ns: int = 1_000_000_000,
     ) -> list[PingResult]:
         """Send `count` echo requests, one per `interval_ns`, each with its own `timeout_ns`. `ttl` 0: the default."""

@@ -59,7 +59,11 @@ class StackHost(Host):
     # TCP
 
     def start_open(
-        self, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+        self,
+        remote: bytes,
+        remote_port: int,
+        local: bytes = b"",
+        local_port: int = 0,
         options: Mapping[str, object] | None = None,
     ) -> int:
         return open_stream(self.driver, remote, remote_port, local, local_port, options).number
@@ -82,17 +86,13 @@ class StackHost(Host):
         await self.socket(connection).send_all(data, timeout_ns)
         return len(data)
 
-    async def receive(
-        self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER
-    ) -> bytes:
+    async def receive(self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER) -> bytes:
         socket = self.socket(connection)
         if exact:
             return await socket.recv_exactly(max_bytes, timeout_ns)
         return await socket.recv(max_bytes, timeout_ns)
 
-    async def wait_ready(
-        self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER
-    ) -> tuple[bool, bool]:
+    async def wait_ready(self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:
         return await self.socket(connection).ready(read, write, timeout_ns)
 
     async def closed(self, connection: int, timeout_ns: int = NEVER) -> None:
@@ -126,8 +126,12 @@ class StackHost(Host):
     def listeners(self) -> list[ListenerInfo]:
         return [
             ListenerInfo(
-                number, stream.listener.local, stream.listener.local_port, stream.listener.backlog,
-                len(stream.listener.syn_queue), len(stream.listener.accept_queue),
+                number,
+                stream.listener.local,
+                stream.listener.local_port,
+                stream.listener.backlog,
+                len(stream.listener.syn_queue),
+                len(stream.listener.accept_queue),
             )
             for number, stream in self.driver.listeners.items()
         ]
@@ -146,19 +150,31 @@ class StackHost(Host):
     def interfaces(self) -> list[InterfaceInfo]:
         return [
             InterfaceInfo(
-                interface.name, interface.mac, interface.address, interface.prefix_len, interface.mtu,
+                interface.name,
+                interface.mac,
+                interface.address,
+                interface.prefix_len,
+                interface.mtu,
                 interface.as_dict(),
             )
             for interface in (self.stack.loopback, *self.stack.interfaces)
         ]
 
     async def ping(
-        self, remote: bytes, count: int = 1, interval_ns: int = 1_000_000_000, size: int = 56, ttl: int = 0,
+        self,
+        remote: bytes,
+        count: int = 1,
+        interval_ns: int = 1_000_000_000,
+        size: int = 56,
+        ttl: int = 0,
         timeout_ns: int = 1_000_000_000,
     ) -> list[PingResult]:
         for field, value, lowest, highest in (
-            ("count", count, 1, MAX_PING_COUNT), ("size", size, 0, MAX_PING_SIZE), ("ttl", ttl, 0, 255),
-            ("interval_ns", interval_ns, 0, NEVER), ("timeout_ns", timeout_ns, 0, NEVER),
+            ("count", count, 1, MAX_PING_COUNT),
+            ("size", size, 0, MAX_PING_SIZE),
+            ("ttl", ttl, 0, 255),
+            ("interval_ns", interval_ns, 0, NEVER),
+            ("timeout_ns", timeout_ns, 0, NEVER),
         ):
             if not lowest <= value <= highest:
                 raise InvalidArgument(f"{field}: {value} is not allowed; {lowest} to {highest} is", field)

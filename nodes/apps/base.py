@@ -119,5 +119,3 @@ class App(ABC, Generic[S]):
         socket = DatagramSocket(self.driver, port)
         self._datagrams.append(socket)
         return socket
-
-

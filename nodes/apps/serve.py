@@ -12,7 +12,11 @@ from nodes.sockets.stream import StreamSocket
 
 
 async def serve(
-    app: App[Any], port: int, backlog: int, options: dict[str, Any], limit: int,
+    app: App[Any],
+    port: int,
+    backlog: int,
+    options: dict[str, Any],
+    limit: int,
     handle: Callable[[StreamSocket], Awaitable[None]],
 ) -> None:
     """Accept up to `limit` connections (0: no limit), each handled by a task of its own; return when all have ended.

@@ -134,7 +134,7 @@ UNKNOWN: Final = -(1 << 63)
 
 
 class Field(NamedTuple):
-    """One field: `code` is its struct code (little endian), `type` one of int, bool, name, state or an enum's values."""
+    """One field: `code` is its struct code (little endian), `type` int, bool, name, state or the tuple of an enum."""
 
     name: str
     code: str
@@ -143,7 +143,7 @@ class Field(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One kind of event. `level` is the lowest trace level that records it; `tail` names a trailing bytes/text field."""
+    """One kind of event. `level` is the lowest that records it; `tail` names a trailing field of bytes or text."""
 
     number: int
     name: str
@@ -154,133 +154,311 @@ class Kind(NamedTuple):
     tail_doc: str = ""
 
 
+# fmt: off  (a table)
 _F = Field
 _LINK_NAME = _F("link", "I", "name", "Link and direction, such as h1-r1/h1->r1.")
 _FRAME_NUMBER = _F("frame", "Q", "int", "Ordinal of the frame in this direction, from 1.")
 KINDS: Final[tuple[Kind, ...]] = (
-    Kind(CONNECTION, "connection", LEVEL_STATES, "A connection was made; it is named by node and number.", (
-        _F("origin", "B", "ORIGINS", "Whether it was opened actively or passively."),
-        _F("local_address", "I", "name", "Our address in text."),
-        _F("local_port", "H", "int", "Our port."),
-        _F("remote_address", "I", "name", "The peer's address in text."),
-        _F("remote_port", "H", "int", "The peer's port."))),
-    Kind(STATE, "state", LEVEL_STATES, "The connection changed state.", (
-        _F("old", "B", "state", "State it left."),
-        _F("new", "B", "state", "State it is in now."))),
-    Kind(SEGMENT, "segment", LEVEL_SEGMENTS, "A segment left or reached a node; the cause says why it was sent.", (
-        _F("direction", "B", "DIRECTIONS", "Sent or received."),
-        _F("interface", "I", "name", "Where, such as h1:eth0."),
-        _F("frame", "Q", "int", "Ordinal of its frame among those this interface sent (or received), from 1."),
-        _F("src_address", "I", "name", "Source address in text."),
-        _F("src_port", "H", "int", "Source port."),
-        _F("dst_address", "I", "name", "Destination address in text."),
-        _F("dst_port", "H", "int", "Destination port."),
-        _F("seq", "I", "int", "Sequence number, as on the wire."),
-        _F("ack", "I", "int", "Acknowledgment number, as on the wire."),
-        _F("flags", "H", "int", "Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."),
-        _F("window", "H", "int", "Window field, not scaled."),
-        _F("length", "I", "int", "Payload, bytes."),
-        _F("mss", "q", "int", "MSS option, bytes; absent without it."),
-        _F("window_scale", "q", "int", "Window scale option (shift); absent without it."),
-        _F("tsval", "q", "int", "TSval of the timestamps option; absent without it."),
-        _F("tsecr", "q", "int", "TSecr of the timestamps option; absent without it."),
-        _F("sack_permitted", "B", "bool", "SACK-permitted option."),
-        _F("resent", "B", "bool", "It carries sequence numbers that were sent before."))),
-    Kind(SACK, "sack", LEVEL_SEGMENTS, "One block of the SACK option of the segment recorded just before.", (
-        _F("direction", "B", "DIRECTIONS", "Sent or received."),
-        _F("index", "B", "int", "Place in the option, from 0."),
-        _F("left", "I", "int", "First sequence number of the block."),
-        _F("right", "I", "int", "Sequence number just after the block."))),
-    Kind(RETRANSMIT, "retransmit", LEVEL_CONGESTION, "Something is sent again; the cause says why.", (
-        _F("seq", "I", "int", "First sequence number."),
-        _F("length", "I", "int", "Sequence numbers it covers, SYN and FIN included."),
-        _F("count", "I", "int", "How many times it was sent again, this time included."))),
-    Kind(RTT, "rtt", LEVEL_CONGESTION, "A round-trip time was measured (RFC 6298 section 2).", (
-        _F("sample_ns", "q", "int", "The sample, ns."),
-        _F("srtt_ns", "q", "int", "Smoothed round-trip time, ns."),
-        _F("rttvar_ns", "q", "int", "Its variation, ns."),
-        _F("rto_ns", "q", "int", "Retransmission timeout, ns."))),
-    Kind(CWND, "cwnd", LEVEL_CONGESTION, "The congestion window or threshold changed; the cause says why.", (
-        _F("cwnd", "q", "int", "Congestion window, bytes."),
-        _F("ssthresh", "q", "int", "Slow-start threshold, bytes."),
-        _F("flight", "q", "int", "Bytes sent and not acknowledged."),
-        _F("pacing_rate", "q", "int", "Pacing, bytes per second; absent without pacing."),
-        _F("mss", "I", "int", "Payload of a full segment, bytes."))),
-    Kind(RECOVERY, "recovery", LEVEL_CONGESTION, "Loss recovery was entered or left; the cause says why.", (
-        _F("entered", "B", "bool", "Entered, else left."),
-        _F("algorithm", "B", "ALGORITHMS", "Which recovery."),
-        _F("recover", "I", "int", "Sequence number whose acknowledgment ends it."))),
-    Kind(TIMER, "timer", LEVEL_CONGESTION, "A timer was set, fired or was cancelled (set, cancelled: level all).", (
-        _F("timer", "B", "TIMERS", "Which timer."),
-        _F("action", "B", "TIMER_ACTIONS", "What happened to it."),
-        _F("deadline_ns", "q", "int", "Instant it was or is set for, ns of lab time."),
-        _F("backoff", "I", "int", "How often its interval is doubled."))),
-    Kind(WINDOW, "window", LEVEL_CONGESTION, "A window closed or opened again (every change: level all).", (
-        _F("side", "B", "WINDOW_SIDES", "Whose: the one we may send into, or the one we offer."),
-        _F("window", "q", "int", "Its size, bytes."),
-        _F("edge", "I", "int", "Sequence number of its right edge."))),
-    Kind(CHALLENGE_ACK, "challenge_ack", LEVEL_STATES, "A challenge ACK (RFC 5961) was due; the cause says why.", (
-        _F("seq", "I", "int", "Sequence number of the segment that asked for it."),
-        _F("suppressed", "B", "bool", "It was not sent: the limit was reached."))),
-    Kind(RESET, "reset", LEVEL_STATES, "An RST was sent or received; the cause says why, or why it was ignored.", (
-        _F("direction", "B", "DIRECTIONS", "Sent or received."),
-        _F("accepted", "B", "bool", "Received: it ended the connection. Sent: always true."),
-        _F("seq", "I", "int", "Its sequence number."))),
-    Kind(DISCARD, "discard", LEVEL_CONGESTION, "A segment was not processed further; the cause says why.", (
-        _F("seq", "I", "int", "Its sequence number."),
-        _F("length", "I", "int", "Its payload, bytes."),
-        _F("flags", "H", "int", "Its flag bits."))),
-    Kind(ILLEGAL, "illegal", LEVEL_STATES, "A user call that RFC 9293 does not allow in this state.", (
-        _F("state", "B", "state", "State the connection is in."),
-        _F("call", "B", "CALLS", "The call."))),
-    Kind(CALL, "call", LEVEL_STATES, "A user call was made (SEND and RECEIVE: level segments).", (
-        _F("call", "B", "CALLS", "The call."),
-        _F("bytes", "q", "int", "Bytes it took or gave; absent where it has none."))),
-    Kind(LISTENER, "listener", LEVEL_STATES, "The queues of a listener changed, or one overflowed (cause).", (
-        _F("local_address", "I", "name", "Its address in text; empty: any."),
-        _F("local_port", "H", "int", "Its port."),
-        _F("syn_queue", "I", "int", "Connections in SYN-RECEIVED."),
-        _F("accept_queue", "I", "int", "Established connections not yet accepted."),
-        _F("backlog", "I", "int", "Longest accept queue."))),
-    Kind(ERROR, "error", LEVEL_STATES, "The connection failed; its user will see this error.", (
-        _F("errno_name", "I", "name", "POSIX name, such as ETIMEDOUT."),)),
-    Kind(FRAME, "frame", LEVEL_OFF, "A frame entered a link (with capture).", (_LINK_NAME, _FRAME_NUMBER),
-         "data", "The frame, from its Ethernet header on."),
-    Kind(VERDICT, "verdict", LEVEL_CONGESTION, "What a link did to a frame (PASSED: level segments).", (
-        _LINK_NAME, _FRAME_NUMBER,
-        _F("verdict", "B", "VERDICTS", "What was done."),
-        _F("rule", "I", "name", "The packet rule that did it; empty: chance, queue or state of the link."),
-        _F("delay_ns", "q", "int", "From entry to release, ns."))),
-    Kind(DELIVERY, "delivery", LEVEL_OFF, "A frame left a link at its far end (with capture).", (
-        _LINK_NAME, _FRAME_NUMBER,
-        _F("copy", "I", "int", "0 for the original, 1 ... for duplicates."),
-        _F("altered", "B", "bool", "It differs from what entered; then the frame is repeated here.")),
-        "data", "The frame as it arrived; empty unless altered."),
-    Kind(QUEUE, "queue", LEVEL_SEGMENTS, "Occupancy of the queue of a link direction after a change.", (
-        _LINK_NAME,
-        _F("packets", "I", "int", "Packets that wait."),
-        _F("bytes", "q", "int", "Their bytes."))),
-    Kind(LINK, "link", LEVEL_STATES, "A link direction has these parameters from now on.", (
-        _LINK_NAME, _F("up", "B", "bool", "Whether it is up.")),
-        "parameters", "Its impairments in tc's words."),
-    Kind(ATTACK, "attack", LEVEL_STATES, "An attack did something.", (
-        _F("attack", "I", "name", "Its name."),
-        _F("action", "B", "ATTACK_ACTIONS", "What it did."),
-        _F("packets", "q", "int", "Packets it has injected so far.")),
-        "note", "More, in words."),
-    Kind(APP, "app", LEVEL_STATES, "An application reports something.", (
-        _F("app", "I", "name", "Its name."),
-        _F("what", "I", "name", "What it reports, in its own words."),
-        _F("value", "q", "int", "The number that goes with it."))),
-    Kind(ACTION, "action", LEVEL_STATES, "A call changed something in the lab.", (),
-         "text", "The call, as canonical JSON."),
-    Kind(COUNTER, "counter", LEVEL_STATES, "A counter of a node at the end of the run.", (
-        _F("counter", "I", "name", "Its nstat name."),
-        _F("value", "q", "int", "Its value."))),
-    Kind(NAME, "name", LEVEL_OFF, "Bookkeeping of the spool: the number that stands for a text.", (
-        _F("id", "I", "int", "The number."),),
-        "text", "The text."),
+    Kind(
+        CONNECTION,
+        "connection",
+        LEVEL_STATES,
+        "A connection was made; it is named by node and number.",
+        (
+            _F("origin", "B", "ORIGINS", "Whether it was opened actively or passively."),
+            _F("local_address", "I", "name", "Our address in text."),
+            _F("local_port", "H", "int", "Our port."),
+            _F("remote_address", "I", "name", "The peer's address in text."),
+            _F("remote_port", "H", "int", "The peer's port."),
+        ),
+    ),
+    Kind(
+        STATE,
+        "state",
+        LEVEL_STATES,
+        "The connection changed state.",
+        (_F("old", "B", "state", "State it left."), _F("new", "B", "state", "State it is in now.")),
+    ),
+    Kind(
+        SEGMENT,
+        "segment",
+        LEVEL_SEGMENTS,
+        "A segment left or reached a node; the cause says why it was sent.",
+        (
+            _F("direction", "B", "DIRECTIONS", "Sent or received."),
+            _F("interface", "I", "name", "Where, such as h1:eth0."),
+            _F("frame", "Q", "int", "Ordinal of its frame among those this interface sent (or received), from 1."),
+            _F("src_address", "I", "name", "Source address in text."),
+            _F("src_port", "H", "int", "Source port."),
+            _F("dst_address", "I", "name", "Destination address in text."),
+            _F("dst_port", "H", "int", "Destination port."),
+            _F("seq", "I", "int", "Sequence number, as on the wire."),
+            _F("ack", "I", "int", "Acknowledgment number, as on the wire."),
+            _F("flags", "H", "int", "Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."),
+            _F("window", "H", "int", "Window field, not scaled."),
+            _F("length", "I", "int", "Payload, bytes."),
+            _F("mss", "q", "int", "MSS option, bytes; absent without it."),
+            _F("window_scale", "q", "int", "Window scale option (shift); absent without it."),
+            _F("tsval", "q", "int", "TSval of the timestamps option; absent without it."),
+            _F("tsecr", "q", "int", "TSecr of the timestamps option; absent without it."),
+            _F("sack_permitted", "B", "bool", "SACK-permitted option."),
+            _F("resent", "B", "bool", "It carries sequence numbers that were sent before."),
+        ),
+    ),
+    Kind(
+        SACK,
+        "sack",
+        LEVEL_SEGMENTS,
+        "One block of the SACK option of the segment recorded just before.",
+        (
+            _F("direction", "B", "DIRECTIONS", "Sent or received."),
+            _F("index", "B", "int", "Place in the option, from 0."),
+            _F("left", "I", "int", "First sequence number of the block."),
+            _F("right", "I", "int", "Sequence number just after the block."),
+        ),
+    ),
+    Kind(
+        RETRANSMIT,
+        "retransmit",
+        LEVEL_CONGESTION,
+        "Something is sent again; the cause says why.",
+        (
+            _F("seq", "I", "int", "First sequence number."),
+            _F("length", "I", "int", "Sequence numbers it covers, SYN and FIN included."),
+            _F("count", "I", "int", "How many times it was sent again, this time included."),
+        ),
+    ),
+    Kind(
+        RTT,
+        "rtt",
+        LEVEL_CONGESTION,
+        "A round-trip time was measured (RFC 6298 section 2).",
+        (
+            _F("sample_ns", "q", "int", "The sample, ns."),
+            _F("srtt_ns", "q", "int", "Smoothed round-trip time, ns."),
+            _F("rttvar_ns", "q", "int", "Its variation, ns."),
+            _F("rto_ns", "q", "int", "Retransmission timeout, ns."),
+        ),
+    ),
+    Kind(
+        CWND,
+        "cwnd",
+        LEVEL_CONGESTION,
+        "The congestion window or threshold changed; the cause says why.",
+        (
+            _F("cwnd", "q", "int", "Congestion window, bytes."),
+            _F("ssthresh", "q", "int", "Slow-start threshold, bytes."),
+            _F("flight", "q", "int", "Bytes sent and not acknowledged."),
+            _F("pacing_rate", "q", "int", "Pacing, bytes per second; absent without pacing."),
+            _F("mss", "I", "int", "Payload of a full segment, bytes."),
+        ),
+    ),
+    Kind(
+        RECOVERY,
+        "recovery",
+        LEVEL_CONGESTION,
+        "Loss recovery was entered or left; the cause says why.",
+        (
+            _F("entered", "B", "bool", "Entered, else left."),
+            _F("algorithm", "B", "ALGORITHMS", "Which recovery."),
+            _F("recover", "I", "int", "Sequence number whose acknowledgment ends it."),
+        ),
+    ),
+    Kind(
+        TIMER,
+        "timer",
+        LEVEL_CONGESTION,
+        "A timer was set, fired or was cancelled (set, cancelled: level all).",
+        (
+            _F("timer", "B", "TIMERS", "Which timer."),
+            _F("action", "B", "TIMER_ACTIONS", "What happened to it."),
+            _F("deadline_ns", "q", "int", "Instant it was or is set for, ns of lab time."),
+            _F("backoff", "I", "int", "How often its interval is doubled."),
+        ),
+    ),
+    Kind(
+        WINDOW,
+        "window",
+        LEVEL_CONGESTION,
+        "A window closed or opened again (every change: level all).",
+        (
+            _F("side", "B", "WINDOW_SIDES", "Whose: the one we may send into, or the one we offer."),
+            _F("window", "q", "int", "Its size, bytes."),
+            _F("edge", "I", "int", "Sequence number of its right edge."),
+        ),
+    ),
+    Kind(
+        CHALLENGE_ACK,
+        "challenge_ack",
+        LEVEL_STATES,
+        "A challenge ACK (RFC 5961) was due; the cause says why.",
+        (
+            _F("seq", "I", "int", "Sequence number of the segment that asked for it."),
+            _F("suppressed", "B", "bool", "It was not sent: the limit was reached."),
+        ),
+    ),
+    Kind(
+        RESET,
+        "reset",
+        LEVEL_STATES,
+        "An RST was sent or received; the cause says why, or why it was ignored.",
+        (
+            _F("direction", "B", "DIRECTIONS", "Sent or received."),
+            _F("accepted", "B", "bool", "Received: it ended the connection. Sent: always true."),
+            _F("seq", "I", "int", "Its sequence number."),
+        ),
+    ),
+    Kind(
+        DISCARD,
+        "discard",
+        LEVEL_CONGESTION,
+        "A segment was not processed further; the cause says why.",
+        (
+            _F("seq", "I", "int", "Its sequence number."),
+            _F("length", "I", "int", "Its payload, bytes."),
+            _F("flags", "H", "int", "Its flag bits."),
+        ),
+    ),
+    Kind(
+        ILLEGAL,
+        "illegal",
+        LEVEL_STATES,
+        "A user call that RFC 9293 does not allow in this state.",
+        (_F("state", "B", "state", "State the connection is in."), _F("call", "B", "CALLS", "The call.")),
+    ),
+    Kind(
+        CALL,
+        "call",
+        LEVEL_STATES,
+        "A user call was made (SEND and RECEIVE: level segments).",
+        (
+            _F("call", "B", "CALLS", "The call."),
+            _F("bytes", "q", "int", "Bytes it took or gave; absent where it has none."),
+        ),
+    ),
+    Kind(
+        LISTENER,
+        "listener",
+        LEVEL_STATES,
+        "The queues of a listener changed, or one overflowed (cause).",
+        (
+            _F("local_address", "I", "name", "Its address in text; empty: any."),
+            _F("local_port", "H", "int", "Its port."),
+            _F("syn_queue", "I", "int", "Connections in SYN-RECEIVED."),
+            _F("accept_queue", "I", "int", "Established connections not yet accepted."),
+            _F("backlog", "I", "int", "Longest accept queue."),
+        ),
+    ),
+    Kind(
+        ERROR,
+        "error",
+        LEVEL_STATES,
+        "The connection failed; its user will see this error.",
+        (_F("errno_name", "I", "name", "POSIX name, such as ETIMEDOUT."),),
+    ),
+    Kind(
+        FRAME,
+        "frame",
+        LEVEL_OFF,
+        "A frame entered a link (with capture).",
+        (_LINK_NAME, _FRAME_NUMBER),
+        "data",
+        "The frame, from its Ethernet header on.",
+    ),
+    Kind(
+        VERDICT,
+        "verdict",
+        LEVEL_CONGESTION,
+        "What a link did to a frame (PASSED: level segments).",
+        (
+            _LINK_NAME,
+            _FRAME_NUMBER,
+            _F("verdict", "B", "VERDICTS", "What was done."),
+            _F("rule", "I", "name", "The packet rule that did it; empty: chance, queue or state of the link."),
+            _F("delay_ns", "q", "int", "From entry to release, ns."),
+        ),
+    ),
+    Kind(
+        DELIVERY,
+        "delivery",
+        LEVEL_OFF,
+        "A frame left a link at its far end (with capture).",
+        (
+            _LINK_NAME,
+            _FRAME_NUMBER,
+            _F("copy", "I", "int", "0 for the original, 1 ... for duplicates."),
+            _F("altered", "B", "bool", "It differs from what entered; then the frame is repeated here."),
+        ),
+        "data",
+        "The frame as it arrived; empty unless altered.",
+    ),
+    Kind(
+        QUEUE,
+        "queue",
+        LEVEL_SEGMENTS,
+        "Occupancy of the queue of a link direction after a change.",
+        (_LINK_NAME, _F("packets", "I", "int", "Packets that wait."), _F("bytes", "q", "int", "Their bytes.")),
+    ),
+    Kind(
+        LINK,
+        "link",
+        LEVEL_STATES,
+        "A link direction has these parameters from now on.",
+        (_LINK_NAME, _F("up", "B", "bool", "Whether it is up.")),
+        "parameters",
+        "Its impairments in tc's words.",
+    ),
+    Kind(
+        ATTACK,
+        "attack",
+        LEVEL_STATES,
+        "An attack did something.",
+        (
+            _F("attack", "I", "name", "Its name."),
+            _F("action", "B", "ATTACK_ACTIONS", "What it did."),
+            _F("packets", "q", "int", "Packets it has injected so far."),
+        ),
+        "note",
+        "More, in words.",
+    ),
+    Kind(
+        APP,
+        "app",
+        LEVEL_STATES,
+        "An application reports something.",
+        (
+            _F("app", "I", "name", "Its name."),
+            _F("what", "I", "name", "What it reports, in its own words."),
+            _F("value", "q", "int", "The number that goes with it."),
+        ),
+    ),
+    Kind(
+        ACTION,
+        "action",
+        LEVEL_STATES,
+        "A call changed something in the lab.",
+        (),
+        "text",
+        "The call, as canonical JSON.",
+    ),
+    Kind(
+        COUNTER,
+        "counter",
+        LEVEL_STATES,
+        "A counter of a node at the end of the run.",
+        (_F("counter", "I", "name", "Its nstat name."), _F("value", "q", "int", "Its value.")),
+    ),
+    Kind(
+        NAME,
+        "name",
+        LEVEL_OFF,
+        "Bookkeeping of the spool: the number that stands for a text.",
+        (_F("id", "I", "int", "The number."),),
+        "text",
+        "The text.",
+    ),
 )
+# fmt: on
 KIND_BY_NUMBER: Final[dict[int, Kind]] = {kind.number: kind for kind in KINDS}
 
 
@@ -310,12 +488,21 @@ class EventSink:
     # One typed method per kind that protocol code emits; each checks its level.
 
     def connection(
-        self, time_ns: int, node: int, conn: int, origin: int, local_address: int, local_port: int,
-        remote_address: int, remote_port: int,
+        self,
+        time_ns: int,
+        node: int,
+        conn: int,
+        origin: int,
+        local_address: int,
+        local_port: int,
+        remote_address: int,
+        remote_port: int,
     ) -> None:
         """A TCB was made. Addresses are interned names."""
         if self.level >= LEVEL_STATES:
-            self.emit(CONNECTION, time_ns, node, conn, 0, (origin, local_address, local_port, remote_address, remote_port))
+            self.emit(
+                CONNECTION, time_ns, node, conn, 0, (origin, local_address, local_port, remote_address, remote_port)
+            )
 
     def state(self, time_ns: int, node: int, conn: int, cause: int, old: int, new: int) -> None:
         """The connection went from state `old` to `new` (numbers of nodes.tcp.states)."""
@@ -335,19 +522,31 @@ class EventSink:
             self.emit(RTT, time_ns, node, conn, 0, (sample_ns, srtt_ns, rttvar_ns, rto_ns))
 
     def cwnd(
-        self, time_ns: int, node: int, conn: int, cause: int, cwnd: int, ssthresh: int, flight: int,
-        pacing_rate: int, mss: int,
+        self,
+        time_ns: int,
+        node: int,
+        conn: int,
+        cause: int,
+        cwnd: int,
+        ssthresh: int,
+        flight: int,
+        pacing_rate: int,
+        mss: int,
     ) -> None:
         """Congestion window, slow-start threshold, bytes in flight; pacing in bytes/s or UNKNOWN."""
         if self.level >= LEVEL_CONGESTION:
             self.emit(CWND, time_ns, node, conn, cause, (cwnd, ssthresh, flight, pacing_rate, mss))
 
-    def recovery(self, time_ns: int, node: int, conn: int, cause: int, entered: bool, algorithm: int, recover: int) -> None:
+    def recovery(
+        self, time_ns: int, node: int, conn: int, cause: int, entered: bool, algorithm: int, recover: int
+    ) -> None:
         """Loss recovery entered or left; `recover` is the sequence number that ends it."""
         if self.level >= LEVEL_CONGESTION:
             self.emit(RECOVERY, time_ns, node, conn, cause, (int(entered), algorithm, recover))
 
-    def timer(self, time_ns: int, node: int, conn: int, timer: int, action: int, deadline_ns: int, backoff: int) -> None:
+    def timer(
+        self, time_ns: int, node: int, conn: int, timer: int, action: int, deadline_ns: int, backoff: int
+    ) -> None:
         """FIRED is recorded from level congestion on, SET and CANCELLED at level all."""
         if self.level >= (LEVEL_CONGESTION if action == TIMER_FIRED else LEVEL_ALL):
             self.emit(TIMER, time_ns, node, conn, 0, (timer, action, deadline_ns, backoff))
@@ -379,16 +578,26 @@ class EventSink:
 
     def call(self, time_ns: int, node: int, conn: int, call: int, length: int) -> None:
         """A user call was made. SEND and RECEIVE are recorded from level segments on, with their bytes."""
-        if self.level >= (LEVEL_SEGMENTS if call == CALL_SEND or call == CALL_RECEIVE else LEVEL_STATES):
+        if self.level >= (LEVEL_SEGMENTS if call in (CALL_SEND, CALL_RECEIVE) else LEVEL_STATES):
             self.emit(CALL, time_ns, node, conn, 0, (call, length))
 
     def listener(
-        self, time_ns: int, node: int, conn: int, cause: int, local_address: int, local_port: int, syn_queue: int,
-        accept_queue: int, backlog: int,
+        self,
+        time_ns: int,
+        node: int,
+        conn: int,
+        cause: int,
+        local_address: int,
+        local_port: int,
+        syn_queue: int,
+        accept_queue: int,
+        backlog: int,
     ) -> None:
         """The queues of a listener changed, or one overflowed (cause)."""
         if self.level >= LEVEL_STATES:
-            self.emit(LISTENER, time_ns, node, conn, cause, (local_address, local_port, syn_queue, accept_queue, backlog))
+            self.emit(
+                LISTENER, time_ns, node, conn, cause, (local_address, local_port, syn_queue, accept_queue, backlog)
+            )
 
     def error(self, time_ns: int, node: int, conn: int, cause: int, errno_name: int) -> None:
         """The connection failed; its user will see this error (interned errno name)."""

@@ -26,7 +26,14 @@ def fragment(packet: Ipv4Packet, mtu: int) -> list[Ipv4Packet]:
         word = (start + at) >> 3 | (flags if last else MORE_FRAGMENTS)
         pieces.append(
             Ipv4Packet(
-                packet.src, packet.dst, packet.protocol, data, packet.ttl, packet.identification, word, packet.tos,
+                packet.src,
+                packet.dst,
+                packet.protocol,
+                data,
+                packet.ttl,
+                packet.identification,
+                word,
+                packet.tos,
                 options,
             )
         )
@@ -74,8 +81,11 @@ class Reassembly:
         if partial.pieces.get(start) == data and (more or end == partial.total):
             return None
         if (
-            not data or end > MAX_LEN - HEADER_LEN or (more and len(data) & 7)
-            or (not more and partial.total not in (-1, end)) or (partial.total >= 0 and end > partial.total)
+            not data
+            or end > MAX_LEN - HEADER_LEN
+            or (more and len(data) & 7)
+            or (not more and partial.total not in (-1, end))
+            or (partial.total >= 0 and end > partial.total)
             or self._bytes + len(data) > MAX_BYTES
             or any(start < at + len(piece) and at < end for at, piece in partial.pieces.items())
         ):

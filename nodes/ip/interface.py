@@ -12,7 +12,14 @@ class InterfaceCounters:
     """Frames and bytes (whole frames) since the start. Errors: malformed; dropped: discarded with good reason."""
 
     __slots__ = (
-        "rx_bytes", "rx_dropped", "rx_errors", "rx_packets", "tx_bytes", "tx_dropped", "tx_errors", "tx_packets",
+        "rx_bytes",
+        "rx_dropped",
+        "rx_errors",
+        "rx_packets",
+        "tx_bytes",
+        "tx_dropped",
+        "tx_errors",
+        "tx_packets",
     )
 
     def __init__(self) -> None:

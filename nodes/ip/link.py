@@ -68,8 +68,18 @@ class LinkLayer:
             self.out.append((interface.index, frame))
         if sent is not None:
             record_segment(
-                self._sink, now, self._node, sent.conn, sent.cause, SENT, interface.trace_name, interface.tx_packets,
-                sent.src, sent.dst, sent.segment, sent.resent,
+                self._sink,
+                now,
+                self._node,
+                sent.conn,
+                sent.cause,
+                SENT,
+                interface.trace_name,
+                interface.tx_packets,
+                sent.src,
+                sent.dst,
+                sent.segment,
+                sent.resent,
             )
 
     def _request(self, now: int, neighbour: Neighbour[Waiting]) -> None:

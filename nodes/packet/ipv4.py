@@ -30,8 +30,16 @@ class Ipv4Packet:
     __slots__ = ("dst", "fragment", "identification", "options", "payload", "protocol", "src", "tos", "ttl")
 
     def __init__(
-        self, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 64, identification: int = 0,
-        fragment: int = 0, tos: int = 0, options: bytes = b"",
+        self,
+        src: bytes,
+        dst: bytes,
+        protocol: int,
+        payload: bytes,
+        ttl: int = 64,
+        identification: int = 0,
+        fragment: int = 0,
+        tos: int = 0,
+        options: bytes = b"",
     ) -> None:
         self.src = src
         self.dst = dst
@@ -47,10 +55,21 @@ class Ipv4Packet:
 def encode_ipv4(packet: Ipv4Packet) -> bytes:
     """The packet's bytes with its header checksum. The caller keeps the total length within MAX_LEN."""
     header_len = HEADER_LEN + len(packet.options)
-    header = HEADER.pack(
-        0x40 | header_len >> 2, packet.tos, header_len + len(packet.payload), packet.identification, packet.fragment,
-        packet.ttl, packet.protocol, 0, packet.src, packet.dst,
-    ) + packet.options
+    header = (
+        HEADER.pack(
+            0x40 | header_len >> 2,
+            packet.tos,
+            header_len + len(packet.payload),
+            packet.identification,
+            packet.fragment,
+            packet.ttl,
+            packet.protocol,
+            0,
+            packet.src,
+            packet.dst,
+        )
+        + packet.options
+    )
     return header[:10] + checksum(header).to_bytes(2, "big") + header[12:] + packet.payload
 
 

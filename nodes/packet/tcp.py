@@ -25,8 +25,20 @@ class Segment:
     """
 
     __slots__ = (
-        "ack", "dst_port", "flags", "mss", "payload", "sack", "sack_permitted", "seq", "src_port", "tsecr", "tsval",
-        "urgent", "window", "window_scale",
+        "ack",
+        "dst_port",
+        "flags",
+        "mss",
+        "payload",
+        "sack",
+        "sack_permitted",
+        "seq",
+        "src_port",
+        "tsecr",
+        "tsval",
+        "urgent",
+        "window",
+        "window_scale",
     )
 
     def __init__(

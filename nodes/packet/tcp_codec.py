@@ -43,27 +43,55 @@ def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
     header_len = HEADER_LEN + len(options)
     offset_flags = header_len << 10 | segment.flags
     total = (
-        int.from_bytes(src + dst, "big") + _PROTOCOL + header_len + len(payload) + segment.src_port + segment.dst_port
-        + segment.seq + segment.ack + offset_flags + segment.window + segment.urgent + sum16(options) + sum16(payload)
+        int.from_bytes(src + dst, "big")
+        + _PROTOCOL
+        + header_len
+        + len(payload)
+        + segment.src_port
+        + segment.dst_port
+        + segment.seq
+        + segment.ack
+        + offset_flags
+        + segment.window
+        + segment.urgent
+        + sum16(options)
+        + sum16(payload)
     )
-    return _HEADER.pack(
-        segment.src_port, segment.dst_port, segment.seq, segment.ack, offset_flags, segment.window, -total % 65535,
-        segment.urgent,
-    ) + options + payload
+    return (
+        _HEADER.pack(
+            segment.src_port,
+            segment.dst_port,
+            segment.seq,
+            segment.ack,
+            offset_flags,
+            segment.window,
+            -total % 65535,
+            segment.urgent,
+        )
+        + options
+        + payload
+    )
 
 
 def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: int, ttl: int) -> bytes:
     """The segment in an IPv4 packet that must not be fragmented, both checksummed."""
     addresses = int.from_bytes(src + dst, "big")
     payload = segment.payload
-    if segment.tsecr < 0 or segment.flags & SYN or segment.sack or segment.mss >= 0 or segment.window_scale >= 0 \
-            or segment.sack_permitted:
+    if (
+        segment.tsecr < 0
+        or segment.flags & SYN
+        or segment.sack
+        or segment.mss >= 0
+        or segment.window_scale >= 0
+        or segment.sack_permitted
+    ):
         payload = encode_tcp(segment, src, dst)
         length = ipv4.HEADER_LEN + len(payload)
         check = -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535
-        return ipv4.HEADER.pack(
-            0x45, 0, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst
-        ) + payload
+        return (
+            ipv4.HEADER.pack(0x45, 0, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst)
+            + payload
+        )
     src_port = segment.src_port
     dst_port = segment.dst_port
     seq = segment.seq
@@ -75,16 +103,49 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
     tsecr = segment.tsecr
     length = 52 + len(payload)
     total = (
-        addresses + _PROTOCOL + length - 20 + src_port + dst_port + seq + ack + offset_flags + window + urgent
-        + _NOP_NOP_TIMESTAMPS + tsval + tsecr
+        addresses
+        + _PROTOCOL
+        + length
+        - 20
+        + src_port
+        + dst_port
+        + seq
+        + ack
+        + offset_flags
+        + window
+        + urgent
+        + _NOP_NOP_TIMESTAMPS
+        + tsval
+        + tsecr
     )
     if payload:
         total += sum16(payload)
-    return _IPV4_TIMESTAMPS.pack(
-        0x45, 0, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL,
-        -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535, src, dst,
-        src_port, dst_port, seq, ack, offset_flags, window, -total % 65535, urgent, _NOP_NOP_TIMESTAMPS, tsval, tsecr,
-    ) + payload
+    return (
+        _IPV4_TIMESTAMPS.pack(
+            0x45,
+            0,
+            length,
+            identification,
+            ipv4.DONT_FRAGMENT,
+            ttl,
+            _PROTOCOL,
+            -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535,
+            src,
+            dst,
+            src_port,
+            dst_port,
+            seq,
+            ack,
+            offset_flags,
+            window,
+            -total % 65535,
+            urgent,
+            _NOP_NOP_TIMESTAMPS,
+            tsval,
+            tsecr,
+        )
+        + payload
+    )
 
 
 def encode_options(segment: Segment) -> bytes:

@@ -8,21 +8,48 @@ from nodes.packet.tcp import ABSENT, Segment
 
 
 def record_segment(
-    sink: EventSink, now: int, node: int, conn: int, cause: int, direction: int, interface: int, frame: int,
-    src: bytes, dst: bytes, segment: Segment, resent: bool,
+    sink: EventSink,
+    now: int,
+    node: int,
+    conn: int,
+    cause: int,
+    direction: int,
+    interface: int,
+    frame: int,
+    src: bytes,
+    dst: bytes,
+    segment: Segment,
+    resent: bool,
 ) -> None:
     """Record a segment SENT or RECEIVED (nodes.base.events) as the `frame`-th frame, from 1, of that direction of an
     interface. `node` and `interface` are interned names; nothing is recorded below level segments."""
     if sink.level < LEVEL_SEGMENTS:
         return
     sink.emit(
-        SEGMENT, now, node, conn, cause,
+        SEGMENT,
+        now,
+        node,
+        conn,
+        cause,
         (
-            direction, interface, frame,
-            sink.name(address_text(src)), segment.src_port, sink.name(address_text(dst)), segment.dst_port,
-            segment.seq, segment.ack, segment.flags, segment.window, len(segment.payload),
-            _known(segment.mss), _known(segment.window_scale), _known(segment.tsval), _known(segment.tsecr),
-            int(segment.sack_permitted), int(resent),
+            direction,
+            interface,
+            frame,
+            sink.name(address_text(src)),
+            segment.src_port,
+            sink.name(address_text(dst)),
+            segment.dst_port,
+            segment.seq,
+            segment.ack,
+            segment.flags,
+            segment.window,
+            len(segment.payload),
+            _known(segment.mss),
+            _known(segment.window_scale),
+            _known(segment.tsval),
+            _known(segment.tsecr),
+            int(segment.sack_permitted),
+            int(resent),
         ),
     )
     for index, (left, right) in enumerate(segment.sack):

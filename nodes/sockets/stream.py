@@ -205,22 +205,29 @@ def stream_of(driver: StackDriver, number: int) -> StreamSocket:
 
 
 def open_stream(
-    driver: StackDriver, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
+    driver: StackDriver,
+    remote: bytes,
+    remote_port: int,
+    local: bytes = b"",
+    local_port: int = 0,
     options: Mapping[str, object] | None = None,
 ) -> StreamSocket:
     """Active OPEN: the SYN is sent now; `established` waits for the rest. Raises InvalidArgument, SocketError."""
     try:
-        connection = driver.stack.tcp.open(
-            driver.now(), remote, remote_port, local, local_port, dict(options or {})
-        )
+        connection = driver.stack.tcp.open(driver.now(), remote, remote_port, local, local_port, dict(options or {}))
     finally:
         driver.flush()
     return StreamSocket(driver, connection)
 
 
 async def connect(
-    driver: StackDriver, remote: bytes, remote_port: int, local: bytes = b"", local_port: int = 0,
-    options: Mapping[str, object] | None = None, timeout_ns: int = NEVER,
+    driver: StackDriver,
+    remote: bytes,
+    remote_port: int,
+    local: bytes = b"",
+    local_port: int = 0,
+    options: Mapping[str, object] | None = None,
+    timeout_ns: int = NEVER,
 ) -> StreamSocket:
     """Active OPEN, and wait for the handshake. Raises SocketError ECONNREFUSED, ETIMEDOUT ..."""
     socket = open_stream(driver, remote, remote_port, local, local_port, options)
@@ -229,7 +236,10 @@ async def connect(
 
 
 def listen(
-    driver: StackDriver, local_port: int, local: bytes = b"", backlog: int = 128,
+    driver: StackDriver,
+    local_port: int,
+    local: bytes = b"",
+    backlog: int = 128,
     options: Mapping[str, object] | None = None,
 ) -> StreamListener:
     """Passive OPEN; `local` b"" is any of ours. Raises InvalidArgument, SocketError EADDRINUSE, EADDRNOTAVAIL."""

@@ -44,7 +44,12 @@ class Tcp:
     events to `sink`, and `on_ready` of connections and listeners is called after each event is fully processed."""
 
     def __init__(
-        self, node: str, network: Network, parameters: Parameters, randomness: Randomness, sink: EventSink,
+        self,
+        node: str,
+        network: Network,
+        parameters: Parameters,
+        randomness: Randomness,
+        sink: EventSink,
         counters: Counters,
     ) -> None:
         self.network = network
@@ -66,9 +71,7 @@ class Tcp:
 
     # segments and time
 
-    def on_segment(
-        self, now: int, src: Address, dst: Address, segment: Segment, interface: int, frame: int
-    ) -> None:
+    def on_segment(self, now: int, src: Address, dst: Address, segment: Segment, interface: int, frame: int) -> None:
         """A segment with a right checksum has arrived for our address `dst`, on `interface` (interned name) in its
         `frame`-th frame (both for the trace)."""
         self.counters.TcpInSegs += 1
@@ -123,8 +126,16 @@ class Tcp:
         self.network.transmit(now, dst, src, answer, 0, cause, False)
 
     def on_icmp_error(
-        self, now: int, src: Address, dst: Address, src_port: int, dst_port: int, seq: int, icmp_type: int,
-        icmp_code: int, mtu: int,
+        self,
+        now: int,
+        src: Address,
+        dst: Address,
+        src_port: int,
+        dst_port: int,
+        seq: int,
+        icmp_type: int,
+        icmp_code: int,
+        mtu: int,
     ) -> None:
         """An ICMP error that quotes our segment `src`:`src_port` -> `dst`:`dst_port` with number `seq`."""
         c = self._table.get((src, src_port, dst, dst_port))
@@ -148,7 +159,12 @@ class Tcp:
     # user calls
 
     def open(
-        self, now: int, remote: Address, remote_port: int, local: Address = b"", local_port: int = 0,
+        self,
+        now: int,
+        remote: Address,
+        remote_port: int,
+        local: Address = b"",
+        local_port: int = 0,
         options: dict[str, object] | None = None,
     ) -> Connection:
         """Active OPEN (3.10.1): send a SYN. `local` b"" and `local_port` 0 are chosen here.
@@ -203,7 +219,14 @@ class Tcp:
     # for the rest of this package
 
     def new_connection(
-        self, now: int, origin: int, local: bytes, local_port: int, remote: bytes, remote_port: int, options: Options,
+        self,
+        now: int,
+        origin: int,
+        local: bytes,
+        local_port: int,
+        remote: bytes,
+        remote_port: int,
+        options: Options,
         isn_after: int,
     ) -> Connection:
         """A TCB in CLOSED, in the table. `isn_after`: a raw number that its ISN must be beyond, or -1."""
@@ -222,8 +245,14 @@ class Tcp:
         self.connections[c.number] = c
         name = self.sink.name
         self.sink.connection(
-            now, self.node, c.number, origin, name(address_text(local)), local_port,
-            name(address_text(remote)), remote_port,
+            now,
+            self.node,
+            c.number,
+            origin,
+            name(address_text(local)),
+            local_port,
+            name(address_text(remote)),
+            remote_port,
         )
         return c
 

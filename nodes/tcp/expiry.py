@@ -35,7 +35,7 @@ def _fired(c: Tcb, now: int, timer: int) -> None:
 
 
 def _user_timeout(c: Tcb, now: int) -> None:
-    """"For any state if the user timeout expires, flush all queues, signal the user 'error: connection aborted due to
+    """ "For any state if the user timeout expires, flush all queues, signal the user 'error: connection aborted due to
     user timeout' ..., delete the TCB". The peer hears a RST, so that it does not stay half-open."""
     c.user_timeout_at = NEVER
     _fired(c, now, TIMER_USER_TIMEOUT)

@@ -49,10 +49,14 @@ def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: in
         closing.set_mtu(c, now, min(c.mtu, max(mtu, lowest)))
         return
     known = (
-        _V6_UNREACHABLE.get(icmp_code) if version_6 and icmp_type == 1
-        else _V4_UNREACHABLE.get(icmp_code) if not version_6 and icmp_type == 3
-        else ("EHOSTUNREACH", False) if icmp_type == (3 if version_6 else 11)
-        else ("EPROTO", False) if icmp_type == (4 if version_6 else 12)
+        _V6_UNREACHABLE.get(icmp_code)
+        if version_6 and icmp_type == 1
+        else _V4_UNREACHABLE.get(icmp_code)
+        if not version_6 and icmp_type == 3
+        else ("EHOSTUNREACH", False)
+        if icmp_type == (3 if version_6 else 11)
+        else ("EPROTO", False)
+        if icmp_type == (4 if version_6 else 12)
         else None
     )
     if known is None:

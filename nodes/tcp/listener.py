@@ -170,6 +170,13 @@ class Listener:
     def _trace(self, now: int, cause: int) -> None:
         tcp = self.tcp
         tcp.sink.listener(
-            now, tcp.node, 0, cause, self._local_name, self.local_port, len(self.syn_queue), len(self.accept_queue),
+            now,
+            tcp.node,
+            0,
+            cause,
+            self._local_name,
+            self.local_port,
+            len(self.syn_queue),
+            len(self.accept_queue),
             self.backlog,
         )

@@ -32,8 +32,19 @@ class Options:
     """The options, starting from the host's parameters. A listener's are copied into each of its connections."""
 
     __slots__ = (
-        "congestion", "keepalive", "keepcnt", "keepidle", "keepintvl", "linger", "linger2", "maxseg", "nodelay",
-        "rcvbuf", "sndbuf", "syncnt", "user_timeout",
+        "congestion",
+        "keepalive",
+        "keepcnt",
+        "keepidle",
+        "keepintvl",
+        "linger",
+        "linger2",
+        "maxseg",
+        "nodelay",
+        "rcvbuf",
+        "sndbuf",
+        "syncnt",
+        "user_timeout",
     )
 
     def __init__(self, parameters: Parameters) -> None:

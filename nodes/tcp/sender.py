@@ -26,8 +26,11 @@ def output(c: Tcb, now: int, force: bool) -> None:
     """
     state = c.state
     if not (
-        state == states.ESTABLISHED or state == states.CLOSE_WAIT or state == states.FIN_WAIT_1
-        or state == states.LAST_ACK or state == states.CLOSING
+        state == states.ESTABLISHED
+        or state == states.CLOSE_WAIT
+        or state == states.FIN_WAIT_1
+        or state == states.LAST_ACK
+        or state == states.CLOSING
     ):
         return
     if c.lost:

@@ -96,7 +96,8 @@ class Tcb:
         "on_ready",
         "options",
         "origin",
-        "partial_acked", "peer_mss",
+        "partial_acked",
+        "peer_mss",
         "persist_at",
         "persist_backoff",
         "probes",
@@ -145,8 +146,16 @@ class Tcb:
     )
 
     def __init__(
-        self, tcp: Tcp, number: int, origin: int, local: bytes, local_port: int, remote: bytes, remote_port: int,
-        options: Options, iss: int,
+        self,
+        tcp: Tcp,
+        number: int,
+        origin: int,
+        local: bytes,
+        local_port: int,
+        remote: bytes,
+        remote_port: int,
+        options: Options,
+        iss: int,
     ) -> None:
         parameters = tcp.parameters
         self.tcp = tcp
@@ -274,7 +283,12 @@ class Tcb:
     def next_deadline(self) -> int:
         """The earliest of the connection's deadlines, or NEVER."""
         return min(
-            self.rto_at, self.delack_at, self.persist_at, self.keepalive_at, self.time_wait_at, self.fin_wait_2_at,
+            self.rto_at,
+            self.delack_at,
+            self.persist_at,
+            self.keepalive_at,
+            self.time_wait_at,
+            self.fin_wait_2_at,
             self.user_timeout_at,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -81,8 +81,17 @@ things:
 def test_every_kind_of_field_is_read() -> None:
     first, second = spec.load(Things, FULL).things
     assert first == Thing(
-        ends=("a", "b"), delay_ns=1_500_000, limit_bytes=65536, count=3, colour="blue", on=True, note="yes",
-        weights={"x": 1, "y": 2}, shape={"loss": CHANCE_ONE // 100}, action=Wait(7200 * 10**9))
+        ends=("a", "b"),
+        delay_ns=1_500_000,
+        limit_bytes=65536,
+        count=3,
+        colour="blue",
+        on=True,
+        note="yes",
+        weights={"x": 1, "y": 2},
+        shape={"loss": CHANCE_ONE // 100},
+        action=Wait(7200 * 10**9),
+    )
     assert second == Thing(ends=("c",), action=Drop())
 
 
@@ -99,43 +108,58 @@ def test_the_schema_accepts_what_is_read_and_refuses_what_is_not() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     validator.validate(spec.plain(spec.load(Things, FULL)))
-    for wrong in ({"things": [{}]}, {"things": [{"ends": ["a"], "los": 1}]}, {"things": [{"ends": ["a"], "count": 11}]},
-                  {"things": [{"ends": ["a"], "colour": "green"}]}, {"things": [{"ends": ["a"], "loss": "much"}]}):
+    wrongs: tuple[Any, ...] = (
+        {"things": [{}]},
+        {"things": [{"ends": ["a"], "los": 1}]},
+        {"things": [{"ends": ["a"], "count": 11}]},
+        {"things": [{"ends": ["a"], "colour": "green"}]},
+        {"things": [{"ends": ["a"], "loss": "much"}]},
+    )
+    for wrong in wrongs:
         assert not validator.is_valid(wrong)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("things:\n- ends: [a]\n  loss: 140%", "lab.yaml:3: things[0].loss: 140% is not a chance: 0% to 100%"),
-    ("things:\n- ends: [a]\n  loss: 1.5", "lab.yaml:3: things[0].loss: 1.5 is not a chance"),
-    ("things:\n- ends: [a]\n  delay: -1ms", "lab.yaml:3: things[0].delay: -1ms is not a duration: it must not be neg"),
-    ("things:\n- ends: [a]\n  delay: 10", "lab.yaml:3: things[0].delay: 10 is not a duration: it needs a unit"),
-    ("things:\n- ends: [a]\n  delay: 10 parsecs", "unit 'parsecs' is not one of ns"),
-    ("things:\n- ends: [a]\n  delay: 0.1ns", "finer than one nanosecond"),
-    ("things:\n- ends: [a]\n  rate: 5mbps", "unit 'mbps' is not one of bit, kbit"),
-    ("things:\n- ends: [a]\n  dealy: 1ms", "lab.yaml:3: things[0].dealy: unknown field; did you mean delay?"),
-    ("things:\n- ends: [a]\n  count: 11", "lab.yaml:3: things[0].count: 11 is not a whole number in 1 to 10"),
-    ("things:\n- ends: [a]\n  count: true", "true is not a whole number"),
-    ("things:\n- ends: [a]\n  colour: blu", "blu is not one of red, blue; did you mean blue?"),
-    ("things:\n- ends: [a]\n  on: 1", "1 is not true or false"),
-    ("things:\n- ends: [a]\n  weights: {1x: 2}", "1x is not a name"),
-    ("things:\n- ends: [a]\n  drop:\n  wait: 1s", "lab.yaml:4: things[0]: wait beside another action"),
-    ("things:\n- ends: [a]\n  wait:", "things[0].wait.time: is missing"),
-    ("things:\n- delay: 1ms", "lab.yaml:2: things[0].ends: is missing"),
-    ("things: 3", "lab.yaml:1: things: 3 is not a list"),
-    ("- 3", "lab.yaml:1: a list is not a mapping"),
-    ("things: []\nthings: []", "lab.yaml:2: things: given twice, first on line 1"),
-    ("things: [", "lab.yaml:"),
-    ("things: !!python/object/apply:os.system [ls]", "tag "),
-    ("things: *nothing", "alias *nothing"),
-    ("things: &x [*x]", "alias *x has no anchor before it"),
-    ("a: 1\n---\nb: 1", "a second document"),
-    ("? [a]\n: 1", "a key must be plain text"),
-    ("[" * 100, "nested deeper than 32 levels"),
-    ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60)), "nested deeper than 32 levels"),
-    ("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)), "more than 100000 values"),
-    ("x: " + "y" * MAX_BYTES, "larger than 1048576 bytes"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("things:\n- ends: [a]\n  loss: 140%", "lab.yaml:3: things[0].loss: 140% is not a chance: 0% to 100%"),
+        ("things:\n- ends: [a]\n  loss: 1.5", "lab.yaml:3: things[0].loss: 1.5 is not a chance"),
+        (
+            "things:\n- ends: [a]\n  delay: -1ms",
+            "lab.yaml:3: things[0].delay: -1ms is not a duration: it must not be neg",
+        ),
+        ("things:\n- ends: [a]\n  delay: 10", "lab.yaml:3: things[0].delay: 10 is not a duration: it needs a unit"),
+        ("things:\n- ends: [a]\n  delay: 10 parsecs", "unit 'parsecs' is not one of ns"),
+        ("things:\n- ends: [a]\n  delay: 0.1ns", "finer than one nanosecond"),
+        ("things:\n- ends: [a]\n  rate: 5mbps", "unit 'mbps' is not one of bit, kbit"),
+        ("things:\n- ends: [a]\n  dealy: 1ms", "lab.yaml:3: things[0].dealy: unknown field; did you mean delay?"),
+        ("things:\n- ends: [a]\n  count: 11", "lab.yaml:3: things[0].count: 11 is not a whole number in 1 to 10"),
+        ("things:\n- ends: [a]\n  count: true", "true is not a whole number"),
+        ("things:\n- ends: [a]\n  colour: blu", "blu is not one of red, blue; did you mean blue?"),
+        ("things:\n- ends: [a]\n  on: 1", "1 is not true or false"),
+        ("things:\n- ends: [a]\n  weights: {1x: 2}", "1x is not a name"),
+        ("things:\n- ends: [a]\n  drop:\n  wait: 1s", "lab.yaml:4: things[0]: wait beside another action"),
+        ("things:\n- ends: [a]\n  wait:", "things[0].wait.time: is missing"),
+        ("things:\n- delay: 1ms", "lab.yaml:2: things[0].ends: is missing"),
+        ("things: 3", "lab.yaml:1: things: 3 is not a list"),
+        ("- 3", "lab.yaml:1: a list is not a mapping"),
+        ("things: []\nthings: []", "lab.yaml:2: things: given twice, first on line 1"),
+        ("things: [", "lab.yaml:"),
+        ("things: !!python/object/apply:os.system [ls]", "tag "),
+        ("things: *nothing", "alias *nothing"),
+        ("things: &x [*x]", "alias *x has no anchor before it"),
+        ("a: 1\n---\nb: 1", "a second document"),
+        ("? [a]\n: 1", "a key must be plain text"),
+        ("[" * 100, "nested deeper than 32 levels"),
+        ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60)), "nested deeper than 32 levels"),
+        (
+            "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+            + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)),
+            "more than 100000 values",
+        ),
+        ("x: " + "y" * MAX_BYTES, "larger than 1048576 bytes"),
+    ],
+)
 def test_what_is_wrong_is_said_with_its_place(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         spec.load(Things, text, "lab.yaml")
@@ -191,9 +215,18 @@ def test_sizes(text: str, size: int) -> None:
     assert units.parse_size(text) == size
 
 
-@pytest.mark.parametrize(("text", "chance"), [
-    ("1%", 10_000_000), ("0.01", 10_000_000), (Decimal("0.1"), 100_000_000), ("100%", CHANCE_ONE), (1, CHANCE_ONE),
-    (0, 0), ("0.0000001%", 1)])
+@pytest.mark.parametrize(
+    ("text", "chance"),
+    [
+        ("1%", 10_000_000),
+        ("0.01", 10_000_000),
+        (Decimal("0.1"), 100_000_000),
+        ("100%", CHANCE_ONE),
+        (1, CHANCE_ONE),
+        (0, 0),
+        ("0.0000001%", 1),
+    ],
+)
 def test_chances_are_exact(text: str, chance: int) -> None:
     assert units.parse_chance(text) == chance
 

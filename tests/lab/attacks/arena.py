@@ -61,11 +61,16 @@ class Arena:
         self.runner = TaskRunner(self.scheduler)
         self.sink = Sink(level)
         randomness = Randomness(7)
-        self.network = Network(
-            topology_from_text(topology), self.scheduler, self.runner, randomness, self.sink)
+        self.network = Network(topology_from_text(topology), self.scheduler, self.runner, randomness, self.sink)
         self.context = AttackContext(
-            self.scheduler, randomness, self.sink, self.network.links,
-            {name: self.network.addresses(name) for name in self.network.hosts}, self.send_raw, self.sink.subscribe)
+            self.scheduler,
+            randomness,
+            self.sink,
+            self.network.links,
+            {name: self.network.addresses(name) for name in self.network.hosts},
+            self.send_raw,
+            self.sink.subscribe,
+        )
         self.errors: dict[str, str] = {}
         self.sent = b""
         self.content = b""  # what h2's user received
@@ -82,7 +87,7 @@ class Arena:
 
     def attack(self, text: str, start: bool = True) -> Attack:
         """Make an attack from what a file would say."""
-        (kind, settings), = spec.read_text(text).plain().items()
+        ((kind, settings),) = spec.read_text(text).plain().items()
         attack = spec.from_mapping(ATTACKS[kind], settings).make("attack-1", self.context)
         if start:
             attack.start()

@@ -37,8 +37,13 @@ def sent(text: str) -> tuple[Arena, list[tuple[int, int, int]]]:
 def test_it_sweeps_ports_and_sequence_numbers_at_its_rate() -> None:
     _, packets = sent(f"blind-rst: {{{AIM}, spoof_ports: 1000-1001, step: 1000, seq_count: 3, rate: 300}}")
     assert packets == [
-        (0, 1000, 0), (3_333_333, 1000, 1000), (6_666_666, 1000, 2000), (10_000_000, 1001, 0), (13_333_333, 1001, 1000),
-        (16_666_666, 1001, 2000)]
+        (0, 1000, 0),
+        (3_333_333, 1000, 1000),
+        (6_666_666, 1000, 2000),
+        (10_000_000, 1001, 0),
+        (13_333_333, 1001, 1000),
+        (16_666_666, 1001, 2000),
+    ]
 
 
 def test_by_default_it_covers_the_whole_space_with_one_step_to_a_window() -> None:
@@ -120,18 +125,32 @@ def test_a_target_without_a_route_ends_it() -> None:
     assert (attack.state, attack.packets) == (DONE, 0)
 
 
-@pytest.mark.parametrize("wrong", [
-    "node: eve, spoof: h1, target: h2", "node: mallory, spoof: h9, target: h2",
-    "node: mallory, spoof: h1, target: 1.2.3.4",
-    "node: mallory, spoof: 192.0.2.7, target: h2"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "node: eve, spoof: h1, target: h2",
+        "node: mallory, spoof: h9, target: h2",
+        "node: mallory, spoof: h1, target: 1.2.3.4",
+        "node: mallory, spoof: 192.0.2.7, target: h2",
+    ],
+)
 def test_what_is_outside_the_lab_is_not_found(wrong: str) -> None:
     with pytest.raises(NotFound):
         Arena().attack(f"blind-rst: {{{wrong}, target_port: 80, spoof_ports: 1}}")
 
 
-@pytest.mark.parametrize("wrong", [
-    "spoof_ports: 0", "spoof_ports: 9-3", "spoof_ports: 1-70000", "spoof_ports: 1, step: 0", "spoof_ports: 1, rate: 0",
-    "spoof_ports: 1, seq_start: 4294967296", "{}"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "spoof_ports: 0",
+        "spoof_ports: 9-3",
+        "spoof_ports: 1-70000",
+        "spoof_ports: 1, step: 0",
+        "spoof_ports: 1, rate: 0",
+        "spoof_ports: 1, seq_start: 4294967296",
+        "{}",
+    ],
+)
 def test_a_wrong_spec_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidArgument):
         Arena().attack(f"blind-rst: {{{AIM}, {wrong.strip('{}')}}}")

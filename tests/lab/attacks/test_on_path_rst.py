@@ -15,9 +15,16 @@ MEGABYTE = 1 << 20
 
 
 @pytest.mark.parametrize("link", ["h1-r1", "r1-r2", "r2-h2"])
-@pytest.mark.parametrize("impairments", [
-    {}, {"loss": 20_000_000}, {"rate_bps": 2_000_000, "limit_packets": 10},
-    {"reorder": 100_000_000, "reorder_delay_ns": 3 * MILLISECOND}, {"duplicate": 300_000_000}])
+@pytest.mark.parametrize(
+    "impairments",
+    [
+        {},
+        {"loss": 20_000_000},
+        {"rate_bps": 2_000_000, "limit_packets": 10},
+        {"reorder": 100_000_000, "reorder_delay_ns": 3 * MILLISECOND},
+        {"duplicate": 300_000_000},
+    ],
+)
 def test_after_some_bytes_both_ends_are_reset_at_the_first_try(link: str, impairments: dict[str, int]) -> None:
     arena = Arena()
     arena.network.links["r1-r2"].update(impairments)
@@ -45,10 +52,19 @@ def test_one_end_alone_gets_it(to: str, node: str) -> None:
     assert (attack.packets, attack.results[f"rst_to_{to}"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("condition", "node", "state", "at_most_ns"), [
-    ("{state: {state: ESTABLISHED, node: h2}}", "h2", "ESTABLISHED", 0),
-    ("{state: {state: SYN-RECEIVED, node: h2}}", "h2", "SYN-RECEIVED", 6 * MILLISECOND),  # when the SYN-ACK has passed
-    ("{state: ESTABLISHED}", "h1", "ESTABLISHED", 0)])
+@pytest.mark.parametrize(
+    ("condition", "node", "state", "at_most_ns"),
+    [
+        ("{state: {state: ESTABLISHED, node: h2}}", "h2", "ESTABLISHED", 0),
+        (
+            "{state: {state: SYN-RECEIVED, node: h2}}",
+            "h2",
+            "SYN-RECEIVED",
+            6 * MILLISECOND,
+        ),  # when the SYN-ACK has passed
+        ("{state: ESTABLISHED}", "h1", "ESTABLISHED", 0),
+    ],
+)
 def test_when_a_state_is_reached(condition: str, node: str, state: str, at_most_ns: int) -> None:
     arena = Arena()
     attack = arena.attack(f"on-path-rst: {{link: r2-h2, to: both, when: {condition}}}")
@@ -58,16 +74,19 @@ def test_when_a_state_is_reached(condition: str, node: str, state: str, at_most_
     assert arena.errors["h1"] == "ECONNRESET"
     assert arena.received == 0
     assert arena.states("h1")[-1] == arena.states("h2")[-1] == "CLOSED"
-    reached = next(time for time, at, new in arena.sink.state_changes
-                   if at == arena.sink.name(node) and STATE_NAMES[new] == state)
+    reached = next(
+        time for time, at, new in arena.sink.state_changes if at == arena.sink.name(node) and STATE_NAMES[new] == state
+    )
     assert reached <= attack.triggered_ns <= reached + at_most_ns
 
 
 def test_when_a_connection_from_before_the_attack_changes_state() -> None:
     arena = Arena()
     arena.transfer(200_000)
-    arena.at(100 * MILLISECOND, lambda: arena.attack(
-        "on-path-rst: {link: r2-h2, to: client, when: {state: {state: CLOSE-WAIT, node: h2}}}"))
+    arena.at(
+        100 * MILLISECOND,
+        lambda: arena.attack("on-path-rst: {link: r2-h2, to: client, when: {state: {state: CLOSE-WAIT, node: h2}}}"),
+    )
     arena.run()
     assert arena.received == 200_000
     assert arena.resets("h1")[0] is True
@@ -124,8 +143,15 @@ def test_the_trace_tells_its_story() -> None:
     arena.transfer(MEGABYTE)
     arena.run()
     story = [(ATTACK_ACTIONS[fields["action"]], fields["packets"]) for fields in arena.sink.of("attack")]
-    assert story == [("CREATED", 0), ("TRIGGERED", 0), ("INJECTED", 1), ("INJECTED", 2), ("INJECTED", 3),
-                     ("INJECTED", 4), ("DONE", 4)]
+    assert story == [
+        ("CREATED", 0),
+        ("TRIGGERED", 0),
+        ("INJECTED", 1),
+        ("INJECTED", 2),
+        ("INJECTED", 3),
+        ("INJECTED", 4),
+        ("DONE", 4),
+    ]
 
 
 def test_without_it_the_transfer_completes() -> None:
@@ -136,12 +162,16 @@ def test_without_it_the_transfer_completes() -> None:
     assert arena.errors == {"h1": "", "h2": ""}
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("on-path-rst: {link: r1-r9}", "this lab has no link 'r1-r9'; did you mean r1-r2?"),
-    ("on-path-rst: {link: wire}", "it has h1-r1, r1-r2, r2-h2, mallory-r1"),
-    ("on-path-rst: {link: r1-r2, client: nobody}", "this lab has no node 'nobody'; it has h1, h2, mallory, r1, r2"),
-    ("on-path-rst: {link: r1-r2, server: 192.0.2.1}", "no node of this lab has the address 192.0.2.1"),
-    ("on-path-rst: {link: r1-r2, when: {state: {state: CLOSED, node: h9}}}", "this lab has no node 'h9'")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("on-path-rst: {link: r1-r9}", "this lab has no link 'r1-r9'; did you mean r1-r2?"),
+        ("on-path-rst: {link: wire}", "it has h1-r1, r1-r2, r2-h2, mallory-r1"),
+        ("on-path-rst: {link: r1-r2, client: nobody}", "this lab has no node 'nobody'; it has h1, h2, mallory, r1, r2"),
+        ("on-path-rst: {link: r1-r2, server: 192.0.2.1}", "no node of this lab has the address 192.0.2.1"),
+        ("on-path-rst: {link: r1-r2, when: {state: {state: CLOSED, node: h9}}}", "this lab has no node 'h9'"),
+    ],
+)
 def test_what_is_outside_the_lab_is_not_found(text: str, message: str) -> None:
     arena = Arena()
     with pytest.raises(NotFound) as caught:
@@ -150,10 +180,18 @@ def test_what_is_outside_the_lab_is_not_found(text: str, message: str) -> None:
     assert not arena.sink.of("attack")
 
 
-@pytest.mark.parametrize("text", [
-    "on-path-rst: {}", "on-path-rst: {link: r1-r2, to: nobody}", "on-path-rst: {link: r1-r2, when: {state: OPEN}}",
-    "on-path-rst: {link: r1-r2, when: {bytes: 0}}", "on-path-rst: {link: r1-r2, when: {byts: 1}}",
-    "on-path-rst: {link: r1-r2, when: later}", "on-path-rst: {link: r1-r2, count: 0}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on-path-rst: {}",
+        "on-path-rst: {link: r1-r2, to: nobody}",
+        "on-path-rst: {link: r1-r2, when: {state: OPEN}}",
+        "on-path-rst: {link: r1-r2, when: {bytes: 0}}",
+        "on-path-rst: {link: r1-r2, when: {byts: 1}}",
+        "on-path-rst: {link: r1-r2, when: later}",
+        "on-path-rst: {link: r1-r2, count: 0}",
+    ],
+)
 def test_a_wrong_spec_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         Arena().attack(text)

@@ -152,17 +152,20 @@ def test_an_advance_is_made_in_slices(lab: SimLab) -> None:
     lab.start_advance(Until(idle=True)).close()
 
 
-@pytest.mark.parametrize("until", [
-    lambda: Until(),
-    lambda: Until(idle=True, nth=0),
-    lambda: Until(event=EventFilter("stat")),
-    lambda: Until(event=EventFilter("state", where={"newer": "CLOSED"})),
-    lambda: Until(event=EventFilter("state", where={"new": "CLOSE"})),
-    lambda: Until(event=EventFilter("state", cause="BECAUSE")),
-    lambda: Until(event=EventFilter(("state", "rtt"), where={"new": "CLOSED"})),
-    lambda: Until(event=EventFilter("segment", where={"length": "long"})),
-    lambda: Until(event=EventFilter("segment", where={"resent": "maybe"})),
-])
+@pytest.mark.parametrize(
+    "until",
+    [
+        lambda: Until(),
+        lambda: Until(idle=True, nth=0),
+        lambda: Until(event=EventFilter("stat")),
+        lambda: Until(event=EventFilter("state", where={"newer": "CLOSED"})),
+        lambda: Until(event=EventFilter("state", where={"new": "CLOSE"})),
+        lambda: Until(event=EventFilter("state", cause="BECAUSE")),
+        lambda: Until(event=EventFilter(("state", "rtt"), where={"new": "CLOSED"})),
+        lambda: Until(event=EventFilter("segment", where={"length": "long"})),
+        lambda: Until(event=EventFilter("segment", where={"resent": "maybe"})),
+    ],
+)
 def test_conditions_that_cannot_be_are_refused(until: Any) -> None:
     with pytest.raises(InvalidArgument):
         until()
@@ -345,7 +348,9 @@ def test_a_closed_lab_can_be_read_but_not_changed(lab: SimLab) -> None:
     lab.close_lab()
     assert lab.status("h1", client).state_name == "ESTABLISHED"
     for call in (
-        lambda: lab.close("h1", client), lambda: lab.advance(Until(idle=True)), lambda: lab.listen("h1", 1),
+        lambda: lab.close("h1", client),
+        lambda: lab.advance(Until(idle=True)),
+        lambda: lab.listen("h1", 1),
         lambda: lab.set_link_up("h1-h2", False),
     ):
         with pytest.raises(FailedPrecondition, match="closed"):

@@ -64,8 +64,17 @@ def test_run_json(tmp_path: Path) -> None:
 
 
 def test_set_and_environment_variables(tmp_path: Path) -> None:
-    done = tcplab("run", "bulk-loss", "--set", "links.h1-h2.loss=0%", "--set", "expect=[]", "--json", cwd=tmp_path,
-                  env={"TCPLAB_RUN_SEED": "5", "TCPLAB_RUNS": "kept"})
+    done = tcplab(
+        "run",
+        "bulk-loss",
+        "--set",
+        "links.h1-h2.loss=0%",
+        "--set",
+        "expect=[]",
+        "--json",
+        cwd=tmp_path,
+        env={"TCPLAB_RUN_SEED": "5", "TCPLAB_RUNS": "kept"},
+    )
     report = json.loads(done.stdout)
     assert (report["seed"], report["directory"]) == (5, "kept/bulk-loss-5-1")
     manifest = json.loads((tmp_path / "kept" / "bulk-loss-5-1" / "manifest.json").read_text("utf-8"))
@@ -113,17 +122,23 @@ def test_lists_and_files(tmp_path: Path) -> None:
 TOPOLOGY = "nodes: {h1: host, h2: host}\nlinks:\n  - endpoints: [h1:eth0, h2:eth0]\n    delay: 10ms\n"
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    (TOPOLOGY.replace("h2:eth0", "h3:eth0"), ("bad.yaml:3", "links[0].endpoints", "h3")),
-    (TOPOLOGY + "  - endpoints: [h1:eth0, h2:eth1]\n", ("links[1]", "h1:eth0 has a link already")),
-    (TOPOLOGY.replace("10ms", "-10ms"), ("bad.yaml:4", "links[0].delay", "negative")),
-    (TOPOLOGY.replace("delay: 10ms", "loss: 140%"), ("bad.yaml:4", "links[0].loss", "0% to 100%")),
-    (TOPOLOGY.replace("delay", "dealy"), ("bad.yaml:4", "dealy", "did you mean delay")),
-    ("nodes: [", ("bad.yaml:", "not YAML")),
-    ("name: x\ntopology: pair\ntimeline:\n  - attack: {on-path-rst: {link: h1-h9}}\n", ("h1-h9",)),
-    ("name: x\ntopology: pair\ntimeline:\n  - attack:\n      blind-rst:\n        {node: mallory, spoof: h1, target: h2,"
-     " target_port: 1, spoof_ports: 1}\n", ("mallory",)),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TOPOLOGY.replace("h2:eth0", "h3:eth0"), ("bad.yaml:3", "links[0].endpoints", "h3")),
+        (TOPOLOGY + "  - endpoints: [h1:eth0, h2:eth1]\n", ("links[1]", "h1:eth0 has a link already")),
+        (TOPOLOGY.replace("10ms", "-10ms"), ("bad.yaml:4", "links[0].delay", "negative")),
+        (TOPOLOGY.replace("delay: 10ms", "loss: 140%"), ("bad.yaml:4", "links[0].loss", "0% to 100%")),
+        (TOPOLOGY.replace("delay", "dealy"), ("bad.yaml:4", "dealy", "did you mean delay")),
+        ("nodes: [", ("bad.yaml:", "not YAML")),
+        ("name: x\ntopology: pair\ntimeline:\n  - attack: {on-path-rst: {link: h1-h9}}\n", ("h1-h9",)),
+        (
+            "name: x\ntopology: pair\ntimeline:\n  - attack:\n      blind-rst:\n"
+            "        {node: mallory, spoof: h1, target: h2, target_port: 1, spoof_ports: 1}\n",
+            ("mallory",),
+        ),
+    ],
+)
 def test_bad_files_give_one_line_with_file_line_and_field(text: str, words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(text, "utf-8")
     command = ("run", "bad.yaml") if "topology:" in text else ("validate", "bad.yaml")
@@ -174,9 +189,11 @@ def test_a_run_is_made_again_from_its_trace(tmp_path: Path) -> None:
 
 
 def test_a_local_run_loads_no_grpc(tmp_path: Path) -> None:
-    code = ("import sys; from lab.cli.main import main; sys.argv = ['tcplab', 'run', 'handshake']\n"
-            "try: main()\nexcept SystemExit: pass\n"
-            "assert not [name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google')]")
+    code = (
+        "import sys; from lab.cli.main import main; sys.argv = ['tcplab', 'run', 'handshake']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert not [name for name in sys.modules if name.partition('.')[0] in ('grpc', 'google')]"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -219,8 +236,10 @@ def test_labs_of_a_server(server: str, tmp_path: Path) -> None:
         (lab,) = json.loads(tcplab("labs", "list", "--json", "--server", server, cwd=tmp_path).stdout)
         assert (lab["name"], lab["state"], lab["topology"], lab["seed"]) == ("mine", "READY", "pair", 6)
         assert "nope" in one_line(tcplab("labs", "delete", "mine", "nope", "--server", server, cwd=tmp_path))
-        assert "would delete mine" in tcplab(
-            "labs", "delete", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
+        assert (
+            "would delete mine"
+            in tcplab("labs", "delete", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
+        )
         assert [one.name for one in controller.labs()] == ["mine"]
         assert tcplab("labs", "delete", "mine", "--server", server, cwd=tmp_path).returncode == 0
         assert controller.labs() == []

@@ -24,8 +24,17 @@ def outcome_of(name: str, directory: Path, *changes: str, seed: int | None = Non
 
 def test_the_promised_ones_are_there() -> None:
     assert set(SHIPPED) >= {
-        "handshake", "lost-syn-ack", "bulk-loss", "four-way-close", "half-close", "lost-last-ack",
-        "simultaneous-close", "rst-on-path", "blind-rst", "keepalive", "demo",
+        "handshake",
+        "lost-syn-ack",
+        "bulk-loss",
+        "four-way-close",
+        "half-close",
+        "lost-last-ack",
+        "simultaneous-close",
+        "rst-on-path",
+        "blind-rst",
+        "keepalive",
+        "demo",
     }
 
 
@@ -46,22 +55,25 @@ def test_it_holds_whatever_the_seed(name: str, seed: int, tmp_path: Path) -> Non
     assert outcome.seed == seed
 
 
-@pytest.mark.parametrize(("name", "change"), [
-    ("lost-syn-ack", "links.h1-h2.rules=[]"),
-    ("lost-last-ack", "links.h1-h2.rules=[]"),
-    ("lost-last-ack", "nodes.h1.profile=linux"),
-    ("bulk-loss", "links.h1-h2.loss=0%"),
-    ("four-way-close", "timeline[5].close=client"),
-    ("simultaneous-close", "timeline[5]={at: 2s, close: server}"),
-    ("half-close", "timeline[4]={close: client}"),
-    ("rst-on-path", "timeline[0].attack.on-path-rst.to=client"),
-    ("rst-on-path", "timeline=[]"),
-    ("blind-rst", "timeline[0].attack.blind-rst.target_port=5002"),
-    ("keepalive", "timeline[4].at=17000s"),
-    ("keepalive", "timeline[2].open={node: h1, to: h2, port: 80, as: client}"),
-    ("handshake", "timeline[2].open.port=81"),
-    ("demo", "timeline=[]"),
-])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("lost-syn-ack", "links.h1-h2.rules=[]"),
+        ("lost-last-ack", "links.h1-h2.rules=[]"),
+        ("lost-last-ack", "nodes.h1.profile=linux"),
+        ("bulk-loss", "links.h1-h2.loss=0%"),
+        ("four-way-close", "timeline[5].close=client"),
+        ("simultaneous-close", "timeline[5]={at: 2s, close: server}"),
+        ("half-close", "timeline[4]={close: client}"),
+        ("rst-on-path", "timeline[0].attack.on-path-rst.to=client"),
+        ("rst-on-path", "timeline=[]"),
+        ("blind-rst", "timeline[0].attack.blind-rst.target_port=5002"),
+        ("keepalive", "timeline[4].at=17000s"),
+        ("keepalive", "timeline[2].open={node: h1, to: h2, port: 80, as: client}"),
+        ("handshake", "timeline[2].open.port=81"),
+        ("demo", "timeline=[]"),
+    ],
+)
 def test_without_what_it_shows_it_fails(name: str, change: str, tmp_path: Path) -> None:
     outcome = outcome_of(name, tmp_path / "run", change)
     assert not outcome.ok

@@ -38,8 +38,9 @@ class Recorder(EventSink):
         self, kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...], tail: bytes
     ) -> None:
         fields = KIND_BY_NUMBER[kind].fields
-        self.events.append((KIND_BY_NUMBER[kind].name, time_ns,
-                            dict(zip((field.name for field in fields), values, strict=True)), tail))
+        self.events.append(
+            (KIND_BY_NUMBER[kind].name, time_ns, dict(zip((field.name for field in fields), values, strict=True)), tail)
+        )
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The fields of all events of a kind."""
@@ -61,12 +62,17 @@ class Bench:
     """A link h1-r1; `offer` puts a frame in at h1, `out` is what came out at r1, `back` what came out at h1."""
 
     def __init__(
-        self, impairments: Impairments = NO_IMPAIRMENTS, seed: int = 1, level: int = LEVEL_ALL, capture: bool = False,
+        self,
+        impairments: Impairments = NO_IMPAIRMENTS,
+        seed: int = 1,
+        level: int = LEVEL_ALL,
+        capture: bool = False,
     ) -> None:
         self.scheduler = SimScheduler()
         self.sink = Recorder(level, capture)
         self.link = Link(
-            "h1-r1", "h1", "r1", (impairments, NO_IMPAIRMENTS), self.scheduler, Randomness(seed), self.sink, resolve)
+            "h1-r1", "h1", "r1", (impairments, NO_IMPAIRMENTS), self.scheduler, Randomness(seed), self.sink, resolve
+        )
         self.out: list[tuple[int, bytes]] = []
         self.back: list[tuple[int, bytes]] = []
         self.link.forward.deliver = lambda frame: self.out.append((self.scheduler.now(), frame))

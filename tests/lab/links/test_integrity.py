@@ -11,10 +11,18 @@ from tests.lab.attacks.arena import Arena
 TENTH = CHANCE_ONE // 10
 
 
-@pytest.mark.parametrize("changes", [
-    {"loss": TENTH}, {"corrupt": TENTH}, {"duplicate": TENTH}, {"jitter_ns": 4 * MILLISECOND},
-    {"reorder": TENTH, "reorder_delay_ns": 10 * MILLISECOND}, {"rate_bps": 1_000_000, "limit_packets": 5},
-    {"loss": TENTH // 2, "corrupt": TENTH // 2, "duplicate": TENTH, "reorder": TENTH}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": TENTH},
+        {"corrupt": TENTH},
+        {"duplicate": TENTH},
+        {"jitter_ns": 4 * MILLISECOND},
+        {"reorder": TENTH, "reorder_delay_ns": 10 * MILLISECOND},
+        {"rate_bps": 1_000_000, "limit_packets": 5},
+        {"loss": TENTH // 2, "corrupt": TENTH // 2, "duplicate": TENTH, "reorder": TENTH},
+    ],
+)
 def test_a_transfer_arrives_whole(changes: dict[str, int]) -> None:
     arena = Arena()
     arena.network.links["r1-r2"].update(changes)

@@ -31,69 +31,75 @@ def run(text: str, *frames: bytes) -> Bench:
     return bench.run()
 
 
-@pytest.mark.parametrize(("expression", "frame", "matches"), [
-    ("", plain(1), True),
-    ("tcp", segment(), True),
-    ("tcp", ARP, False),
-    ("!tcp", ARP, True),
-    ("arp", ARP, True),
-    ("arp.opcode == 1", ARP, True),
-    ("ip || arp", segment(), True),
-    ("udp or icmp", segment(), False),
-    ("tcp.flags.syn == 1 && tcp.flags.ack == 1", segment(flags=SYN | ACK), True),
-    ("tcp.flags.syn == 1 && tcp.flags.ack == 1", segment(flags=SYN), False),
-    ("tcp.flags.syn && !tcp.flags.ack", segment(flags=SYN), True),
-    ("tcp.flags.syn and not tcp.flags.ack", segment(flags=SYN | ACK), False),
-    ("tcp.flags == 0x12", segment(flags=SYN | ACK), True),
-    ("tcp.flags.fin", segment(flags=FIN | ACK), True),
-    ("tcp.flags.fin", segment(), False),
-    ("tcp.flags.reset == true", segment(flags=RST), True),
-    ("tcp.flags.push == 0", segment(flags=PSH | ACK), False),
-    ("tcp.len > 0", segment(payload=b"x"), True),
-    ("tcp.len > 0", segment(), False),
-    ("tcp.len", segment(), True),  # present, though 0
-    ("tcp.len == 3", segment(payload=b"abc"), True),
-    ("tcp.seq_raw == 4294967295", segment(seq=0xFFFFFFFF), True),
-    ("tcp.ack_raw >= 77", segment(ack=77), True),
-    ("tcp.window_size_value lt 1001", segment(), True),
-    ("tcp.port == 80", segment(), True),
-    ("tcp.port == 40000", segment(), True),
-    ("tcp.port != 80", segment(), False),
-    ("tcp.port != 443", segment(), True),
-    ("tcp.dstport eq 80 and tcp.srcport ne 80", segment(), True),
-    ("tcp.srcport != 80", ARP, False),  # a field that is not there compares to nothing
-    ("!(tcp.srcport == 80)", ARP, True),
-    ("ip.src == 10.0.0.1", segment(), True),
-    ("ip.src == 10.0.0.0/24 and ip.dst == 10.0.0.0/31", segment(), False),
-    ("ip.addr == 10.0.0.2", segment(), True),
-    ("ip.src == h1", segment(), True),
-    ("ip.src == h2", segment(), False),
-    ("ip.dst != h1", segment(), True),
-    ("ip.ttl == 64 && ip.proto == 6 && ip.id == 0", segment(), True),
-    ("frame.len == 54", segment(), True),
-    ("tcp.flags.syn || tcp.flags.fin && tcp.flags.ack", segment(flags=SYN), True),  # && binds closer
-    ("(tcp.flags.syn || tcp.flags.fin) && tcp.flags.ack", segment(flags=SYN), False),
-])
+@pytest.mark.parametrize(
+    ("expression", "frame", "matches"),
+    [
+        ("", plain(1), True),
+        ("tcp", segment(), True),
+        ("tcp", ARP, False),
+        ("!tcp", ARP, True),
+        ("arp", ARP, True),
+        ("arp.opcode == 1", ARP, True),
+        ("ip || arp", segment(), True),
+        ("udp or icmp", segment(), False),
+        ("tcp.flags.syn == 1 && tcp.flags.ack == 1", segment(flags=SYN | ACK), True),
+        ("tcp.flags.syn == 1 && tcp.flags.ack == 1", segment(flags=SYN), False),
+        ("tcp.flags.syn && !tcp.flags.ack", segment(flags=SYN), True),
+        ("tcp.flags.syn and not tcp.flags.ack", segment(flags=SYN | ACK), False),
+        ("tcp.flags == 0x12", segment(flags=SYN | ACK), True),
+        ("tcp.flags.fin", segment(flags=FIN | ACK), True),
+        ("tcp.flags.fin", segment(), False),
+        ("tcp.flags.reset == true", segment(flags=RST), True),
+        ("tcp.flags.push == 0", segment(flags=PSH | ACK), False),
+        ("tcp.len > 0", segment(payload=b"x"), True),
+        ("tcp.len > 0", segment(), False),
+        ("tcp.len", segment(), True),  # present, though 0
+        ("tcp.len == 3", segment(payload=b"abc"), True),
+        ("tcp.seq_raw == 4294967295", segment(seq=0xFFFFFFFF), True),
+        ("tcp.ack_raw >= 77", segment(ack=77), True),
+        ("tcp.window_size_value lt 1001", segment(), True),
+        ("tcp.port == 80", segment(), True),
+        ("tcp.port == 40000", segment(), True),
+        ("tcp.port != 80", segment(), False),
+        ("tcp.port != 443", segment(), True),
+        ("tcp.dstport eq 80 and tcp.srcport ne 80", segment(), True),
+        ("tcp.srcport != 80", ARP, False),  # a field that is not there compares to nothing
+        ("!(tcp.srcport == 80)", ARP, True),
+        ("ip.src == 10.0.0.1", segment(), True),
+        ("ip.src == 10.0.0.0/24 and ip.dst == 10.0.0.0/31", segment(), False),
+        ("ip.addr == 10.0.0.2", segment(), True),
+        ("ip.src == h1", segment(), True),
+        ("ip.src == h2", segment(), False),
+        ("ip.dst != h1", segment(), True),
+        ("ip.ttl == 64 && ip.proto == 6 && ip.id == 0", segment(), True),
+        ("frame.len == 54", segment(), True),
+        ("tcp.flags.syn || tcp.flags.fin && tcp.flags.ack", segment(flags=SYN), True),  # && binds closer
+        ("(tcp.flags.syn || tcp.flags.fin) && tcp.flags.ack", segment(flags=SYN), False),
+    ],
+)
 def test_expressions_match_as_in_wireshark(expression: str, frame: bytes, matches: bool) -> None:
     assert compile_match(expression, resolve)(FrameView(frame)) is matches
 
 
-@pytest.mark.parametrize(("expression", "message"), [
-    ("tcp.flags.sin", "column 1: 'tcp.flags.sin' where a field (did you mean tcp.flags.syn?)"),
-    ("tcp.len >", "it ends where a value was expected"),
-    ("tcp.len > many", "column 11: 'many' where a number such as 1460 or 0x12"),
-    ("tcp.flags.syn == 2", "column 18: '2' where 0 or 1"),
-    ("(tcp", "it ends where ) was expected"),
-    ("tcp tcp", "column 5: 'tcp' where &&, || or the end"),
-    ("tcp &&", "it ends where a field"),
-    ("tcp == 1", "column 5: '==' where &&, || or the end (tcp is a protocol"),
-    ("ip.src < 10.0.0.1", "column 8: '<' where == or !="),
-    ("ip.src == 10.0.0.300", "column 11: '10.0.0.300' where an IPv4 address"),
-    ("ip.src == h9", "column 11: there is no node h9; there are h1, h2"),
-    ("tcp.len = 3", "column 9: '=' where"),
-    ("!" * 30 + "tcp", "less nesting"),
-    ("tcp " * 500, "1000 are allowed"),
-])
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("tcp.flags.sin", "column 1: 'tcp.flags.sin' where a field (did you mean tcp.flags.syn?)"),
+        ("tcp.len >", "it ends where a value was expected"),
+        ("tcp.len > many", "column 11: 'many' where a number such as 1460 or 0x12"),
+        ("tcp.flags.syn == 2", "column 18: '2' where 0 or 1"),
+        ("(tcp", "it ends where ) was expected"),
+        ("tcp tcp", "column 5: 'tcp' where &&, || or the end"),
+        ("tcp &&", "it ends where a field"),
+        ("tcp == 1", "column 5: '==' where &&, || or the end (tcp is a protocol"),
+        ("ip.src < 10.0.0.1", "column 8: '<' where == or !="),
+        ("ip.src == 10.0.0.300", "column 11: '10.0.0.300' where an IPv4 address"),
+        ("ip.src == h9", "column 11: there is no node h9; there are h1, h2"),
+        ("tcp.len = 3", "column 9: '=' where"),
+        ("!" * 30 + "tcp", "less nesting"),
+        ("tcp " * 500, "1000 are allowed"),
+    ],
+)
 def test_a_wrong_expression_is_told_where_and_what_was_expected(expression: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         compile_match(expression, resolve)
@@ -113,9 +119,17 @@ def test_any_cut_of_a_frame_is_looked_at_safely() -> None:
             everything(FrameView(bytes(damaged)))
 
 
-@pytest.mark.parametrize(("nth", "picked"), [
-    ("1", [1]), (2, [2]), ("2-4", [2, 3, 4]), ("3-", [3, 4, 5, 6, 7]), ("every 3", [3, 6]),
-    ("all", [1, 2, 3, 4, 5, 6, 7])])
+@pytest.mark.parametrize(
+    ("nth", "picked"),
+    [
+        ("1", [1]),
+        (2, [2]),
+        ("2-4", [2, 3, 4]),
+        ("3-", [3, 4, 5, 6, 7]),
+        ("every 3", [3, 6]),
+        ("all", [1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
 def test_nth_counts_matches_only(nth: str, picked: list[int]) -> None:
     frames = [segment(seq=number, flags=FIN | ACK) for number in range(1, 8)]
     between = [segment(seq=100, payload=b"x")] * 7
@@ -148,7 +162,11 @@ def test_the_verdict_names_the_rule() -> None:
 def test_delay_lets_those_behind_overtake() -> None:
     bench = run("{nth: 1, delay: 2500us}", *(plain(number) for number in range(4)))
     assert [(time, frame[3]) for time, frame in bench.out] == [
-        (MILLISECOND, 1), (2 * MILLISECOND, 2), (2_500_000, 0), (3 * MILLISECOND, 3)]
+        (MILLISECOND, 1),
+        (2 * MILLISECOND, 2),
+        (2_500_000, 0),
+        (3 * MILLISECOND, 3),
+    ]
 
 
 def test_hold_waits_for_so_many_frames() -> None:
@@ -236,18 +254,21 @@ def test_the_first_rule_that_picks_a_frame_acts() -> None:
     assert [one.name for one in bench.link.rules] == ["rule-1", "rule-2"]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("{match: tcp}", "one action is needed: drop, delay, duplicate, corrupt, hold, reset"),
-    ("{drop: , reset: }", "reset beside another action"),
-    ("{nth: 0, drop: }", "0 is not which matches are meant"),
-    ("{nth: 4-2, drop: }", "4-2 is not which matches"),
-    ("{stream_bytes: 9..3, drop: }", "9..3 is not a range of bytes"),
-    ("{match: tcp.flags.sin, drop: }", "match: in 'tcp.flags.sin', column 1"),
-    ("{delay: }", "delay.delay: is missing"),
-    ("{delay: -1ms}", "must not be negative"),
-    ("{hold: 0}", "0 is not a whole number in 1 to"),
-    ("{dorp: }", "unknown field; did you mean drop?"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{match: tcp}", "one action is needed: drop, delay, duplicate, corrupt, hold, reset"),
+        ("{drop: , reset: }", "reset beside another action"),
+        ("{nth: 0, drop: }", "0 is not which matches are meant"),
+        ("{nth: 4-2, drop: }", "4-2 is not which matches"),
+        ("{stream_bytes: 9..3, drop: }", "9..3 is not a range of bytes"),
+        ("{match: tcp.flags.sin, drop: }", "match: in 'tcp.flags.sin', column 1"),
+        ("{delay: }", "delay.delay: is missing"),
+        ("{delay: -1ms}", "must not be negative"),
+        ("{hold: 0}", "0 is not a whole number in 1 to"),
+        ("{dorp: }", "unknown field; did you mean drop?"),
+    ],
+)
 def test_a_wrong_rule_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         rule(text)
@@ -268,7 +289,11 @@ def test_a_link_refuses_a_rule_it_cannot_have_and_stays_as_it_was() -> None:
 
 
 def test_rules_read_back_as_written() -> None:
-    for text in ("{direction: h1->r1, match: tcp.flags.syn, nth: 2-4, delay: 3ms}", "{nth: every 3, drop: }",
-                 "{nth: 3-, hold: 2}", "{stream_bytes: 0..9, reset: }"):
+    for text in (
+        "{direction: h1->r1, match: tcp.flags.syn, nth: 2-4, delay: 3ms}",
+        "{nth: every 3, drop: }",
+        "{nth: 3-, hold: 2}",
+        "{stream_bytes: 0..9, reset: }",
+    ):
         one = rule(text)
         assert spec.from_mapping(RuleSpec, spec.plain(one)) == one

@@ -21,8 +21,11 @@ SHIPPED = ("dumbbell", "pair", "parking-lot", "router-chain", "shared-lan-attack
 
 
 def addresses(topology: Topology) -> dict[str, list[str]]:
-    return {node.name: [f"{address_text(one.address)}/{one.prefix_len}" for one in node.interfaces]
-            for node in topology.nodes.values() if node.kind != SWITCH}
+    return {
+        node.name: [f"{address_text(one.address)}/{one.prefix_len}" for one in node.interfaces]
+        for node in topology.nodes.values()
+        if node.kind != SWITCH
+    }
 
 
 def network(interface: Interface) -> int:
@@ -41,8 +44,11 @@ def route_to(topology: Topology, start: str, target: str) -> list[str]:
             path.append(target)
             continue
         bits = int.from_bytes(goal.address, "big")
-        fitting = [route for route in node.routes
-                   if (bits ^ int.from_bytes(route.network, "big")) >> (32 - route.prefix_len) == 0]
+        fitting = [
+            route
+            for route in node.routes
+            if (bits ^ int.from_bytes(route.network, "big")) >> (32 - route.prefix_len) == 0
+        ]
         assert len(fitting) == 1, f"{path[-1]} has {len(fitting)} routes to {target}"
         gateway = everyone[fitting[0].via]
         assert network(node.interfaces[fitting[0].interface]) == network(gateway), "the gateway is not on that subnet"
@@ -51,14 +57,17 @@ def route_to(topology: Topology, start: str, target: str) -> list[str]:
 
 
 def test_hosts_on_switches_share_one_subnet_numbered_in_order() -> None:
-    assert addresses(find_topology("linear,3")) == {
-        "h1": ["10.0.0.1/24"], "h2": ["10.0.0.2/24"], "h3": ["10.0.0.3/24"]}
+    assert addresses(find_topology("linear,3")) == {"h1": ["10.0.0.1/24"], "h2": ["10.0.0.2/24"], "h3": ["10.0.0.3/24"]}
 
 
 def test_each_link_of_routers_is_a_subnet() -> None:
     assert addresses(find_topology("router-chain")) == {
-        "h1": ["10.0.1.1/24"], "r1": ["10.0.1.2/24", "10.0.2.1/24"], "r2": ["10.0.2.2/24", "10.0.3.1/24"],
-        "r3": ["10.0.3.2/24", "10.0.4.1/24"], "h2": ["10.0.4.2/24"]}
+        "h1": ["10.0.1.1/24"],
+        "r1": ["10.0.1.2/24", "10.0.2.1/24"],
+        "r2": ["10.0.2.2/24", "10.0.3.1/24"],
+        "r3": ["10.0.3.2/24", "10.0.4.1/24"],
+        "h2": ["10.0.4.2/24"],
+    }
 
 
 def test_macs_and_addresses_are_unique_and_no_switch_has_any() -> None:
@@ -109,8 +118,11 @@ nodes:
 links: [h1-r1, h2-r1, h3-r1]
 """)
     assert addresses(topology) == {
-        "h1": ["10.0.1.9/24"], "h2": ["10.0.2.1/24"], "h3": ["10.0.3.1/24"],
-        "r1": ["10.0.1.1/24", "10.0.2.2/24", "10.0.3.2/24"]}
+        "h1": ["10.0.1.9/24"],
+        "h2": ["10.0.2.1/24"],
+        "h3": ["10.0.3.1/24"],
+        "r1": ["10.0.1.1/24", "10.0.2.2/24", "10.0.3.2/24"],
+    }
     assert topology.nodes["h2"].interfaces[0].mac == bytes.fromhex("02aabbccddee")
 
 
@@ -126,7 +138,12 @@ nodes:
   r1: {group: core}
 """)
     assert dict(topology.nodes["h1"].parameters) == {
-        "profile": "rfc", "tcp_syn_retries": 1, "tcp_retries2": 2, "tcp_delack_ms": 3, "tcp_reordering": 4}
+        "profile": "rfc",
+        "tcp_syn_retries": 1,
+        "tcp_retries2": 2,
+        "tcp_delack_ms": 3,
+        "tcp_reordering": 4,
+    }
     assert next(iter(topology.nodes["h1"].parameters)) == "profile"
     router = topology.nodes["r1"]
     assert router.kind == ROUTER
@@ -165,46 +182,88 @@ def test_a_network_may_be_disconnected_or_without_links() -> None:
     assert len(topology_from_text("nodes: {h1: , h2: , h3: , h4: }\nlinks: [h1-h2, h3-h4]").links) == 2
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("nodes: {h1: , h2: }\nlinks:\n- h1-h3", "lab.yaml:3: links[0].endpoints: there is no node 'h3'; there are h1, h2"),
-    ("nodes: {h1: , h2: }\nlinks:\n- [h1, h22]", "lab.yaml:3: links[0].endpoints[1]: there is no node 'h22'; did you"),
-    ("nodes: {h1: , h2: , h3: }\nlinks:\n- ['h1:eth0', h2]\n- ['h1:eth0', h3]",
-     "lab.yaml:4: links[1].endpoints[0]: h1:eth0 has a link already: links[0]"),
-    ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, delay: -3ms}", "lab.yaml:3: links[0].delay: -3ms is not a dur"),
-    ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, loss: 140%}", "lab.yaml:3: links[0].loss: 140% is not a chan"),
-    ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, lose: 1%}", "links[0].lose: unknown field; did you mean loss?"),
-    ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, mtu: 10}", "links[0].mtu: 10 is not a whole number in 576 to"),
-    ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, directions: {h1->h3: {}}}", "is not a direction of this link"),
-    ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, name: x}\n- {endpoints: h1-h2, name: x}", "lab.yaml:4: "),
-    ("nodes: {h1: , h2: }\nlinks:\n- h1", "lab.yaml:3: links[0]: 'h1' is not a link"),
-    ("nodes: {h1: , h2: }\nlinks:\n- h1-h1", "both ends are on h1"),
-    ("nodes: {h1: , h2: }\nlinks:\n- ['h1:interface-name-1', h2]", "is not an interface name: a letter, then"),
-    ("nodes: {a-b: , c: , a: , b-c: }\nlinks: [a-b-c]", "a-b-c can be read in 2 ways"),
-    ("nodes: {1h: host}", "nodes: 1h is not a node name"),
-    ("nodes: {h1: hots}", "nodes.h1: hots is not one of host, router, switch; did you mean host?"),
-    ("nodes: {h1: {group: g}}", "nodes.h1.group: there is no group 'g'; there are none"),
-    ("nodes: {}", "nodes: there are none"),
-    ("links: []", "nodes: is missing"),
-    ("", "nodes: is missing"),
-    ("kinds: {hub: {}}\nnodes: {h1: }", "hub is not a kind: host, router, switch"),
-    ("nodes:\n  h1:\n    parameters:\n      tcp_syn_retry: 1", "lab.yaml:4: nodes.h1.parameters.tcp_syn_retry: no"),
-    ("nodes:\n  h1:\n    parameters:\n      tcp_syn_retries: many", "lab.yaml:4: nodes.h1.parameters: tcp_syn_"),
-    ("nodes: {s1: {kind: switch, parameters: {tcp_syn_retries: 1}}}", "a switch has no TCP/IP stack"),
-    ("nodes: {s1: switch, s2: switch, s3: switch}\nlinks:\n- s1-s2\n- s2-s3\n- s3-s1", "lab.yaml:5: links[2]"),
-    ("nodes:\n  h1: {interfaces: {eth0: 10.1.0.1/24}}\n  h2: {interfaces: {eth0: 10.1.0.1/24}}\nlinks: [h1-h2]",
-     "lab.yaml:3: nodes.h2.interfaces.eth0.address: 10.1.0.1 is also the address of h1:eth0"),
-    ("nodes:\n  h1: {interfaces: {eth0: 10.1.0.1/24}}\n  h2: {interfaces: {eth0: 10.2.0.1/24}}\nlinks: [h1-h2]",
-     "10.2.0.1/24 is not in 10.1.0.0/24"),
-    ("nodes:\n  h1: {interfaces: {eth0: 10.1.0.1/24}}\n  h2:\n  h3: {interfaces: {eth0: 10.1.0.9/24}}\n  h4:\n"
-     "links: [h1-h2, h3-h4]", "10.1.0.0/24 is also the subnet of another segment"),
-    ("nodes: {h1: {interfaces: {eth0: 10.1.0.0/24}}, h2: }\nlinks: [h1-h2]", "is the network or broadcast address"),
-    ("nodes: {h1: {interfaces: {eth0: 224.0.0.1/24}}, h2: }\nlinks: [h1-h2]", "cannot be the address of a host"),
-    ("nodes: {h1: {interfaces: {eth0: 10.1.0.999/24}}, h2: }\nlinks: [h1-h2]", "is not an address like"),
-    ("nodes: {h1: {interfaces: {eth0: 10.1.0.1}}, h2: }\nlinks: [h1-h2]", "is not an address with its prefix length"),
-    ("nodes: {h1: {interfaces: {eth5: 10.1.0.1/24}}, h2: }\nlinks: [h1-h2]", "no link ends at h1:eth5; there are eth0"),
-    ("nodes: {h1: {interfaces: {eth0: {mac: '01:00:00:00:00:01'}}}, h2: }\nlinks: [h1-h2]", "neither zero nor"),
-    ("nodes: {" + ", ".join(f"h{n}: " for n in range(1001)) + "}", "1001 nodes and 0 links; 1000 and 4000 are allowed"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- h1-h3",
+            "lab.yaml:3: links[0].endpoints: there is no node 'h3'; there are h1, h2",
+        ),
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- [h1, h22]",
+            "lab.yaml:3: links[0].endpoints[1]: there is no node 'h22'; did you",
+        ),
+        (
+            "nodes: {h1: , h2: , h3: }\nlinks:\n- ['h1:eth0', h2]\n- ['h1:eth0', h3]",
+            "lab.yaml:4: links[1].endpoints[0]: h1:eth0 has a link already: links[0]",
+        ),
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, delay: -3ms}",
+            "lab.yaml:3: links[0].delay: -3ms is not a dur",
+        ),
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, loss: 140%}",
+            "lab.yaml:3: links[0].loss: 140% is not a chan",
+        ),
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, lose: 1%}",
+            "links[0].lose: unknown field; did you mean loss?",
+        ),
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, mtu: 10}",
+            "links[0].mtu: 10 is not a whole number in 576 to",
+        ),
+        (
+            "nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, directions: {h1->h3: {}}}",
+            "is not a direction of this link",
+        ),
+        ("nodes: {h1: , h2: }\nlinks:\n- {endpoints: h1-h2, name: x}\n- {endpoints: h1-h2, name: x}", "lab.yaml:4: "),
+        ("nodes: {h1: , h2: }\nlinks:\n- h1", "lab.yaml:3: links[0]: 'h1' is not a link"),
+        ("nodes: {h1: , h2: }\nlinks:\n- h1-h1", "both ends are on h1"),
+        ("nodes: {h1: , h2: }\nlinks:\n- ['h1:interface-name-1', h2]", "is not an interface name: a letter, then"),
+        ("nodes: {a-b: , c: , a: , b-c: }\nlinks: [a-b-c]", "a-b-c can be read in 2 ways"),
+        ("nodes: {1h: host}", "nodes: 1h is not a node name"),
+        ("nodes: {h1: hots}", "nodes.h1: hots is not one of host, router, switch; did you mean host?"),
+        ("nodes: {h1: {group: g}}", "nodes.h1.group: there is no group 'g'; there are none"),
+        ("nodes: {}", "nodes: there are none"),
+        ("links: []", "nodes: is missing"),
+        ("", "nodes: is missing"),
+        ("kinds: {hub: {}}\nnodes: {h1: }", "hub is not a kind: host, router, switch"),
+        ("nodes:\n  h1:\n    parameters:\n      tcp_syn_retry: 1", "lab.yaml:4: nodes.h1.parameters.tcp_syn_retry: no"),
+        ("nodes:\n  h1:\n    parameters:\n      tcp_syn_retries: many", "lab.yaml:4: nodes.h1.parameters: tcp_syn_"),
+        ("nodes: {s1: {kind: switch, parameters: {tcp_syn_retries: 1}}}", "a switch has no TCP/IP stack"),
+        ("nodes: {s1: switch, s2: switch, s3: switch}\nlinks:\n- s1-s2\n- s2-s3\n- s3-s1", "lab.yaml:5: links[2]"),
+        (
+            "nodes:\n  h1: {interfaces: {eth0: 10.1.0.1/24}}\n  h2: {interfaces: {eth0: 10.1.0.1/24}}\nlinks: [h1-h2]",
+            "lab.yaml:3: nodes.h2.interfaces.eth0.address: 10.1.0.1 is also the address of h1:eth0",
+        ),
+        (
+            "nodes:\n  h1: {interfaces: {eth0: 10.1.0.1/24}}\n  h2: {interfaces: {eth0: 10.2.0.1/24}}\nlinks: [h1-h2]",
+            "10.2.0.1/24 is not in 10.1.0.0/24",
+        ),
+        (
+            "nodes:\n  h1: {interfaces: {eth0: 10.1.0.1/24}}\n  h2:\n  h3: {interfaces: {eth0: 10.1.0.9/24}}\n  h4:\n"
+            "links: [h1-h2, h3-h4]",
+            "10.1.0.0/24 is also the subnet of another segment",
+        ),
+        ("nodes: {h1: {interfaces: {eth0: 10.1.0.0/24}}, h2: }\nlinks: [h1-h2]", "is the network or broadcast address"),
+        ("nodes: {h1: {interfaces: {eth0: 224.0.0.1/24}}, h2: }\nlinks: [h1-h2]", "cannot be the address of a host"),
+        ("nodes: {h1: {interfaces: {eth0: 10.1.0.999/24}}, h2: }\nlinks: [h1-h2]", "is not an address like"),
+        (
+            "nodes: {h1: {interfaces: {eth0: 10.1.0.1}}, h2: }\nlinks: [h1-h2]",
+            "is not an address with its prefix length",
+        ),
+        (
+            "nodes: {h1: {interfaces: {eth5: 10.1.0.1/24}}, h2: }\nlinks: [h1-h2]",
+            "no link ends at h1:eth5; there are eth0",
+        ),
+        ("nodes: {h1: {interfaces: {eth0: {mac: '01:00:00:00:00:01'}}}, h2: }\nlinks: [h1-h2]", "neither zero nor"),
+        (
+            "nodes: {" + ", ".join(f"h{n}: " for n in range(1001)) + "}",
+            "1001 nodes and 0 links; 1000 and 4000 are allowed",
+        ),
+    ],
+)
 def test_what_is_wrong_is_said_with_its_place(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         topology_from_text(text, "lab.yaml")
@@ -243,17 +302,35 @@ def test_a_name_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             find_topology(name)
 
 
-@pytest.mark.parametrize(("name", "nodes", "links"), [
-    ("star,4", 5, 4), ("single,2", 3, 2), ("linear,4", 8, 7), ("linear,2,3", 8, 7), ("tree,2,3", 13, 12),
-    ("tree,3", 15, 14), ("dumbbell,2", 6, 5), ("dumbbell,1", 4, 3)])
+@pytest.mark.parametrize(
+    ("name", "nodes", "links"),
+    [
+        ("star,4", 5, 4),
+        ("single,2", 3, 2),
+        ("linear,4", 8, 7),
+        ("linear,2,3", 8, 7),
+        ("tree,2,3", 13, 12),
+        ("tree,3", 15, 14),
+        ("dumbbell,2", 6, 5),
+        ("dumbbell,1", 4, 3),
+    ],
+)
 def test_generators_have_mininets_shapes(name: str, nodes: int, links: int) -> None:
     topology = find_topology(name)
     assert (len(topology.nodes), len(topology.links)) == (nodes, links)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("star,0", "star,HOSTS"), ("star,x", "star,HOSTS"), ("star,1,2", "star,HOSTS"),
-    ("tree,9,9", "more than 500 hosts"), ("star,99999999999", "star,HOSTS"), ("star,-3", "star,HOSTS")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("star,0", "star,HOSTS"),
+        ("star,x", "star,HOSTS"),
+        ("star,1,2", "star,HOSTS"),
+        ("tree,9,9", "more than 500 hosts"),
+        ("star,99999999999", "star,HOSTS"),
+        ("star,-3", "star,HOSTS"),
+    ],
+)
 def test_wrong_generators_are_told_their_usage(name: str, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         find_topology(name)

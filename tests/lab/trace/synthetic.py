@@ -73,8 +73,19 @@ class World:
         self.sink.state(self.clock.now(), self.node[side], conn, cause, old, new)
 
     def segment(
-        self, side: int, conn: int, cause: int, flags: int, seq: int, ack: int, length: int = 0, resent: bool = False,
-        verdict: int = events.VERDICT_PASSED, rule: str = "", injected: bool = False, port: int = PORTS[0],
+        self,
+        side: int,
+        conn: int,
+        cause: int,
+        flags: int,
+        seq: int,
+        ack: int,
+        length: int = 0,
+        resent: bool = False,
+        verdict: int = events.VERDICT_PASSED,
+        rule: str = "",
+        injected: bool = False,
+        port: int = PORTS[0],
     ) -> None:
         """A segment with relative numbers leaves `side`; it arrives 10 ms later unless the verdict is a drop."""
         now, sink = self.clock.now(), self.sink
@@ -85,9 +96,33 @@ class World:
 
         def record(direction: int, at: int, ordinal: int, number: int, why: int) -> None:
             if sink.level >= events.LEVEL_SEGMENTS:
-                sink.emit(SEGMENT, self.clock.now(), self.node[at], number, why, (
-                    direction, self.interface[at], ordinal, self.address[side], ports[0], self.address[1 - side],
-                    ports[1], raw_seq, raw_ack, flags, 65_000, length, mss, UNKNOWN, UNKNOWN, UNKNOWN, 0, int(resent)))
+                sink.emit(
+                    SEGMENT,
+                    self.clock.now(),
+                    self.node[at],
+                    number,
+                    why,
+                    (
+                        direction,
+                        self.interface[at],
+                        ordinal,
+                        self.address[side],
+                        ports[0],
+                        self.address[1 - side],
+                        ports[1],
+                        raw_seq,
+                        raw_ack,
+                        flags,
+                        65_000,
+                        length,
+                        mss,
+                        UNKNOWN,
+                        UNKNOWN,
+                        UNKNOWN,
+                        0,
+                        int(resent),
+                    ),
+                )
 
         self.on_link[side] += 1
         number = self.on_link[side]
@@ -139,8 +174,17 @@ def lossy_transfer(path: Path, level: int = events.LEVEL_ALL, capture: bool = Tr
 
         def data(i: int = i, verdict: int = verdict, t: int = t) -> None:
             w.segment(0, 1, c.NEW_DATA, ACK, 1 + 1000 * i, 1, 1000, verdict=verdict)
-            w.sink.cwnd(t * MS, w.node[0], 1, c.SLOW_START, 10_000 + 1000 * min(i, 11), UNKNOWN if i < 15 else 10_000,
-                        1000 * min(i + 1, 20), UNKNOWN, 1000)
+            w.sink.cwnd(
+                t * MS,
+                w.node[0],
+                1,
+                c.SLOW_START,
+                10_000 + 1000 * min(i, 11),
+                UNKNOWN if i < 15 else 10_000,
+                1000 * min(i + 1, 20),
+                UNKNOWN,
+                1000,
+            )
 
         def ack(i: int = i, lost: bool = lost, t: int = t) -> None:
             if lost:

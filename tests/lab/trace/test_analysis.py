@@ -13,19 +13,19 @@ from tests.lab.trace.synthetic import lossy_transfer
 def test_both_ends_of_each_connection(spool: Path) -> None:
     one, two = analyse(spool).conversations
     assert (one.first.id, one.second and one.second.id) == ("h1#1", "h2#1")
-    assert one.first.path == [
-        "CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSED"
-    ]
+    assert one.first.path == ["CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSED"]
     assert one.second is not None and two.second is not None
     assert one.second.path == ["LISTEN", "SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK", "CLOSED"]
     assert (one.first.bytes_sent, one.second.bytes_received, one.first.payload_bytes_sent) == (40_000, 40_000, 41_000)
     assert (one.opened_ns, one.closed_ns) == (0, 61_240_000_000)
     assert [(re.sequence, re.cause.name) for re in one.first.retransmissions] == [
-        (4_294_967_000, "RETRANSMIT_SYN"), (10_704, "RETRANSMIT_FAST")
+        (4_294_967_000, "RETRANSMIT_SYN"),
+        (10_704, "RETRANSMIT_FAST"),
     ]
     assert one.first.states[0].cause.section == "RFC 9293 3.10.1"
     assert [(reset.accepted, reset.cause.name) for reset in two.second.resets] == [
-        (False, "RST_NOT_EXACT"), (True, "RST_RECEIVED")
+        (False, "RST_NOT_EXACT"),
+        (True, "RST_RECEIVED"),
     ]
     assert (two.second.challenge_acks, two.second.errors) == (1, ["ECONNRESET"])
 
@@ -53,7 +53,8 @@ def test_reused_ports_are_two_connections(tmp_path: Path) -> None:
             sink.state(start + 50, h2, number + 4, causes.ACK_OF_FIN, states.LAST_ACK, states.CLOSED)
             sink.state(start + 60, h1, number, causes.TIME_WAIT_EXPIRED, states.TIME_WAIT, states.CLOSED)
     assert [(c.first.id, c.second and c.second.id) for c in analyse(tmp_path / "s").conversations] == [
-        ("h1#1", "h2#5"), ("h1#2", "h2#6")
+        ("h1#1", "h2#5"),
+        ("h1#2", "h2#6"),
     ]
 
 

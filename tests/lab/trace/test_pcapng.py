@@ -11,8 +11,17 @@ from lab.trace.pcapng import write_captures
 from tests.lab.trace.synthetic import lossy_transfer
 
 FIELDS = (
-    "frame.time_epoch", "frame.packet_flags_direction", "frame.comment", "ip.src", "tcp.flags.str", "tcp.seq_raw",
-    "tcp.len", "ip.checksum.status", "tcp.checksum.status", "_ws.malformed", "frame.interface_name",
+    "frame.time_epoch",
+    "frame.packet_flags_direction",
+    "frame.comment",
+    "ip.src",
+    "tcp.flags.str",
+    "tcp.seq_raw",
+    "tcp.len",
+    "ip.checksum.status",
+    "tcp.checksum.status",
+    "_ws.malformed",
+    "frame.interface_name",
 )
 GOOD = "1"
 
@@ -61,7 +70,8 @@ def test_a_forged_packet_is_in_the_receivers_capture_only(spool: Path, tmp_path:
     h1, h2 = (dissect(path) for path in write_captures(spool, tmp_path / "pcap"))
     forged = [packet for packet in h2 if "attack rst-on-path" in packet["frame.comment"]]
     assert [(packet["ip.src"], packet["tcp.seq_raw"]) for packet in forged] == [
-        ("10.0.0.1", "4294967009"), ("10.0.0.1", "4294967001")
+        ("10.0.0.1", "4294967009"),
+        ("10.0.0.1", "4294967001"),
     ]
     assert all("injected" in packet["frame.comment"] and not outbound(packet) for packet in forged)
     assert not [packet for packet in h1 if "R" in packet["tcp.flags.str"] and outbound(packet)]

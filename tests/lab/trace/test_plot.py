@@ -14,9 +14,7 @@ from nodes.base.errors import FailedPrecondition
 
 def test_plots_are_png_files_of_a_readable_size_and_repeat(spool: Path, tmp_path: Path) -> None:
     first = plot(spool, tmp_path / "1")
-    assert [path.name for path in first] == [
-        "h1-1-cwnd.png", "h1-1-rtt.png", "h1-1-sequence.png", "h1-2-sequence.png"
-    ]
+    assert [path.name for path in first] == ["h1-1-cwnd.png", "h1-1-rtt.png", "h1-1-sequence.png", "h1-2-sequence.png"]
     for path in first:
         data = path.read_bytes()
         assert data[:8] == b"\x89PNG\r\n\x1a\n"

@@ -109,7 +109,11 @@ def test_a_bundle_is_created_opened_exported_and_shown(tmp_path: Path) -> None:
     opened = Bundle.open(tmp_path / "run")
     assert (opened.manifest["seed"], opened.manifest["passed"], opened.manifest["trace_level"]) == (7, True, "all")
     assert {path.name for path in opened.path.iterdir()} == {
-        "manifest.json", "events.spool", "pcap", "tables", "verdicts.jsonl"
+        "manifest.json",
+        "events.spool",
+        "pcap",
+        "tables",
+        "verdicts.jsonl",
     }
     first = opened.verdicts.read_text().splitlines()[1]
     assert first == (

@@ -14,12 +14,26 @@ def test_one_table_a_kind_with_words_units_and_nulls(spool: Path, tmp_path: Path
     assert len(paths) == len(KINDS) - 1  # names are no table
     rows = {path.stem: parquet.read_table(path).to_pylist() for path in paths}
     assert rows["states"][0] == {
-        "event": 11, "time_ns": 0, "node": "h1", "connection": 1, "cause": "USER_ACTIVE_OPEN",
-        "cause_section": "RFC 9293 3.10.1", "old": "CLOSED", "new": "SYN-SENT",
+        "event": 11,
+        "time_ns": 0,
+        "node": "h1",
+        "connection": 1,
+        "cause": "USER_ACTIVE_OPEN",
+        "cause_section": "RFC 9293 3.10.1",
+        "old": "CLOSED",
+        "new": "SYN-SENT",
     }
     assert rows["connections"][1] == {
-        "event": 15, "time_ns": 10_000_000, "node": "h2", "connection": 1, "cause": None, "cause_section": None,
-        "origin": "PASSIVE", "local_address": "10.0.0.2", "local_port": 80, "remote_address": "10.0.0.1",
+        "event": 15,
+        "time_ns": 10_000_000,
+        "node": "h2",
+        "connection": 1,
+        "cause": None,
+        "cause_section": None,
+        "origin": "PASSIVE",
+        "local_address": "10.0.0.2",
+        "local_port": 80,
+        "remote_address": "10.0.0.1",
         "remote_port": 49152,
     }
     syn = rows["segments"][0]
@@ -31,7 +45,8 @@ def test_one_table_a_kind_with_words_units_and_nulls(spool: Path, tmp_path: Path
     assert {row["pacing_rate_bytes_per_s"] for row in cwnd} == {None}
     lost = [row for row in rows["verdicts"] if row["verdict"].startswith("DROPPED")]
     assert [(row["verdict"], row["rule"], row["frame"]) for row in lost] == [
-        ("DROPPED_RULE", "lose-syn-ack", 1), ("DROPPED_LOSS", None, 15)
+        ("DROPPED_RULE", "lose-syn-ack", 1),
+        ("DROPPED_LOSS", None, 15),
     ]
     assert rows["attacks"][0]["note"] == "RST to h2"
     assert rows["frames"][0]["length_bytes"] == 54

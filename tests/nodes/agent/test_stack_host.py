@@ -92,7 +92,8 @@ def test_listeners_have_numbers_and_queues() -> None:
     net.settle(SECOND)
     infos = h2.listeners()
     assert [(i.number, i.local_address, i.local_port, i.backlog, i.syn_queue, i.accept_queue) for i in infos] == [
-        (first, b"", 80, 5, 0, 1), (second, H2, 81, 128, 0, 0),
+        (first, b"", 80, 5, 0, 1),
+        (second, H2, 81, 128, 0, 0),
     ]
     h2.close_listener(first)
     assert [info.number for info in h2.listeners()] == [second]

@@ -63,7 +63,9 @@ def test_bulk_to_sink() -> None:
     assert sink_task.error is None and bulk_task.error is None
     digest = hashlib.sha256((b"abc" * 166_667)[:500_000]).hexdigest()
     assert sink.results == {
-        "accepted": 1, "received_bytes": 500_000, "received_sha256": digest,
+        "accepted": 1,
+        "received_bytes": 500_000,
+        "received_sha256": digest,
         "connection_1": f"500000 bytes, sha256 {digest}",
     }
     assert (bulk.results["sent_bytes"], bulk.results["sent_sha256"]) == (500_000, digest)
@@ -115,7 +117,12 @@ def test_heartbeat_of_a_living_and_of_a_dead_peer() -> None:
 def test_a_slow_reader_closes_the_window_and_still_gets_all() -> None:
     net = pair()
     reader, reader_task = start(
-        net, "h2", "slow_reader", start_ns=5 * SECOND, read_bytes=10_000, interval_ns=10 * MILLISECOND,
+        net,
+        "h2",
+        "slow_reader",
+        start_ns=5 * SECOND,
+        read_bytes=10_000,
+        interval_ns=10 * MILLISECOND,
         options={"SO_RCVBUF": 20_000},
     )
     bulk, bulk_task = start(net, "h1", "bulk", to="h2", bytes_=200_000)
@@ -164,9 +171,12 @@ def test_a_stopped_app_closes_what_it_holds() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "field"),
     [
-        ("bulk", {"to": "h2", "port": 0}, "port"), ("bulk", {"to": "h2", "chunk_bytes": 0}, "chunk"),
-        ("sink", {"port": 65536}, "port"), ("heartbeat", {"to": "h2", "interval_ns": 0}, "interval"),
-        ("udp_source", {"to": "h2", "size_bytes": 65508}, "size"), ("requests", {"to": "h2", "count": 0}, "count"),
+        ("bulk", {"to": "h2", "port": 0}, "port"),
+        ("bulk", {"to": "h2", "chunk_bytes": 0}, "chunk"),
+        ("sink", {"port": 65536}, "port"),
+        ("heartbeat", {"to": "h2", "interval_ns": 0}, "interval"),
+        ("udp_source", {"to": "h2", "size_bytes": 65508}, "size"),
+        ("requests", {"to": "h2", "count": 0}, "count"),
     ],
 )
 def test_impossible_settings(kind: str, settings: dict[str, Any], field: str) -> None:

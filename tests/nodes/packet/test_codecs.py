@@ -116,10 +116,11 @@ def checked(wire: bytes, src: bytes = H1, dst: bytes = H2) -> bytes:
 
 
 def test_syn_with_options_in_the_order_of_linux() -> None:
-    wire = checked(bytes.fromhex(
-        "8000 0050 01020304 00000000 a002 faf0 0000 0000"
-        "0204 05b4  0402 080a 11223344 00000000  01 0303 07"
-    ))
+    wire = checked(
+        bytes.fromhex(
+            "8000 0050 01020304 00000000 a002 faf0 0000 00000204 05b4  0402 080a 11223344 00000000  01 0303 07"
+        )
+    )
     assert encode_tcp(syn(), H1, H2) == wire
     assert same(decode_tcp(wire), syn())
 
@@ -128,9 +129,7 @@ def test_data_segment_with_nop_nop_timestamps() -> None:
     segment = Segment(1, 2, 0xFFFFFFFF, 5, PSH | ACK, 512, b"odd")
     segment.tsval = 6
     segment.tsecr = 7
-    wire = checked(bytes.fromhex(
-        "0001 0002 ffffffff 00000005 8018 0200 0000 0000 0101 080a 00000006 00000007 6f6464"
-    ))
+    wire = checked(bytes.fromhex("0001 0002 ffffffff 00000005 8018 0200 0000 0000 0101 080a 00000006 00000007 6f6464"))
     assert encode_tcp(segment, H1, H2) == wire
     assert same(decode_tcp(wire), segment)
 
@@ -140,10 +139,12 @@ def test_ack_with_sack_blocks() -> None:
     segment.tsval = 6
     segment.tsecr = 7
     segment.sack = ((10, 20), (30, 40))
-    wire = checked(bytes.fromhex(
-        "0001 0002 00000003 00000004 d010 0200 0000 0000 0101 080a 00000006 00000007"
-        "0101 0512 0000000a 00000014 0000001e 00000028"
-    ))
+    wire = checked(
+        bytes.fromhex(
+            "0001 0002 00000003 00000004 d010 0200 0000 0000 0101 080a 00000006 00000007"
+            "0101 0512 0000000a 00000014 0000001e 00000028"
+        )
+    )
     assert encode_tcp(segment, H1, H2) == wire
     assert same(decode_tcp(wire), segment)
 
@@ -201,9 +202,15 @@ def test_known_options_of_wrong_size_are_skipped() -> None:
     assert segment.mss == 536
 
 
-@pytest.mark.parametrize("wire", ["", "0001 0002 00000003 00000004 5010 0200 0000 00",
-                                  "0001 0002 00000003 00000004 4010 0200 0000 0000",
-                                  "0001 0002 00000003 00000004 6010 0200 0000 0000"])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        "",
+        "0001 0002 00000003 00000004 5010 0200 0000 00",
+        "0001 0002 00000003 00000004 4010 0200 0000 0000",
+        "0001 0002 00000003 00000004 6010 0200 0000 0000",
+    ],
+)
 def test_header_that_does_not_fit(wire: str) -> None:
     with pytest.raises(MalformedPacket):
         decode_tcp(bytes.fromhex(wire))

@@ -27,7 +27,11 @@ WORD32 = st.integers(0, 0xFFFFFFFF)
 @pytest.mark.parametrize(
     "decode",
     [
-        decode_ethernet, decode_arp, decode_ipv4, decode_icmp, decode_tcp,
+        decode_ethernet,
+        decode_arp,
+        decode_ipv4,
+        decode_icmp,
+        decode_tcp,
         lambda data: decode_udp(data, bytes(4), bytes(4)),
     ],
 )
@@ -50,7 +54,12 @@ def test_any_tcp_options(options: bytes, payload: bytes) -> None:
 @st.composite
 def segments(draw: st.DrawFn) -> Segment:
     segment = Segment(
-        draw(WORD16), draw(WORD16), draw(WORD32), draw(WORD32), draw(st.integers(0, 0x1FF)), draw(WORD16),
+        draw(WORD16),
+        draw(WORD16),
+        draw(WORD32),
+        draw(WORD32),
+        draw(st.integers(0, 0x1FF)),
+        draw(WORD16),
         draw(st.binary(max_size=50)),
     )
     segment.urgent = draw(WORD16)

@@ -39,8 +39,18 @@ def record(sink: Recorder) -> None:
     segment.tsecr = 0
     segment.sack = ((10, 20), (30, 40))
     record_segment(
-        sink, 99, sink.name("h1"), 3, causes.RETRANSMIT_RTO, SENT, sink.name("h1:eth0"), 12, bytes([10, 0, 0, 1]),
-        bytes([10, 0, 0, 2]), segment, True,
+        sink,
+        99,
+        sink.name("h1"),
+        3,
+        causes.RETRANSMIT_RTO,
+        SENT,
+        sink.name("h1:eth0"),
+        12,
+        bytes([10, 0, 0, 1]),
+        bytes([10, 0, 0, 2]),
+        segment,
+        True,
     )
 
 
@@ -50,10 +60,25 @@ def test_segment_and_sack_events() -> None:
     common = {"time_ns": 99, "node": 1, "conn": 3, "cause": causes.RETRANSMIT_RTO, "direction": SENT}
     assert sink.events == [
         {
-            **common, "kind": SEGMENT, "interface": sink.name("h1:eth0"), "frame": 12,
-            "src_address": sink.name("10.0.0.1"), "src_port": 1000, "dst_address": sink.name("10.0.0.2"),
-            "dst_port": 80, "seq": 5, "ack": 6, "flags": ACK, "window": 7, "length": 7, "mss": UNKNOWN,
-            "window_scale": UNKNOWN, "tsval": 8, "tsecr": 0, "sack_permitted": 0, "resent": 1,
+            **common,
+            "kind": SEGMENT,
+            "interface": sink.name("h1:eth0"),
+            "frame": 12,
+            "src_address": sink.name("10.0.0.1"),
+            "src_port": 1000,
+            "dst_address": sink.name("10.0.0.2"),
+            "dst_port": 80,
+            "seq": 5,
+            "ack": 6,
+            "flags": ACK,
+            "window": 7,
+            "length": 7,
+            "mss": UNKNOWN,
+            "window_scale": UNKNOWN,
+            "tsval": 8,
+            "tsecr": 0,
+            "sack_permitted": 0,
+            "resent": 1,
         },
         {**common, "kind": SACK, "index": 0, "left": 10, "right": 20},
         {**common, "kind": SACK, "index": 1, "left": 30, "right": 40},

@@ -18,13 +18,9 @@ from nodes.tcp.parameters import Parameters
 from tests.nodes.net import ip, mac
 
 REQUEST = bytes.fromhex(
-    "ffffffffffff 020000000001 0806"
-    "0001 0800 06 04 0001 020000000001 0a000001 000000000000 0a000002"
+    "ffffffffffff 020000000001 08060001 0800 06 04 0001 020000000001 0a000001 000000000000 0a000002"
 )
-REPLY = bytes.fromhex(
-    "020000000001 020000000002 0806"
-    "0001 0800 06 04 0002 020000000002 0a000002 020000000001 0a000001"
-)
+REPLY = bytes.fromhex("020000000001 020000000002 08060001 0800 06 04 0002 020000000002 0a000002 020000000001 0a000001")
 
 
 def host(address: str = "10.0.0.1", number: int = 1) -> Stack:
@@ -53,7 +49,7 @@ def test_packets_wait_for_the_reply_and_leave_in_order() -> None:
     assert frames(stack) == [REQUEST]
     stack.on_frame(5, 0, REPLY)
     sent = frames(stack)
-    assert [frame[:14].hex() for frame in sent] == ["020000000002" "020000000001" "0800"] * 2
+    assert [frame[:14].hex() for frame in sent] == ["0200000000020200000000010800"] * 2
     assert payloads(sent) == [b"first", b"second"]
     assert stack.next_deadline() > SECOND * 100  # no timer runs any more
 
@@ -226,7 +222,10 @@ def test_longest_prefix_then_lowest_metric_wins() -> None:
     stack.add_route(bytes(4), 0, ip("10.1.0.254"), metric=4)
     chosen = {to: stack.routes.lookup(ip(to)) for to in ("10.1.2.9", "10.1.3.9", "10.0.0.9", "8.8.8.8")}
     assert {to: route.interface.name for to, route in chosen.items() if route is not None} == {
-        "10.1.2.9": "eth2", "10.1.3.9": "eth1", "10.0.0.9": "eth0", "8.8.8.8": "eth1",
+        "10.1.2.9": "eth2",
+        "10.1.3.9": "eth1",
+        "10.0.0.9": "eth0",
+        "8.8.8.8": "eth1",
     }
     assert stack.remove_route(bytes(4), 0) and not stack.remove_route(bytes(4), 0)
     assert stack.routes.lookup(ip("8.8.8.8")) is None

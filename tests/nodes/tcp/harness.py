@@ -72,9 +72,7 @@ class FakeNetwork(Network):
         self.mtu = mtu
         self.sent: list[tuple[int, bytes, bytes, Segment, int, int, bool]] = []
 
-    def transmit(
-        self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool
-    ) -> None:
+    def transmit(self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool) -> None:
         self.sent.append((now, src, dst, segment, conn, cause, resent))
 
     def source_for(self, dst: bytes) -> bytes:
@@ -167,7 +165,11 @@ class Peer:
 
 
 def client(
-    host: Host, window: int = 65535, mss: int = 1460, scale: int | None = None, tsval: int | None = None,
+    host: Host,
+    window: int = 65535,
+    mss: int = 1460,
+    scale: int | None = None,
+    tsval: int | None = None,
     options: dict[str, object] | None = None,
 ) -> tuple[Connection, Peer]:
     """A connection of `host` opened actively and established with a hand-played peer. No timestamps unless asked."""
@@ -210,8 +212,13 @@ class Wire:
     """Two Tcps and what lies between. `fate(n, segment)` decides over the n-th segment; equal times keep order."""
 
     def __init__(
-        self, profile: str = "linux", delay: int = 5 * MILLISECOND, fate: Fate | None = None,
-        level: int = events.LEVEL_ALL, seed: int = 1, **knobs: Any,
+        self,
+        profile: str = "linux",
+        delay: int = 5 * MILLISECOND,
+        fate: Fate | None = None,
+        level: int = events.LEVEL_ALL,
+        seed: int = 1,
+        **knobs: Any,
     ) -> None:
         self.a = Host(profile, HERE, seed, **knobs)
         self.b = Host(profile, PEER, seed + 1, **knobs)

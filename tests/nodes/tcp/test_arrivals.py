@@ -140,7 +140,9 @@ class TestSynchronized:
         assert peer.send(RST, nxt) == []
         assert c.state == states.CLOSED
         refused = {
-            states.ESTABLISHED: "ECONNRESET", states.FIN_WAIT_1: "ECONNRESET", states.FIN_WAIT_2: "ECONNRESET",
+            states.ESTABLISHED: "ECONNRESET",
+            states.FIN_WAIT_1: "ECONNRESET",
+            states.FIN_WAIT_2: "ECONNRESET",
             states.CLOSE_WAIT: "EPIPE",
         }
         assert c.error == refused.get(state, "")
@@ -253,10 +255,24 @@ def test_syn_ack_sent_again_for_a_repeated_syn_restarts_its_timer() -> None:
 
 
 @pytest.mark.parametrize("profile", ["linux", "rfc"])
-@pytest.mark.parametrize(("length", "offset", "good"), [
-    (0, 0, True), (0, -1, False), (0, 999, True), (0, 1001, False), (1, -1, False), (1, 0, True), (1, 999, True),
-    (1, 1000, False), (5, -5, False), (5, -4, True), (5, 999, True), (5, 1000, False), (2000, -500, False),
-])
+@pytest.mark.parametrize(
+    ("length", "offset", "good"),
+    [
+        (0, 0, True),
+        (0, -1, False),
+        (0, 999, True),
+        (0, 1001, False),
+        (1, -1, False),
+        (1, 0, True),
+        (1, 999, True),
+        (1, 1000, False),
+        (5, -5, False),
+        (5, -4, True),
+        (5, 999, True),
+        (5, 1000, False),
+        (2000, -500, False),
+    ],
+)
 def test_window_edges(profile: str, length: int, offset: int, good: bool) -> None:
     """3.10.7.4, first: the four cases of the acceptability test, with a window of 1000. What the ACK acknowledges
     tells whether the segment was processed."""
@@ -395,7 +411,9 @@ def test_discards_say_why() -> None:
     peer.send(ACK, nxt - 1, una, b"x")
     peer.send(ACK, nxt + 70_000, una, b"x")
     assert [e["cause"] for e in host.sink.of("discard")] == [
-        causes.NO_ACK, causes.DUPLICATE_DATA, causes.OUT_OF_WINDOW,
+        causes.NO_ACK,
+        causes.DUPLICATE_DATA,
+        causes.OUT_OF_WINDOW,
     ]
 
 

@@ -56,8 +56,18 @@ class Transfer:
     timestamps=st.integers(0, 1),
 )
 def test_delivered_is_a_prefix_and_everything_when_complete(
-    seed: int, loss: int, reorder: int, duplicate: int, size: int, rcvbuf: int, sndbuf: int, maxseg: int, nodelay: bool,
-    congestion: str, profile: str, timestamps: int,
+    seed: int,
+    loss: int,
+    reorder: int,
+    duplicate: int,
+    size: int,
+    rcvbuf: int,
+    sndbuf: int,
+    maxseg: int,
+    nodelay: bool,
+    congestion: str,
+    profile: str,
+    timestamps: int,
 ) -> None:
     """RFC 9293 section 2.2: a reliable, in-order byte stream; never a hang. Both directions at once."""
     size = min(size, 40 * maxseg, 300 * sndbuf, 80 * rcvbuf)
@@ -67,13 +77,14 @@ def test_delivered_is_a_prefix_and_everything_when_complete(
         if rng.randrange(100) < loss:
             return []
         copies = 2 if rng.randrange(100) < duplicate else 1
-        return [
-            (5 + (rng.randrange(40) if rng.randrange(100) < reorder else 0)) * MILLISECOND for _ in range(copies)
-        ]
+        return [(5 + (rng.randrange(40) if rng.randrange(100) < reorder else 0)) * MILLISECOND for _ in range(copies)]
 
     wire = Wire(profile, fate=fate, level=events.LEVEL_OFF, seed=seed, tcp_timestamps=timestamps)
     options: dict[str, object] = {
-        "SO_RCVBUF": rcvbuf, "SO_SNDBUF": sndbuf, "TCP_MAXSEG": maxseg, "TCP_NODELAY": int(nodelay),
+        "SO_RCVBUF": rcvbuf,
+        "SO_SNDBUF": sndbuf,
+        "TCP_MAXSEG": maxseg,
+        "TCP_NODELAY": int(nodelay),
         "TCP_CONGESTION": congestion,
     }
     listener = wire.b.tcp.listen(0, b"", 80, 4, options)

@@ -147,5 +147,8 @@ def test_queue_events() -> None:
     server(host, backlog=3)
     rows = [(e["cause"], e["syn_queue"], e["accept_queue"], e["backlog"]) for e in host.sink.of("listener")]
     assert rows == [
-        (causes.USER_PASSIVE_OPEN, 0, 0, 3), (causes.SYN_RECEIVED, 1, 0, 3), (causes.ACK_OF_SYN, 0, 1, 3), (0, 0, 0, 3),
+        (causes.USER_PASSIVE_OPEN, 0, 0, 3),
+        (causes.SYN_RECEIVED, 1, 0, 3),
+        (causes.ACK_OF_SYN, 0, 1, 3),
+        (0, 0, 0, 3),
     ]

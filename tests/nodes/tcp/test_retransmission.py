@@ -30,10 +30,13 @@ def flood(host: Host, segments: int, window: int = 65535, **knobs: int) -> tuple
     return c, peer
 
 
-@pytest.mark.parametrize(("profile", "expected"), [
-    ("linux", [1, 2, 3, 4, 5, 7, 11, 19, 35, 67]),
-    ("rfc", [1, 3, 7, 15, 31, 63, 127]),
-])
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ("linux", [1, 2, 3, 4, 5, 7, 11, 19, 35, 67]),
+        ("rfc", [1, 3, 7, 15, 31, 63, 127]),
+    ],
+)
 def test_syn_is_retried(profile: str, expected: list[int]) -> None:
     """RFC 6298 section 5.5: each SYN timeout doubles the RTO; Linux first waits four times the same. Then ETIMEDOUT."""
     host, c, _, _, _ = scenes.syn_sent(Host(profile))
@@ -325,13 +328,16 @@ def test_smaller_mtu_resends_in_smaller_segments() -> None:
     assert c.status(0).unacked == 0  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("scene", "code", "state", "error"), [
-    ("syn_sent", 3, states.CLOSED, "ECONNREFUSED"),
-    ("syn_sent", 1, states.CLOSED, "EHOSTUNREACH"),
-    ("syn_received", 3, states.CLOSED, "ECONNREFUSED"),
-    ("syn_received", 1, states.SYN_RECEIVED, ""),
-    ("established", 3, states.ESTABLISHED, ""),
-])
+@pytest.mark.parametrize(
+    ("scene", "code", "state", "error"),
+    [
+        ("syn_sent", 3, states.CLOSED, "ECONNREFUSED"),
+        ("syn_sent", 1, states.CLOSED, "EHOSTUNREACH"),
+        ("syn_received", 3, states.CLOSED, "ECONNREFUSED"),
+        ("syn_received", 1, states.SYN_RECEIVED, ""),
+        ("established", 3, states.ESTABLISHED, ""),
+    ],
+)
 def test_icmp_unreachable(scene: str, code: int, state: int, error: str) -> None:
     """RFC 5927 section 5.2: hard errors abort only what is not yet established."""
     host, c, _peer, _, _ = getattr(scenes, scene)(Host())
