@@ -1,0 +1,202 @@
+"""Real time: a Scheduler on the machine's clock, with a loop of its own.
+
+Whoever holds it sees the same thing as in virtual time: `now()` is the instant of what is being handled, a timer's or,
+for a frame, the kernel's time stamp; and what is due is handled in the order of instants. So a link computes exactly
+what it would compute in virtual time, however late Python comes to it; only what leaves the process is late, and by
+how much is counted (`lateness`). `real_now()` is the clock.
+
+The clock is CLOCK_MONOTONIC less an epoch, which all processes of a lab share: lab time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import time
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from nodes.base.clock import NEVER, SECOND, Scheduler, Timer
+from nodes.base.histogram import Histogram
+
+#: Frames taken from one source at a time, before others have their turn.
+BUDGET: Final = 64
+#: The longest wait without a look at the clock.
+_LONGEST_NS: Final = 3600 * SECOND
+_PR_SET_TIMERSLACK: Final = 29
+
+Stamped = tuple[int, bytes]
+
+
+class Source:
+    """Where frames come from. `fileno()` becomes readable when there are some."""
+
+    def fileno(self) -> int:
+        raise NotImplementedError
+
+    def receive(self, budget: int) -> list[Stamped]:
+        """Up to `budget` frames, in order, each with the instant at which it came, ns of lab time."""
+        raise NotImplementedError
+
+    def on_frame(self, frame: bytes) -> None:
+        """Handle one; `now()` is its instant."""
+        raise NotImplementedError
+
+
+class RealScheduler(Scheduler):
+    """`epoch_ns` is the reading of CLOCK_MONOTONIC at lab time 0. `spin_ns`: the last stretch before a timer is waited
+    for by looking at the clock, which costs a core and gains 50 to 100 us."""
+
+    def __init__(self, epoch_ns: int, spin_ns: int = 0) -> None:
+        self.epoch_ns = epoch_ns
+        self.lateness = Histogram()
+        self._spin_ns = spin_ns
+        self._now = self.real_now()
+        self._count = 0
+        self._stopped = False
+        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled.
+        self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
+        self._epoll = select.epoll()
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._sources: dict[int, Source] = {}
+
+    def now(self) -> int:
+        return self._now
+
+    def real_now(self) -> int:
+        """The clock, ns of lab time."""
+        return time.monotonic_ns() - self.epoch_ns
+
+    def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
+        timer = Timer(time_ns, fn, arg)
+        self._count = count = self._count + 1
+        heappush(self._heap, (time_ns, count, None, timer))
+        return timer
+
+    def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
+        self._count = count = self._count + 1
+        heappush(self._heap, (time_ns, count, fn, arg))
+
+    def next_time(self) -> int:
+        """Instant of the next call, or NEVER when none is scheduled."""
+        heap = self._heap
+        while heap and heap[0][2] is None and heap[0][3].fn is None:
+            heappop(heap)
+        return heap[0][0] if heap else NEVER
+
+    # Descriptors.
+
+    def fileno(self) -> int:
+        """Readable when a source or reader is; timers do not show: see `next_time`."""
+        return self._epoll.fileno()
+
+    def add_reader(self, descriptor: int, fn: Callable[[], None]) -> None:
+        """Call `fn()` whenever the descriptor is readable or hung up."""
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._readers[descriptor] = fn
+
+    def remove_reader(self, descriptor: int) -> None:
+        """Nothing happens when it has none."""
+        if self._readers.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def add_writer(self, descriptor: int, fn: Callable[[], None]) -> None:
+        """Call `fn()` whenever a descriptor that has no reader here is writable."""
+        self._epoll.register(descriptor, select.EPOLLOUT)
+        self._readers[descriptor] = fn
+
+    def add_source(self, source: Source) -> None:
+        """Handle the frames of a source from now on."""
+        descriptor = source.fileno()
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._sources[descriptor] = source
+
+    def remove_source(self, source: Source) -> None:
+        """Nothing happens when it is not there."""
+        if self._sources.pop(source.fileno(), None) is not None:
+            self._epoll.unregister(source.fileno())
+
+    # The loop.
+
+    def run(self) -> None:
+        """Handle what comes until `stop()`."""
+        self._stopped = False
+        while not self._stopped:
+            self.run_once(_LONGEST_NS)
+
+    def stop(self) -> None:
+        """End `run` after what is being handled."""
+        self._stopped = True
+
+    def run_once(self, max_wait_ns: int) -> None:
+        """Wait for something to do, but not longer than `max_wait_ns`, and do all that is due."""
+        wait_ns = min(self.next_time() - self.real_now(), max_wait_ns)
+        if wait_ns > self._spin_ns:
+            # select, not epoll: its timeout is in microseconds rather than milliseconds.
+            select.select((self._epoll,), (), (), (wait_ns - self._spin_ns) / SECOND)
+        ready = self._epoll.poll(0)
+        if not ready and self._spin_ns and 0 < wait_ns <= self._spin_ns:
+            until = self.real_now() + wait_ns
+            while not ready and self.real_now() < until:
+                ready = self._epoll.poll(0)
+        self._handle(ready)
+
+    def _handle(self, ready: list[tuple[int, int]]) -> None:
+        frames: list[tuple[int, Source, bytes]] = []
+        limit = self.real_now()
+        for descriptor, _ in ready:
+            source = self._sources.get(descriptor)
+            if source is not None:
+                batch = source.receive(BUDGET)
+                if len(batch) >= BUDGET and batch[-1][0] < limit:
+                    limit = batch[-1][0]  # there may be more, later than these: timers after them must wait
+                for stamp, frame in batch:
+                    frames.append((stamp, source, frame))
+        if len(frames) > 1:
+            frames.sort(key=_stamp)
+        for stamp, source, frame in frames:
+            self._run_timers(stamp)
+            if stamp > self._now:
+                self._now = stamp
+            source.on_frame(frame)
+        self._run_timers(limit)
+        for descriptor, _ in ready:
+            reader = self._readers.get(descriptor)
+            if reader is not None:
+                self._now = max(self._now, self.real_now())
+                reader()
+        if self._readers:
+            self._run_timers(self._now)
+
+    def _run_timers(self, limit_ns: int) -> None:
+        """Make the calls due up to `limit_ns`, which is not in the future."""
+        heap = self._heap
+        add = self.lateness.add
+        while heap and heap[0][0] <= limit_ns:
+            time_ns, _, fn, arg = heappop(heap)
+            if fn is None:
+                fn = arg.fn
+                if fn is None:
+                    continue
+                arg = arg.arg
+            if time_ns > self._now:
+                self._now = time_ns
+            add(self.real_now() - time_ns)
+            fn(arg)
+
+    def close(self) -> None:
+        """Let go of the epoll descriptor."""
+        self._epoll.close()
+
+
+def _stamp(entry: tuple[int, Source, bytes]) -> int:
+    return entry[0]
+
+
+def be_punctual() -> None:
+    """Ask the kernel to wake this thread within 1 us of a timer, not 50 (prctl PR_SET_TIMERSLACK)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0):  # pragma: no cover - every Linux has it
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
