@@ -57,10 +57,22 @@ class Event:
     """One record. `kind` is its number, `values` the raw ints in the schema's order, `node` a name ("" if none).
 
     `event["field"]` and `event.fields` give values with names resolved, enums as words and UNKNOWN as None.
-    `seq` is the record's ordinal in the spool, from 1; `time_ns` is lab time.
+    `seq` is the record's ordinal in the spool, from 1; `time_ns` is lab time; `source` who saw it (events.SOURCES).
     """
 
-    __slots__ = ("_fields", "_names", "cause", "connection", "kind", "node", "seq", "tail", "time_ns", "values")
+    __slots__ = (
+        "_fields",
+        "_names",
+        "cause",
+        "connection",
+        "kind",
+        "node",
+        "seq",
+        "source",
+        "tail",
+        "time_ns",
+        "values",
+    )
 
     def __init__(
         self,
@@ -73,6 +85,7 @@ class Event:
         values: tuple[int, ...],
         tail: bytes,
         names: Sequence[str],
+        source: int = events.SOURCE_STACK,
     ) -> None:
         self.seq = seq
         self.kind = kind
@@ -80,6 +93,7 @@ class Event:
         self.node = names[node] if node < len(names) else f"?{node}"
         self.connection = connection
         self.cause = cause
+        self.source = source
         self.values = values
         self.tail = tail
         self._names = names

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from lab.trace.event import Event
-from lab.trace.spool import HEADER, MAGIC, fields_struct
+from lab.trace.spool import MAGIC
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.events import KINDS, NAME
+from nodes.base.records import HEADER, fields_struct
 
 _CHUNK: Final = 1 << 20
 _LAYOUTS: Final = {kind.number: fields_struct(kind) for kind in KINDS}
@@ -73,7 +74,7 @@ class SpoolReader:
                     data = data[at:] + more
                     at = 0
                     continue
-                length, kind, _, cause, time_ns, node, connection = HEADER.unpack_from(data, at)
+                length, kind, source, cause, time_ns, node, connection = HEADER.unpack_from(data, at)
                 layout = _LAYOUTS.get(kind)
                 if layout is None or length < HEADER.size + layout.size:
                     raise InvalidArgument(
@@ -88,7 +89,7 @@ class SpoolReader:
                 if self._wanted(kind, node, connection):
                     values = layout.unpack_from(data, fields_at)
                     tail = data[fields_at + layout.size : end]
-                    event = Event(self.seq, kind, time_ns, node, connection, cause, values, tail, self.names)
+                    event = Event(self.seq, kind, time_ns, node, connection, cause, values, tail, self.names, source)
                 self.offset += length
                 at = end
                 if event is not None:

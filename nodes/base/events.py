@@ -3,7 +3,8 @@
 This table is the single source: the spool's records, the API's messages, the Parquet columns and the docs follow it
 (tests hold them together). Producers call the typed methods of `EventSink`; a sink packs, counts or ignores.
 
-Every event carries: its kind, `time_ns` (lab time), `node` and `connection` (0 where there is none) and a `cause`.
+Every event carries: its kind, `time_ns` (lab time), `node` and `connection` (0 where there is none), a `cause` and
+its `source`.
 Numbers are bytes, ns or counts; sequence numbers are the raw 32-bit ones of the wire.
 Strings are interned: `sink.name("h1")` gives an int once, records hold the int.
 """
@@ -84,6 +85,15 @@ VERDICTS: Final = (
 )
 ATTACK_ACTIONS: Final = ("", "CREATED", "TRIGGERED", "INJECTED", "STOPPED", "DONE")
 
+#: Who says so. STACK: our TCP, or whoever made the event. Of nodes with the kernel's TCP: CAPTURE what passed the
+#: interface, INFERRED what follows from it by RFC 9293, TRACEFS and SOCK_DIAG what the kernel itself said.
+SOURCES: Final = ("STACK", "CAPTURE", "INFERRED", "TRACEFS", "SOCK_DIAG")
+
+SOURCE_STACK: Final = 0
+SOURCE_CAPTURE: Final = 1
+SOURCE_INFERRED: Final = 2
+SOURCE_TRACEFS: Final = 3
+SOURCE_SOCK_DIAG: Final = 4
 SENT: Final = 1
 RECEIVED: Final = 2
 TIMER_RETRANSMISSION: Final = 1
@@ -297,6 +307,8 @@ class EventSink:
     def __init__(self, level: int = LEVEL_OFF, capture: bool = False) -> None:
         self.level = level
         self.capture = capture
+        #: Source of what is emitted from now on.
+        self.source = SOURCE_STACK
 
     def name(self, text: str) -> int:
         """The number that stands for `text` in records; 0 for the empty string."""
