@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.backends.payload import Payload
 from lab.backends.until import Stopped, Until
 from lab.operations import Operation, Operations
+from nodes.agent.payload import Payload
 from nodes.base.clock import NEVER, SECOND
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from lab.links.link import Link
@@ -23,7 +23,13 @@ class Network:
     """`hosts` (routers too), `switches` and `links` by name, in the topology's order."""
 
     def __init__(
-        self, topology: Topology, scheduler: Scheduler, runner: TaskRunner, randomness: Randomness, sink: EventSink
+        self,
+        topology: Topology,
+        scheduler: Scheduler,
+        runner: TaskRunner,
+        randomness: Randomness,
+        sink: EventSink,
+        resolve: Callable[[str], bytes],
     ) -> None:
         self.topology = topology
         self.hosts: dict[str, StackHost] = {}
@@ -44,7 +50,7 @@ class Network:
             else:
                 assert node.kind in (HOST, ROUTER)
                 stack = _stack(node, randomness, sink)
-                self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name])
+                self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name], resolve)
         for wire in topology.links.values():
             link = Link(
                 wire.name,

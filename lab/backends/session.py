@@ -15,13 +15,13 @@ from typing import Any
 
 from lab import spec
 from lab.attacks.catalogue import ATTACKS
-from lab.backends.payload import Payload
 from lab.backends.sim import SimLab
 from lab.links.rules import RuleSpec
 from lab.topology.loader import topology_from_mapping
 from lab.topology.model import Topology
 from lab.trace.bundle import MANIFEST, Bundle
 from lab.trace.spool_reader import SpoolReader
+from nodes.agent.payload import Payload
 from nodes.base.errors import InvalidArgument, TcplabError
 from nodes.base.events import ACTION, LEVEL_NAMES, LEVEL_STATES
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from lab import spec
 from lab.attacks.base import AttackSpec
 from lab.attacks.catalogue import ATTACKS
-from lab.backends.payload import Payload
+from nodes.agent.payload import Payload
 from lab.backends.until import KIND_BY_NAME, EventFilter
 from lab.links.impairments import Impairments
 from lab.links.rules import RuleSpec

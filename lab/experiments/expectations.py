@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab import units
-from lab.backends.payload import Payload
+from nodes.agent.payload import Payload
 from lab.backends.until import EventFilter
 from lab.experiments.bounds import COUNT, DURATION, SIZE
 from lab.experiments.expect import (

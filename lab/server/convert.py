@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2
 
 from lab import spec
 from lab.backends.base import AppInfo, Lab, ListenerInfo
-from lab.backends.payload import Received
+from nodes.agent.payload import Received
 from lab.backends.until import EventFilter, Until
 from lab.operations import Operation
 from lab.server import names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf import empty_pb2
 
-from lab.backends.payload import MAX_PATTERN, Payload
+from nodes.agent.payload import MAX_PATTERN, Payload
 from lab.server import convert, names
 from lab.server.host import LabHost
 from lab.server.pages import page

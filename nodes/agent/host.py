@@ -10,8 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from nodes.agent.payload import Payload, Received
 from nodes.base.clock import NEVER
+from nodes.base.tasks import Task
 from nodes.tcp.info import TcpInfo
 
 
@@ -62,10 +65,19 @@ class PingResult:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """An application. `results` are its own words, `connections` the numbers of those it has or had."""
+
+    results: Mapping[str, int | str]
+    connections: tuple[int, ...]
+
+
 class Host(ABC):
-    """One node."""
+    """One node. `order` is its position in the topology: where its tasks stand in the run queue."""
 
     name: str
+    order: int
 
     # TCP, RFC 9293 section 3.9.1
 
@@ -113,12 +125,15 @@ class Host(ABC):
         """The next established connection of a listener."""
 
     @abstractmethod
-    async def send(self, connection: int, data: bytes, timeout_ns: int = NEVER) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER) -> int:
         """SEND; returns the number of bytes, all of them, when the send buffer has taken them."""
 
     @abstractmethod
-    async def receive(self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER) -> bytes:
-        """RECEIVE at least one byte and at most `max_bytes`, or `exact`ly that many; less only at end of file."""
+    async def receive(
+        self, connection: int, max_bytes: int = 65536, min_bytes: int = 1, keep: bool = True, timeout_ns: int = NEVER
+    ) -> Received:
+        """RECEIVE `min_bytes` to `max_bytes`; less at end of file, or when an error or the timeout comes and something
+        has come before it. Without `keep` the bytes are only counted and digested."""
 
     @abstractmethod
     async def wait_ready(self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:
@@ -141,8 +156,16 @@ class Host(ABC):
         """ABORT: RST."""
 
     @abstractmethod
+    def has_connection(self, connection: int) -> bool:
+        """Whether there is, or was, a connection of that number."""
+
+    @abstractmethod
     def status(self, connection: int) -> TcpInfo:
-        """STATUS; of ended connections too."""
+        """STATUS; of ended connections too. Looking leaves no trace."""
+
+    @abstractmethod
+    def statuses(self) -> list[TcpInfo]:
+        """STATUS of every connection, ended ones included, oldest first."""
 
     @abstractmethod
     def readiness(self, connection: int) -> Readiness:
@@ -155,10 +178,6 @@ class Host(ABC):
     @abstractmethod
     def get_option(self, connection: int, name: str) -> int | str:
         """A socket option. Raises InvalidArgument."""
-
-    @abstractmethod
-    def connections(self) -> list[int]:
-        """The numbers of all connections, ended ones included, oldest first."""
 
     @abstractmethod
     def listeners(self) -> list[ListenerInfo]:
@@ -193,3 +212,18 @@ class Host(ABC):
         timeout_ns: int = 1_000_000_000,
     ) -> list[PingResult]:
         """Send `count` echo requests, one per `interval_ns`, each with its own `timeout_ns`. `ttl` 0: the default."""
+
+    @abstractmethod
+    def send_raw(self, packet: bytes) -> None:
+        """Send an IP packet as it is. Raises SocketError when there is no way to its destination."""
+
+    # applications
+
+    @abstractmethod
+    def start_app(self, name: str, kind: str, settings: Any) -> Task:
+        """Start an application of `nodes.apps` now; `settings` is one of its class. Cancelling the task stops it, and
+        it closes what it holds."""
+
+    @abstractmethod
+    def app(self, name: str) -> AppState:
+        """How far an application is. Raises NotFound."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from nodes.agent.host import Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
+from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
+from nodes.agent.payload import Payload, Received
+from nodes.apps.base import App
+from nodes.apps.catalogue import APPS
 from nodes.base.clock import NEVER, Scheduler
 from nodes.base.errors import InvalidArgument, NotFound
-from nodes.base.tasks import TaskRunner
+from nodes.base.tasks import Task, TaskRunner
 from nodes.ip.ping import PingAnswer
 from nodes.packet import icmp
 from nodes.packet.address import address_text
@@ -16,27 +21,37 @@ from nodes.sockets.gate import Gate
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.stack import Stack
 from nodes.tcp.connection import Connection
-from nodes.tcp.info import TcpInfo
+from nodes.tcp.info import TcpInfo, info
 
 #: The most a ping may ask for.
 MAX_PING_COUNT = 10_000
 MAX_PING_SIZE = 65_507
+#: What one RECEIVE of `receive` asks for, and what one SEND of `send` gives: bounds of memory, not of meaning.
+_PIECE: Final = 1 << 18
 
 
 class StackHost(Host):
-    """One node with our stack. `order` is its position in the topology: where its tasks stand in the run queue.
+    """One node with our stack. `resolve` turns names of nodes and addresses in text into addresses, for applications.
 
     `ports[interface_index](frame)` sends a frame; `receive_frame` takes those that arrive.
     """
 
     def __init__(
-        self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, order: int, ports: Sequence[Send]
+        self,
+        stack: Stack,
+        scheduler: Scheduler,
+        runner: TaskRunner,
+        order: int,
+        ports: Sequence[Send],
+        resolve: Callable[[str], bytes],
     ) -> None:
         self.name = stack.name
         self.order = order
         self.stack = stack
         self.driver = StackDriver(stack, scheduler, runner, ports)
         self.receive_frame = self.driver.receive_frame
+        self._resolve = resolve
+        self._apps: dict[str, App[Any]] = {}
 
     # What stands behind a number.
 
@@ -82,15 +97,46 @@ class StackHost(Host):
     async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
         return (await self._listener(listener).accept(timeout_ns)).number
 
-    async def send(self, connection: int, data: bytes, timeout_ns: int = NEVER) -> int:
-        await self.socket(connection).send_all(data, timeout_ns)
-        return len(data)
-
-    async def receive(self, connection: int, max_bytes: int, exact: bool = False, timeout_ns: int = NEVER) -> bytes:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER) -> int:
         socket = self.socket(connection)
-        if exact:
-            return await socket.recv_exactly(max_bytes, timeout_ns)
-        return await socket.recv(max_bytes, timeout_ns)
+        deadline = self.driver.deadline(timeout_ns)
+        offset = 0
+        while piece := payload.part(offset, _PIECE):
+            await socket.send_all(piece, self._left(deadline))
+            offset += len(piece)
+        return offset
+
+    async def receive(
+        self, connection: int, max_bytes: int = 65536, min_bytes: int = 1, keep: bool = True, timeout_ns: int = NEVER
+    ) -> Received:
+        socket = self.socket(connection)
+        c = socket.connection
+        deadline = self.driver.deadline(timeout_ns)
+        digest = hashlib.sha256()
+        parts: list[bytes] = []
+        length = 0
+        eof = False
+        while length < max_bytes:
+            if length and not c.buffered and (c.error_pending or length >= min_bytes):
+                eof = c.eof
+                break
+            try:
+                data = await socket.recv(min(max_bytes - length, _PIECE), self._left(deadline))
+            except TimeoutError:
+                if not length:
+                    raise
+                break
+            if not data:
+                eof = True
+                break
+            length += len(data)
+            digest.update(data)
+            if keep:
+                parts.append(data)
+        return Received(b"".join(parts), length, digest.hexdigest(), eof)
+
+    def _left(self, deadline: int) -> int:
+        return NEVER if deadline == NEVER else max(0, deadline - self.driver.now())
 
     async def wait_ready(self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:
         return await self.socket(connection).ready(read, write, timeout_ns)
@@ -99,29 +145,40 @@ class StackHost(Host):
         await self.socket(connection).closed(timeout_ns)
 
     def shutdown(self, connection: int) -> None:
-        self.socket(connection).shutdown()
+        self._act(self._connection(connection).shutdown)
 
     def close(self, connection: int) -> None:
-        self.socket(connection).close()
+        self._act(self._connection(connection).close)
 
     def abort(self, connection: int) -> None:
-        self.socket(connection).abort()
+        self._act(self._connection(connection).abort)
+
+    def _act(self, call: Callable[[int], None]) -> None:
+        """Make a call that does not wait, and send what it wants sent."""
+        try:
+            call(self.driver.now())
+        finally:
+            self.driver.flush()
+
+    def has_connection(self, connection: int) -> bool:
+        return connection in self.stack.tcp.connections
 
     def status(self, connection: int) -> TcpInfo:
-        return self._connection(connection).status(self.driver.now())
+        return info(self._connection(connection))
+
+    def statuses(self) -> list[TcpInfo]:
+        return [info(connection) for connection in self.stack.tcp.connections.values()]
 
     def readiness(self, connection: int) -> Readiness:
         c = self._connection(connection)
         return Readiness(c.readable, c.writable, c.eof, c.error)
 
     def set_option(self, connection: int, name: str, value: object) -> None:
-        self.socket(connection).set_option(name, value)
+        one = self._connection(connection)
+        self._act(lambda now: one.set_option(now, name, value))
 
     def get_option(self, connection: int, name: str) -> int | str:
         return self._connection(connection).get_option(name)
-
-    def connections(self) -> list[int]:
-        return list(self.stack.tcp.connections)
 
     def listeners(self) -> list[ListenerInfo]:
         return [
@@ -205,6 +262,21 @@ class StackHost(Host):
         finally:
             ping.close()
         return [_result(sequence, answers.get(sequence), timeout_ns) for sequence in range(1, count + 1)]
+
+    def send_raw(self, packet: bytes) -> None:
+        self._act(lambda now: self.stack.send_raw_ip(now, packet))
+
+    # applications
+
+    def start_app(self, name: str, kind: str, settings: Any) -> Task:
+        app = self._apps[name] = APPS[kind](name, self.driver, self.order, settings, self._resolve)
+        return app.start()
+
+    def app(self, name: str) -> AppState:
+        app = self._apps.get(name)
+        if app is None:
+            raise NotFound(f"{self.name} has no app {name}")
+        return AppState(dict(app.results), tuple(app.connections))
 
 
 def _result(sequence: int, answer: PingAnswer | None, timeout_ns: int) -> PingResult:

@@ -64,7 +64,7 @@ class Net:
                 )
 
         ports = [partial(transmit, index) for index in range(MAX_INTERFACES)]
-        host = StackHost(stack, self.scheduler, self.runner, len(self.hosts), ports)
+        host = StackHost(stack, self.scheduler, self.runner, len(self.hosts), ports, parse_address)
         self.hosts[name] = host
         return host
 

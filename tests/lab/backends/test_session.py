@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.backends.payload import Payload
 from lab.backends.session import rerun, start
 from lab.backends.until import EventFilter, Until
 from lab.experiments.runner import run
@@ -14,6 +13,7 @@ from lab.experiments.spec import load
 from lab.shipped import shipped_files
 from lab.spec import read_file
 from lab.topology.loader import find_topology
+from nodes.agent.payload import Payload
 from nodes.base.clock import SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import LEVEL_ALL, LEVEL_OFF

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from lab.attacks.catalogue import ATTACKS
-from lab.backends.payload import Payload
 from lab.backends.sim import SimLab
 from lab.backends.until import EventFilter, Until
 from lab.links.rules import Drop, Nth, RuleSpec
 from lab.spec import from_mapping
 from lab.topology.loader import find_topology
 from lab.trace.spool_reader import SpoolReader
+from nodes.agent.payload import Payload
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.errors import (
     AlreadyExists,

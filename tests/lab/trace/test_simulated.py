@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.backends.payload import Payload
 from lab.backends.sim import SimLab
 from lab.backends.until import Until
 from lab.links.rules import Drop, Duplicate, Nth, RuleSpec
 from lab.topology.loader import topology_from_text
 from lab.trace.pcapng import write_captures
 from lab.trace.show import show
+from nodes.agent.payload import Payload
 from nodes.base.clock import MILLISECOND, SECOND
 
 TOPOLOGY = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodes.agent.host import Readiness
+from nodes.agent.payload import Payload
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, NotFound, SocketError
 from tests.nodes.net import Net, ip, pair
@@ -24,10 +25,11 @@ def connected() -> tuple[Net, int, int]:
 def test_open_send_receive_shutdown_close() -> None:
     net, client, server = connected()
     h1, h2 = net.hosts["h1"], net.hosts["h2"]
-    sent, received = net.run(h1.send(client, b"hello"), h2.receive(server, 100))
-    assert (sent, received) == (5, b"hello")
+    sent, received = net.run(h1.send(client, Payload.of(b"hello")), h2.receive(server, 100))
+    assert (sent, received.data, received.eof) == (5, b"hello", False)
     h1.shutdown(client)
-    assert net.run(h2.receive(server, 100)) == [b""]
+    (received,) = net.run(h2.receive(server, 100))
+    assert (received.data, received.eof) == (b"", True)
     assert h2.readiness(server) == Readiness(True, True, True, "")
     h2.close(server)
     net.run(h2.closed(server))
@@ -35,7 +37,7 @@ def test_open_send_receive_shutdown_close() -> None:
     h1.close(client)
     assert net.run(h1.closed(client)) == [None]
     assert (h1.status(client).state_name, h2.status(server).state_name) == ("CLOSED", "CLOSED")
-    assert (h1.connections(), h2.connections()) == ([client], [server])
+    assert [one.number for one in h1.statuses() + h2.statuses()] == [client, server]
 
 
 def test_readiness_and_waiting_for_it() -> None:
@@ -45,7 +47,7 @@ def test_readiness_and_waiting_for_it() -> None:
     assert net.run(h2.wait_ready(server, read=True, write=True)) == [(False, True)]
     with pytest.raises(TimeoutError):
         net.run(h2.wait_ready(server, read=True, write=False, timeout_ns=SECOND))
-    assert net.run(h2.wait_ready(server, read=True, write=False), h1.send(client, b"x"))[0] == (True, False)
+    assert net.run(h2.wait_ready(server, read=True, write=False), h1.send(client, Payload.of(b"x")))[0] == (True, False)
     h1.abort(client)
     net.settle(SECOND)
     assert h2.readiness(server).error == "ECONNRESET"
@@ -57,12 +59,13 @@ def test_exact_receive_ends_early_at_end_of_file_only() -> None:
 
     async def drip() -> None:
         for _ in range(3):
-            await h1.send(client, b"ab")
+            await h1.send(client, Payload.of(b"ab"))
             await net.runner.sleep(SECOND)
         h1.close(client)
 
-    assert net.run(h2.receive(server, 5, exact=True), drip())[0] == b"ababa"
-    assert net.run(h2.receive(server, 5, exact=True)) == [b"b"]
+    assert net.run(h2.receive(server, 5, 5), drip())[0].data == b"ababa"
+    (rest,) = net.run(h2.receive(server, 5, 5))
+    assert (rest.data, rest.eof) == (b"b", True)
 
 
 def test_unknown_numbers_and_closed_connections() -> None:

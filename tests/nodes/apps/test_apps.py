@@ -34,7 +34,7 @@ def finish(net: Net, *tasks: Task, within_ns: int = 1000 * SECOND) -> None:
 
 def states(net: Net, node: str) -> list[str]:
     host = net.hosts[node]
-    return [host.status(number).state_name for number in host.connections()]
+    return [status.state_name for status in host.statuses()]
 
 
 @given(st.integers(0, 300_000), st.binary(min_size=1, max_size=9), st.integers(1000, 100_000))

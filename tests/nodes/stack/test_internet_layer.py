@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodes.agent.payload import Payload
 from nodes.base import causes
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
@@ -316,11 +317,11 @@ def test_path_mtu_discovery_lets_tcp_through() -> None:
     data = bytes(range(256)) * 100
 
     async def server() -> bytes:
-        return await h2.receive(await h2.accept(h2.listen(80)), len(data), True)
+        return (await h2.receive(await h2.accept(h2.listen(80)), len(data), len(data))).data
 
     async def client() -> int:
         connection = await h1.open(ip("10.0.2.2"), 80)
-        await h1.send(connection, data)
+        await h1.send(connection, Payload.of(data))
         return h1.status(connection).pmtu
 
     received, _ = net.run(server(), client())
@@ -336,9 +337,9 @@ def test_segments_to_oneself_come_back_in_order() -> None:
         listener = h1.listen(80)
         client = await h1.open(ip(address), 80)
         server = await h1.accept(listener)
-        await h1.send(client, b"to myself")
+        await h1.send(client, Payload.of(b"to myself"))
         h1.close(client)
-        data = await h1.receive(server, 100, True)
+        data = (await h1.receive(server, 100, 100)).data
         h1.close(server)
         h1.close_listener(listener)
         return data
