@@ -61,7 +61,7 @@ class Arena:
         self.runner = TaskRunner(self.scheduler)
         self.sink = Sink(level)
         randomness = Randomness(7)
-        self.network = Network(topology_from_text(topology), self.scheduler, self.runner, randomness, self.sink)
+        self.network = Network(topology_from_text(topology), self.scheduler, self.runner, randomness, self.sink, parse_address)
         self.context = AttackContext(
             self.scheduler,
             randomness,
