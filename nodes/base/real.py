@@ -60,6 +60,7 @@ class RealScheduler(Scheduler):
         self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
         self._epoll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
+        self._writers: dict[int, Callable[[], None]] = {}
         self._sources: dict[int, Source] = {}
 
     def now(self) -> int:
@@ -94,18 +95,34 @@ class RealScheduler(Scheduler):
 
     def add_reader(self, descriptor: int, fn: Callable[[], None]) -> None:
         """Call `fn()` whenever the descriptor is readable or hung up."""
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._readers[descriptor] = fn
+        self._watch(descriptor, fn, self._writers.get(descriptor))
+
+    def add_writer(self, descriptor: int, fn: Callable[[], None]) -> None:
+        """Call `fn()` whenever the descriptor is writable or hung up."""
+        self._watch(descriptor, self._readers.get(descriptor), fn)
 
     def remove_reader(self, descriptor: int) -> None:
         """Nothing happens when it has none."""
-        if self._readers.pop(descriptor, None) is not None:
-            self._epoll.unregister(descriptor)
+        self._watch(descriptor, None, self._writers.get(descriptor))
 
-    def add_writer(self, descriptor: int, fn: Callable[[], None]) -> None:
-        """Call `fn()` whenever a descriptor that has no reader here is writable."""
-        self._epoll.register(descriptor, select.EPOLLOUT)
-        self._readers[descriptor] = fn
+    def remove_writer(self, descriptor: int) -> None:
+        """Nothing happens when it has none."""
+        self._watch(descriptor, self._readers.get(descriptor), None)
+
+    def _watch(self, descriptor: int, reader: Callable[[], None] | None, writer: Callable[[], None] | None) -> None:
+        known = descriptor in self._readers or descriptor in self._writers
+        for watched, fn in ((self._readers, reader), (self._writers, writer)):
+            if fn is None:
+                watched.pop(descriptor, None)
+            else:
+                watched[descriptor] = fn
+        mask = (select.EPOLLIN if reader else 0) | (select.EPOLLOUT if writer else 0)
+        if mask and known:
+            self._epoll.modify(descriptor, mask)
+        elif mask:
+            self._epoll.register(descriptor, mask)
+        elif known:
+            self._epoll.unregister(descriptor)
 
     def add_source(self, source: Source) -> None:
         """Handle the frames of a source from now on."""
@@ -162,13 +179,18 @@ class RealScheduler(Scheduler):
                 self._now = stamp
             source.on_frame(frame)
         self._run_timers(limit)
-        for descriptor, _ in ready:
-            reader = self._readers.get(descriptor)
-            if reader is not None:
-                self._now = max(self._now, self.real_now())
-                reader()
-        if self._readers:
+        if self._readers or self._writers:
+            for descriptor, events in ready:
+                if events & ~select.EPOLLOUT:
+                    self._call(self._readers.get(descriptor))
+                if events & ~select.EPOLLIN:
+                    self._call(self._writers.get(descriptor))
             self._run_timers(self._now)
+
+    def _call(self, fn: Callable[[], None] | None) -> None:
+        if fn is not None:
+            self._now = max(self._now, self.real_now())
+            fn()
 
     def _run_timers(self, limit_ns: int) -> None:
         """Make the calls due up to `limit_ns`, which is not in the future."""

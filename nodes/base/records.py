@@ -23,6 +23,8 @@ FLUSH_TAIL_BYTES: Final = 1 << 20
 
 #: callback(seq, kind, time_ns, node, connection, cause, values, tail); node and name fields are interned numbers.
 Listener = Callable[[int, int, int, int, int, int, tuple[int, ...], bytes], None]
+#: (time_ns, source, kind, node, connection, cause, values, tail)
+Record = tuple[int, int, int, int, int, int, tuple[int, ...], bytes]
 
 
 def fields_struct(kind: Kind) -> struct.Struct:
@@ -142,6 +144,48 @@ class RecordWriter(EventSink):
             held.clear()
             self._held_tails = 0
             self._write(data)
+
+
+class RecordTranslator:
+    """Reads records of another process: names become those of `target`, which is told nothing else."""
+
+    def __init__(self, target: EventSink) -> None:
+        self._target = target
+        self._names = [0]
+        self._rest = b""
+        self._layouts = {kind.number: fields_struct(kind) for kind in KINDS}
+        self._name_fields = {
+            kind.number: tuple(at for at, field in enumerate(kind.fields) if field.type == "name") for kind in KINDS
+        }
+
+    def feed(self, data: bytes) -> list[Record]:
+        """The records that `data` completes, NAMEs left out. Raises InvalidArgument for what is no record."""
+        data = self._rest + data
+        end = len(data)
+        at = 0
+        records: list[Record] = []
+        while end - at >= HEADER.size:
+            length, kind, source, cause, time_ns, node, connection = HEADER.unpack_from(data, at)
+            layout = self._layouts.get(kind)
+            if layout is None or length < HEADER.size + layout.size:
+                raise InvalidArgument(f"a record of kind {kind} and length {length} is none of ours", "kind")
+            if end - at < length:
+                break
+            values = layout.unpack_from(data, at + HEADER.size)
+            tail = data[at + HEADER.size + layout.size : at + length]
+            at += length
+            if kind == NAME:
+                self._names.append(self._target.name(tail.decode()))
+                continue
+            named = self._name_fields[kind]
+            if named:
+                changed = list(values)
+                for index in named:
+                    changed[index] = self._names[changed[index]]
+                values = tuple(changed)
+            records.append((time_ns, source, kind, self._names[node], connection, cause, values, tail))
+        self._rest = data[at:]
+        return records
 
 
 def _unfit(kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...]) -> InvalidArgument:

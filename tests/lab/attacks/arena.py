@@ -15,6 +15,7 @@ from nodes.base.errors import SocketError
 from nodes.base.events import LEVEL_ALL, RECEIVED, RESET, STATE
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
+from nodes.packet.address import parse_address
 from nodes.sockets.stream import connect, listen
 from nodes.tcp.states import STATE_NAMES
 from tests.lab.links.bench import Recorder
@@ -61,7 +62,9 @@ class Arena:
         self.runner = TaskRunner(self.scheduler)
         self.sink = Sink(level)
         randomness = Randomness(7)
-        self.network = Network(topology_from_text(topology), self.scheduler, self.runner, randomness, self.sink, parse_address)
+        self.network = Network(
+            topology_from_text(topology), self.scheduler, self.runner, randomness, self.sink, parse_address
+        )
         self.context = AttackContext(
             self.scheduler,
             randomness,
