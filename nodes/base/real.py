@@ -52,6 +52,8 @@ class RealScheduler(Scheduler):
     def __init__(self, epoch_ns: int, spin_ns: int = 0) -> None:
         self.epoch_ns = epoch_ns
         self.lateness = Histogram()
+        #: Grows with everything that is handled.
+        self.handled = 0
         self._spin_ns = spin_ns
         self._now = self.real_now()
         self._count = 0
@@ -173,6 +175,7 @@ class RealScheduler(Scheduler):
                     frames.append((stamp, source, frame))
         if len(frames) > 1:
             frames.sort(key=_stamp)
+        self.handled += len(frames)
         for stamp, source, frame in frames:
             self._run_timers(stamp)
             if stamp > self._now:
@@ -206,6 +209,7 @@ class RealScheduler(Scheduler):
             if time_ns > self._now:
                 self._now = time_ns
             add(self.real_now() - time_ns)
+            self.handled += 1
             fn(arg)
 
     def close(self) -> None:
