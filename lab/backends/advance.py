@@ -1,4 +1,4 @@
-"""One movement of virtual time towards a condition, in slices."""
+"""One movement of a lab's clock towards a condition; `SimAdvance` moves virtual time, in slices."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from nodes.base.events import LEVEL_NAMES
 from nodes.base.tasks import Task
 
 
-class SimAdvance(Advance):
-    """`operations` and `apps` are those waited for; `waiting()` tells who waits for what, for the error; `released`
-    is called once, when the clock is given back."""
+class UntilAdvance(Advance):
+    """Watches for the condition. `operations` and `apps` are those waited for; `released` is called once, when the
+    clock is given back. A subclass makes time pass."""
 
     def __init__(
         self,
-        scheduler: SimScheduler,
+        now: int,
         until: Until,
         operations: list[Operation],
         apps: list[Task],
         sink: SpoolWriter,
-        waiting: Callable[[], list[str]],
         released: Callable[[], None],
     ) -> None:
-        now = scheduler.now()
         if until.time_ns is not None and until.time_ns < now:
             raise InvalidArgument(f"{until.time_ns} ns is past: it is {now} ns", "until.time")
         if until.event is not None:
@@ -40,10 +38,8 @@ class SimAdvance(Advance):
                     f"this lab has {LEVEL_NAMES[sink.level]}",
                     "until.event",
                 )
-        self._scheduler = scheduler
         self._until = until
         self._sink = sink
-        self._waiting = waiting
         self._released: Callable[[], None] | None = released
         self._reason = ""
         self._event: Event | None = None
@@ -59,26 +55,6 @@ class SimAdvance(Advance):
         for app in apps:
             app.on_done(self._on_app)
 
-    def step(self, max_calls: int, not_after_ns: int = NEVER) -> Stopped | None:
-        if self._released is None:
-            raise FailedPrecondition("this advance has ended")
-        scheduler = self._scheduler
-        limit = min(self._time_ns, not_after_ns)
-        try:
-            made = 0 if self._reason else scheduler.run(limit, max_calls)
-            if self._reason:
-                return self._stop(self._reason)
-            if made == max_calls:
-                return None
-            if scheduler.next_time() == NEVER and (self._until.idle or self._time_ns == NEVER):
-                return self._nothing_left()
-            if limit > scheduler.now():
-                scheduler.jump_to(limit)
-            return self._stop(TIME) if limit == self._time_ns else None
-        except BaseException:
-            self.close()
-            raise
-
     def close(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -88,24 +64,22 @@ class SimAdvance(Advance):
         if released is not None:
             released()
 
-    def _stop(self, reason: str) -> Stopped:
+    def _check(self) -> None:
+        if self._released is None:
+            raise FailedPrecondition("this advance has ended")
+
+    def _stopped(self, reason: str, now: int) -> Stopped:
         self.close()
         event = self._event
-        return Stopped(reason, self._scheduler.now(), event.seq if event is not None else 0, event)
-
-    def _nothing_left(self) -> Stopped:
-        if self._until.idle:
-            return self._stop(IDLE)
-        now = self._scheduler.now()
-        event = self._until.event
-        wanted = [f"no {event.words()} event came"] if event is not None else []
-        words = "; ".join(wanted + self._waiting()) or "nobody waits for anything"
-        raise FailedPrecondition(f"nothing can happen any more, at {now} ns of lab time: {words}")
+        return Stopped(reason, now, event.seq if event is not None else 0, event)
 
     def _halt(self, reason: str) -> None:
         """The condition holds: go no further than the call in progress."""
         self._reason = self._reason or reason
-        self._scheduler.stop()
+        self._on_halt()
+
+    def _on_halt(self) -> None:
+        """Stop time."""
 
     def _on_operation(self, _: Operation) -> None:
         self._operations_left -= 1
@@ -136,3 +110,55 @@ class SimAdvance(Advance):
             if self._events_left == 0:
                 self._event = event
                 self._halt(EVENT)
+
+
+class SimAdvance(UntilAdvance):
+    """Moves virtual time; `waiting()` tells who waits for what, for the error when nothing can happen any more."""
+
+    def __init__(
+        self,
+        scheduler: SimScheduler,
+        until: Until,
+        operations: list[Operation],
+        apps: list[Task],
+        sink: SpoolWriter,
+        waiting: Callable[[], list[str]],
+        released: Callable[[], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._waiting = waiting
+        super().__init__(scheduler.now(), until, operations, apps, sink, released)
+
+    def step(self, max_calls: int, not_after_ns: int = NEVER) -> Stopped | None:
+        self._check()
+        scheduler = self._scheduler
+        limit = min(self._time_ns, not_after_ns)
+        try:
+            made = 0 if self._reason else scheduler.run(limit, max_calls)
+            if self._reason:
+                return self._stopped(self._reason, scheduler.now())
+            if made == max_calls:
+                return None
+            if scheduler.next_time() == NEVER and (self._until.idle or self._time_ns == NEVER):
+                return self._nothing_left()
+            if limit > scheduler.now():
+                scheduler.jump_to(limit)
+            return self._stopped(TIME, scheduler.now()) if limit == self._time_ns else None
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self, max_ns: int) -> None:
+        """Virtual time never has to be waited for."""
+
+    def _nothing_left(self) -> Stopped:
+        now = self._scheduler.now()
+        if self._until.idle:
+            return self._stopped(IDLE, now)
+        event = self._until.event
+        wanted = [f"no {event.words()} event came"] if event is not None else []
+        words = "; ".join(wanted + self._waiting()) or "nobody waits for anything"
+        raise FailedPrecondition(f"nothing can happen any more, at {now} ns of lab time: {words}")
+
+    def _on_halt(self) -> None:
+        self._scheduler.stop()

@@ -14,13 +14,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab.backends.until import Stopped, Until
 from lab.operations import Operation, Operations
 from nodes.agent.payload import Payload
-from nodes.base.clock import NEVER, SECOND
+from nodes.base.clock import MILLISECOND, NEVER, SECOND
+from nodes.base.errors import FailedPrecondition
 
 if TYPE_CHECKING:
     from lab.attacks.base import Attack, AttackSpec
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from lab.topology.model import Topology
     from lab.trace.spool import SpoolWriter
     from nodes.tcp.info import TcpInfo
+
+
+#: How long `Lab.advance` waits between looks, wall ns; something that happens ends the wait.
+WAIT_NS: Final = 100 * MILLISECOND
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class Advance(ABC):
         """
 
     @abstractmethod
+    def wait(self, max_ns: int) -> None:
+        """Wait, `max_ns` of wall time at most, until `step` may find more than it did. Not for whoever has a loop."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give the clock back, wherever it is. Idempotent; done by `step` itself when it stops or raises."""
 
@@ -89,6 +97,8 @@ class Lab(ABC):
     name: str
     seed: int
     backend: str
+    #: Whether time passes by itself; `fileno` and `pump` are for such labs.
+    real_time: bool = False
     topology: Topology
     operations: Operations
     #: Where events go; `sink.subscribe` listens, `sink.path` is the spool for readers.
@@ -170,6 +180,14 @@ class Lab(ABC):
 
     # -- the clock
 
+    def fileno(self) -> int:
+        """Of a real-time lab: a descriptor that is readable when `pump` has something to do."""
+        raise FailedPrecondition(f"a {self.backend} lab has no descriptor: its time is virtual")
+
+    def pump(self) -> None:
+        """Of a real-time lab: handle what came and what is due by `next_time`, without waiting."""
+        raise FailedPrecondition(f"a {self.backend} lab is not pumped: its time is virtual")
+
     @abstractmethod
     def start_advance(self, until: Until) -> Advance:
         """Take the clock. Raises FailedPrecondition while another advance holds it, NotFound for an unknown operation,
@@ -182,6 +200,7 @@ class Lab(ABC):
             stopped = advance.step(1 << 30)
             if stopped is not None:
                 return stopped
+            advance.wait(WAIT_NS)
 
     def wait(self, *operations: Operation) -> None:
         """Advance until these are done; raises the first one's error."""
@@ -331,14 +350,3 @@ class Lab(ABC):
     @abstractmethod
     def close_lab(self) -> None:
         """End the lab: counters are recorded, the spool is closed, no timer runs. Reading goes on. Idempotent."""
-
-
-@dataclass(frozen=True)
-class LabOptions:
-    """What a lab is made with beside its topology. `directory` must exist; the spool is `directory/spool`."""
-
-    name: str
-    seed: int
-    directory: Path
-    level: int
-    capture: bool

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Final
 from lab import spec
 from lab.attacks.base import AttackSpec
 from lab.attacks.catalogue import ATTACKS
-from nodes.agent.payload import Payload
 from lab.backends.until import KIND_BY_NAME, EventFilter
 from lab.links.impairments import Impairments
 from lab.links.rules import RuleSpec
+from nodes.agent.payload import Payload
 from nodes.apps.catalogue import APPS
 from nodes.apps.pattern import DEFAULT_PATTERN
 from nodes.base.clock import NEVER

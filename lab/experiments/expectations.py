@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab import units
-from nodes.agent.payload import Payload
 from lab.backends.until import EventFilter
 from lab.experiments.bounds import COUNT, DURATION, SIZE
 from lab.experiments.expect import (
@@ -30,6 +29,7 @@ from lab.experiments.expect import (
 from lab.trace.analysis import Analysis, Conversation, End, Reset, analyse
 from lab.trace.event import Event
 from lab.trace.spool_reader import SpoolReader
+from nodes.agent.payload import Payload
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.events import COUNTER
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.backends.base import Lab
+from lab.backends.base import WAIT_NS, Lab
 from lab.backends.session import start
 from lab.backends.sim import SimLab
 from lab.experiments.expectations import check
@@ -71,6 +71,7 @@ def drive(lab: Lab, script: Script, max_calls: int = 1 << 30) -> Iterator[None]:
                 advance = lab.start_advance(until)
                 try:
                     while (stopped := advance.step(max_calls)) is None:
+                        advance.wait(WAIT_NS)
                         yield
                 finally:
                     advance.close()

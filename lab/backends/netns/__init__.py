@@ -1,0 +1,1 @@
+"""Labs in real time, in network namespaces of this machine."""
