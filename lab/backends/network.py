@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from lab.links.link import Link
-from lab.links.switch import Switch
-from lab.topology.model import HOST, ROUTER, SWITCH, Node, Topology
+from lab.links.mesh import Mesh
+from lab.topology.model import HOST, ROUTER, SWITCH, Interface, Node, Topology
 from nodes.agent.stack_host import StackHost
 from nodes.base.clock import Scheduler
 from nodes.base.errors import NotFound
@@ -33,55 +32,34 @@ class Network:
     ) -> None:
         self.topology = topology
         self.hosts: dict[str, StackHost] = {}
-        self.switches: dict[str, Switch] = {}
-        self.links: dict[str, Link] = {}
         self._addresses = {
             name: tuple(one.address for one in node.interfaces if one.address)
             for name, node in topology.nodes.items()
             if node.kind != SWITCH
         }
-        self._scheduler = scheduler
-        ports: dict[str, list[Send]] = {
-            name: [_unplugged] * len(node.interfaces) for name, node in topology.nodes.items()
-        }
+        ports: dict[str, list[Send]] = {}
         for order, node in enumerate(topology.nodes.values()):
-            if node.kind == SWITCH:
-                self.switches[node.name] = Switch(node.name, len(node.interfaces))
-            else:
+            if node.kind != SWITCH:
                 assert node.kind in (HOST, ROUTER)
                 stack = _stack(node, randomness, sink)
+                ports[node.name] = []
                 self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name], resolve)
-        for wire in topology.links.values():
-            link = Link(
-                wire.name,
-                wire.a.node,
-                wire.b.node,
-                (wire.forward, wire.backward),
-                scheduler,
-                randomness,
-                sink,
-                self.addresses,
-                interfaces=(str(wire.a), str(wire.b)),
-            )
-            ports[wire.a.node][wire.a.index] = link.forward.send
-            ports[wire.b.node][wire.b.index] = link.backward.send
-            link.forward.deliver = self._receiver(wire.b.node, wire.b.index, ports)
-            link.backward.deliver = self._receiver(wire.a.node, wire.a.index, ports)
-            self.links[wire.name] = link
+        mesh = Mesh(topology, scheduler, randomness, sink, self.addresses, self._receiver)
+        self.switches = mesh.switches
+        self.links = mesh.links
+        for name, sends in ports.items():
+            sends += [mesh.inlets[str(interface)] for interface in topology.nodes[name].interfaces]
 
     def addresses(self, node: str) -> Sequence[bytes]:
         """The IPv4 addresses of a node, first interface first. Raises NotFound."""
         known = self._addresses.get(node)
         if known is None:
-            what = "is a switch and has no address" if node in self.switches else "is no node of this lab"
+            what = "is a switch and has no address" if node in self.topology.nodes else "is no node of this lab"
             raise NotFound(f"{node} {what}; there are {', '.join(self._addresses)}")
         return known
 
-    def _receiver(self, node: str, index: int, ports: dict[str, list[Send]]) -> Send:
-        host = self.hosts.get(node)
-        if host is not None:
-            return partial(host.receive_frame, index)
-        return partial(_switch, self._scheduler, self.switches[node], ports[node], index)
+    def _receiver(self, interface: Interface) -> Send:
+        return partial(self.hosts[interface.node].receive_frame, interface.index)
 
 
 def _stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
@@ -93,12 +71,3 @@ def _stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
     for route in node.routes:
         stack.add_route(route.network, route.prefix_len, route.via, stack.interfaces[route.interface])
     return stack
-
-
-def _switch(scheduler: Scheduler, switch: Switch, ports: list[Send], index: int, frame: bytes) -> None:
-    for out in switch.on_frame(scheduler.now(), index, frame):
-        ports[out](frame)
-
-
-def _unplugged(frame: bytes) -> None:
-    """An interface without a link; the topology has none."""
