@@ -162,3 +162,11 @@ class AttackSpec:
     def make(self, name: str, context: AttackContext) -> Attack:
         """The attack, checked against the lab but not started. Raises NotFound, InvalidArgument, FailedPrecondition."""
         raise NotImplementedError
+
+    def place(self) -> str:
+        """The node whose process runs the attack in a real-time lab; "": the link engine's."""
+        return ""
+
+    def taps(self) -> Sequence[str]:
+        """The links whose frames it sees or to which it adds."""
+        return ()

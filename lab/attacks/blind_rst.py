@@ -79,6 +79,9 @@ class BlindRst(AttackSpec):
         """Sequence numbers tried for each port."""
         return self.seq_count or -(-_SPACE // self.step)
 
+    def place(self) -> str:
+        return self.node
+
     def make(self, name: str, context: AttackContext) -> Attack:
         return _BlindRst(self, name, context)
 

@@ -8,7 +8,7 @@ on-path-rst:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -73,6 +73,9 @@ class OnPathRst(AttackSpec):
     server: str = spec.text(default="", doc="Only connections to this node (or address).")
     port: int = spec.number(default=0, maximum=65535, doc="Only connections to this port; 0: any.")
     count: int = spec.number(default=1, minimum=1, maximum=1000, doc="RSTs for each end.")
+
+    def taps(self) -> Sequence[str]:
+        return (self.link,)
 
     def make(self, name: str, context: AttackContext) -> Attack:
         return _OnPathRst(self, name, context)

@@ -138,6 +138,10 @@ class Lab(ABC):
     def apps(self) -> Mapping[str, AppInfo]:
         """Applications by name, ended ones included."""
 
+    def node_failure(self, node: str) -> str:
+        """Why the node's process is gone; "" while it is there."""
+        return ""
+
     @abstractmethod
     def addresses(self, node: str) -> Sequence[str]:
         """The node's addresses, first interface first."""
@@ -346,6 +350,10 @@ class Lab(ABC):
         """Cancel an application; it closes what it holds."""
 
     # -- the end
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the manifest of the run should say beside: how far a real-time run can be believed."""
+        return {}
 
     @abstractmethod
     def close_lab(self) -> None:

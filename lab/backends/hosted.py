@@ -354,13 +354,18 @@ class HostedLab(Lab):
         for name, attack in self._wires.attacks().items():
             if not attack.ended:
                 self._wires.stop_attack(name)
+        self._end_parts()
         if self.sink.level >= LEVEL_STATES:
+            now = self.now()
             for name, host in self._hosts.items():
                 node = self.sink.name(name)
                 for counter, value in host.counters().items():
-                    self.sink.emit(COUNTER, self.now(), node, 0, 0, (self.sink.name(counter), value))
+                    self.sink.emit(COUNTER, now, node, 0, 0, (self.sink.name(counter), value))
         self._closed = True
         self.sink.close()
+
+    def _end_parts(self) -> None:
+        """End what runs outside this process; Hosts and Wires then tell what was last known."""
 
     # -- helpers
 
@@ -379,7 +384,11 @@ class HostedLab(Lab):
             text = json.dumps(
                 {"call": call, **arguments, **self._place()}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
             )
-            self.sink.emit_tail(ACTION, self.now(), 0, 0, 0, (), text.encode())
+            self._record_action(text.encode())
+
+    def _record_action(self, text: bytes) -> None:
+        """Put the record of a call into the trace."""
+        self.sink.emit_tail(ACTION, self.now(), 0, 0, 0, (), text)
 
     def _start(self, call: str, host: Host, connection: int, work: Coroutine[Any, None, Any]) -> Operation:
         name = self.operations.next_name()

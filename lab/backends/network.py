@@ -9,7 +9,6 @@ from lab.links.mesh import Mesh
 from lab.topology.model import HOST, ROUTER, SWITCH, Interface, Node, Topology
 from nodes.agent.stack_host import StackHost
 from nodes.base.clock import Scheduler
-from nodes.base.errors import NotFound
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
@@ -32,19 +31,14 @@ class Network:
     ) -> None:
         self.topology = topology
         self.hosts: dict[str, StackHost] = {}
-        self._addresses = {
-            name: tuple(one.address for one in node.interfaces if one.address)
-            for name, node in topology.nodes.items()
-            if node.kind != SWITCH
-        }
         ports: dict[str, list[Send]] = {}
         for order, node in enumerate(topology.nodes.values()):
             if node.kind != SWITCH:
                 assert node.kind in (HOST, ROUTER)
-                stack = _stack(node, randomness, sink)
+                stack = make_stack(node, randomness, sink)
                 ports[node.name] = []
                 self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name], resolve)
-        mesh = Mesh(topology, scheduler, randomness, sink, self.addresses, self._receiver)
+        mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._receiver)
         self.switches = mesh.switches
         self.links = mesh.links
         for name, sends in ports.items():
@@ -52,17 +46,14 @@ class Network:
 
     def addresses(self, node: str) -> Sequence[bytes]:
         """The IPv4 addresses of a node, first interface first. Raises NotFound."""
-        known = self._addresses.get(node)
-        if known is None:
-            what = "is a switch and has no address" if node in self.topology.nodes else "is no node of this lab"
-            raise NotFound(f"{node} {what}; there are {', '.join(self._addresses)}")
-        return known
+        return self.topology.addresses(node)
 
     def _receiver(self, interface: Interface) -> Send:
         return partial(self.hosts[interface.node].receive_frame, interface.index)
 
 
-def _stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
+def make_stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
+    """The stack of a node of a topology, with its interfaces, routes and parameters."""
     parameters = Parameters()
     parameters.set_all(node.parameters)
     stack = Stack(node.name, parameters, randomness, sink)

@@ -1,0 +1,67 @@
+"""Waiting for a condition while real time passes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from lab.backends.advance import UntilAdvance
+from lab.backends.until import IDLE, TIME, Stopped, Until
+from lab.operations import Operation
+from lab.trace.spool import SpoolWriter
+from nodes.base.clock import MILLISECOND, NEVER
+from nodes.base.real import RealScheduler
+from nodes.base.tasks import Task
+
+#: How often the members are asked whether anything is left to happen, when that is waited for.
+_ASK_EVERY_NS: Final = 200 * MILLISECOND
+
+
+class RealAdvance(UntilAdvance):
+    """`is_idle()` asks the members whether nothing is under way and no timer runs; twice in a row it must be so."""
+
+    def __init__(
+        self,
+        scheduler: RealScheduler,
+        until: Until,
+        operations: list[Operation],
+        apps: list[Task],
+        sink: SpoolWriter,
+        is_idle: Callable[[], bool],
+        released: Callable[[], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._is_idle = is_idle
+        super().__init__(scheduler.real_now(), until, operations, apps, sink, released)
+        self._ask_at = scheduler.real_now() + _ASK_EVERY_NS if until.idle else NEVER
+        self._was_idle = False
+        if self._time_ns != NEVER:
+            scheduler.post(self._time_ns, _wake, None)
+
+    def step(self, max_calls: int, not_after_ns: int = NEVER) -> Stopped | None:
+        self._check()
+        try:
+            now = self._scheduler.real_now()
+            if self._reason:
+                return self._stopped(self._reason, now)
+            if now >= self._time_ns:
+                return self._stopped(TIME, now)
+            if now >= self._ask_at:
+                self._ask_at = now + _ASK_EVERY_NS
+                idle = self._is_idle()
+                if idle and self._was_idle:
+                    return self._stopped(IDLE, now)
+                self._was_idle = idle
+            return None
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self, max_ns: int) -> None:
+        left = min(self._time_ns, self._ask_at) - self._scheduler.real_now()
+        if left > 0:
+            self._scheduler.run_once(min(left, max_ns))
+
+
+def _wake(_: Any) -> None:
+    """The loop wakes, and whoever waits looks at the clock."""
