@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from lab.links.link import Link
 from nodes.base.clock import Scheduler
@@ -25,6 +25,7 @@ RUNNING: Final = "RUNNING"  # injects
 DONE: Final = "DONE"
 STOPPED: Final = "STOPPED"  # by its owner, before it was done
 STATES: Final = (PENDING, RUNNING, DONE, STOPPED)
+_PLAIN: Final = ("state", "packets", "created_ns", "triggered_ns", "ended_ns")
 
 #: listener(seq, kind, time_ns, node, connection, cause, values, tail), inside the call that emits the event.
 Listener = Callable[[int, int, int, int, int, int, tuple[int, ...], bytes], None]
@@ -121,6 +122,10 @@ class Attack:
     def ended(self) -> bool:
         """Whether it is DONE or STOPPED."""
         return self.state in (DONE, STOPPED)
+
+    def plain(self) -> dict[str, Any]:
+        """How it stands, as plain values, for another process."""
+        return {name: getattr(self, name) for name in _PLAIN} | {"results": dict(self.results)}
 
     # For the attacks themselves.
 

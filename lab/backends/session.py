@@ -15,6 +15,8 @@ from typing import Any
 
 from lab import spec
 from lab.attacks.catalogue import ATTACKS
+from lab.backends.base import Lab
+from lab.backends.catalogue import SIM, Progress, check_backend, make_lab
 from lab.backends.sim import SimLab
 from lab.links.rules import RuleSpec
 from lab.topology.loader import topology_from_mapping
@@ -27,21 +29,31 @@ from nodes.base.events import ACTION, LEVEL_NAMES, LEVEL_STATES
 
 
 def start(
-    directory: Path, name: str, topology: Topology, seed: int, level: int, capture: bool, text: str, **more: Any
-) -> tuple[Bundle, SimLab]:
+    directory: Path,
+    name: str,
+    topology: Topology,
+    seed: int,
+    level: int,
+    capture: bool,
+    text: str,
+    backend: str = SIM,
+    progress: Progress | None = None,
+    **more: Any,
+) -> tuple[Bundle, Lab]:
     """Make a run directory and a lab that writes into it. `text` is what was asked for, as given; `more` goes into the
-    manifest. Raises AlreadyExists, InvalidArgument; then nothing is left behind."""
+    manifest. Raises AlreadyExists, InvalidArgument, Unsupported; then nothing is left behind."""
+    check_backend(backend)
     existed = directory.exists()
     bundle = Bundle.create(
         directory,
         spec=text,
         seed=seed,
-        backend=SimLab.backend,
+        backend=backend,
         level=level,
         more={"name": name, "topology": dict(topology.spec), "capture": capture, **more},
     )
     try:
-        return bundle, SimLab(name, topology, seed, bundle.spool, level, capture)
+        return bundle, make_lab(backend, name, topology, seed, bundle.spool, level, capture, progress)
     except BaseException:
         (directory / MANIFEST).unlink()
         if not existed:
@@ -57,6 +69,8 @@ def rerun(run: Path, directory: Path) -> Bundle:
     old = Bundle.open(run)
     manifest = old.manifest
     level = LEVEL_NAMES.index(manifest["trace_level"])
+    if manifest["backend"] != SIM:
+        raise InvalidArgument(f"{run}: cannot be run again: it ran in real time ({manifest['backend']})")
     actions = [(event.time_ns, json.loads(event.text)) for event in SpoolReader(old.spool, kinds=(ACTION,))]
     if level < LEVEL_STATES or not actions or actions[-1][1]["call"] != "close_lab":
         raise InvalidArgument(f"{run}: cannot be run again: its trace does not have all calls up to the end of the lab")
@@ -70,6 +84,7 @@ def rerun(run: Path, directory: Path) -> Bundle:
         manifest["spec"],
         rerun_of=str(run),
     )
+    assert isinstance(lab, SimLab)
     try:
         for time_ns, action in actions:
             lab.run_to(action.pop("step"), time_ns)

@@ -30,6 +30,9 @@ def run(
             help="Change a field of the file, e.g. links.h1-h2.loss=2%. Repeatable.",
         ),
     ] = None,
+    backend: Annotated[
+        str, typer.Option(envvar="TCPLAB_BACKEND", help="sim (virtual time) or netns (network namespaces, real time).")
+    ] = "sim",
     out: Annotated[Path | None, typer.Option(help="Directory of the run. Not given: <runs>/<name>-<seed>-<n>.")] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.", envvar="TCPLAB_RUNS")] = Path("runs"),
     replace: Annotated[bool, typer.Option("--replace", help="Remove the run that is in --out first.")] = False,
@@ -55,7 +58,7 @@ def run(
 
     path = experiments.find(experiment)
     value = read_file(path)
-    spec = experiments.load(value, changes or ())
+    spec = experiments.load(value, changes or (), backend)
     text = experiments.text_with(path.read_text("utf-8-sig"), changes or ())
     if out is not None and replace:
         remove_run(out)
@@ -69,7 +72,7 @@ def run(
         from lab.experiments.runner import run as run_here
 
         directory = out or next_directory(runs, spec.name, spec.seed if seed is None else seed)
-        outcome = run_here(spec, text, directory, seed, export)
+        outcome = run_here(spec, text, directory, seed, export, backend)
         ok = outcome.ok
         if as_json:
             print_json(outcome.as_dict())

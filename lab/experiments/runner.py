@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.backends.base import WAIT_NS, Lab
+from lab.backends.catalogue import SIM
 from lab.backends.session import start
-from lab.backends.sim import SimLab
 from lab.experiments.expectations import check
 from lab.experiments.report import Outcome
 from lab.experiments.script import Script
@@ -28,13 +28,21 @@ from nodes.base.errors import TcplabError
 from nodes.base.events import LEVEL_NAMES
 
 
-def run(experiment: Experiment, text: str, directory: Path, seed: int | None = None, export: bool = True) -> Outcome:
-    """Run it in virtual time. `text` is the experiment as run, for the manifest; `directory` must be new or empty.
+def run(
+    experiment: Experiment,
+    text: str,
+    directory: Path,
+    seed: int | None = None,
+    export: bool = True,
+    backend: str = SIM,
+) -> Outcome:
+    """Run it on a backend, for which it was read. `text` is the experiment as run, for the manifest;
+    `directory` must be new or empty.
 
-    Raises AlreadyExists, InvalidArgument; what happens in the lab is told by the Outcome.
+    Raises AlreadyExists, InvalidArgument, Unsupported; what happens in the lab is told by the Outcome.
     """
     started = time.monotonic_ns()
-    bundle, lab = prepare(experiment, text, directory, seed)
+    bundle, lab = prepare(experiment, text, directory, seed, backend)
     try:
         script = Script(experiment, lab)
         for _ in drive(lab, script):
@@ -45,7 +53,9 @@ def run(experiment: Experiment, text: str, directory: Path, seed: int | None = N
     return conclude(experiment, lab, script, bundle, wall_ms, export)
 
 
-def prepare(experiment: Experiment, text: str, directory: Path, seed: int | None = None) -> tuple[Bundle, SimLab]:
+def prepare(
+    experiment: Experiment, text: str, directory: Path, seed: int | None = None, backend: str = SIM
+) -> tuple[Bundle, Lab]:
     """Make the bundle and the lab."""
     seed = experiment.seed if seed is None else seed
     level = LEVEL_NAMES.index(experiment.trace.level)
@@ -57,6 +67,7 @@ def prepare(experiment: Experiment, text: str, directory: Path, seed: int | None
         level,
         experiment.trace.capture,
         text,
+        backend,
         experiment=experiment.name,
     )
 
@@ -111,5 +122,5 @@ def conclude(
     if export:
         bundle.export()
     apps = {name: dict(app.results) for name, app in lab.apps.items()}
-    bundle.finish(outcome=outcome.as_dict(), apps=apps)
+    bundle.finish(outcome=outcome.as_dict(), apps=apps, **lab.facts())
     return outcome

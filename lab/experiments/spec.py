@@ -9,6 +9,9 @@
     stop: {time: 10s}                   # when it ends, at the latest
     expect: [...]                       # what the trace must show
 
+    backends: [sim, netns]              # where it makes sense
+    live: {stop: 20s}                   # what is different in real time
+
 The timeline is a script: its steps are done in order, each as soon as the one before is done and its own condition
 holds (`at` an instant, `after` a while, `when` a condition). A step that uses a label waits until what gave the label
 (an accept, say) is done.
@@ -27,6 +30,7 @@ import yaml
 
 from lab import spec
 from lab.attacks.base import AttackSpec
+from lab.backends.catalogue import BACKENDS, REAL, SIM, check_backend
 from lab.backends.until import KIND_BY_NAME
 from lab.experiments.actions import ACTIONS, Action, App, When
 from lab.experiments.expect import Expectation
@@ -38,7 +42,7 @@ from lab.topology.file import ParametersKind, TopologySpec
 from lab.topology.loader import topology_from_value
 from lab.topology.model import Topology
 from nodes.base.clock import SECOND
-from nodes.base.errors import InvalidArgument, NotFound
+from nodes.base.errors import InvalidArgument, NotFound, Unsupported
 from nodes.base.events import LEVEL_NAMES
 from nodes.packet.address import parse_address
 
@@ -111,6 +115,24 @@ class Trace:
     capture: bool = spec.of(spec.Boolean(), default=True, doc="Keep every frame, for the pcapng files.")
 
 
+#: What `live` can change, and how: mappings are merged, everything else is replaced.
+LIVE: Final = ("topology", "trace", "links", "nodes", "apps", "timeline", "stop", "expect")
+
+
+class LiveKind(spec.Kind):
+    """Fields of the experiment as they are in real time. They are read when they are used, in `load`."""
+
+    def parse(self, value: spec.Value, path: str) -> dict[str, Any]:
+        fields = spec.Map(spec.Anything()).parse(value, path)
+        for name in fields:
+            if name not in LIVE:
+                raise value.error(f"{path}.{name}", f"live can change {', '.join(LIVE)}", value.key_lines.get(name, 0))
+        return fields
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": ["object", "null"], "properties": {name: {} for name in LIVE}, "additionalProperties": False}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """An experiment."""
@@ -130,6 +152,14 @@ class Experiment:
     timeline: tuple[Step, ...] = ()
     stop: Stop = Stop()
     expect: tuple[Expectation, ...] = ()
+    backends: tuple[str, ...] = spec.of(
+        spec.Items(spec.Text(choices=BACKENDS), 1),
+        default=(SIM,),
+        doc="Where it makes sense: " + ", ".join(BACKENDS) + ".",
+    )
+    live: dict[str, Any] = spec.of(
+        LiveKind(), default={}, doc="What is different in real time: idle times and such that nobody waits for."
+    )
 
     def __post_init__(self) -> None:
         nodes = self.topology.nodes
@@ -234,10 +264,41 @@ def text_with(text: str, overrides: Sequence[str]) -> str:
     return yaml.safe_dump(value.plain(), sort_keys=False, allow_unicode=True)
 
 
-def load(value: spec.Value, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment; each override is `path=value`, as `--set` takes it. Raises InvalidArgument."""
+def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = SIM) -> Experiment:
+    """Read an experiment as it is on a backend; each override is `path=value`, as `--set` takes it, and counts more
+    than `live`. Raises InvalidArgument, Unsupported when the experiment is not for that backend."""
+    check_backend(backend)
+    if backend in REAL:
+        _be_live(value)
     _override(value, overrides)
-    return spec.parse(Experiment, value)
+    experiment = spec.parse(Experiment, value)
+    if backend not in experiment.backends:
+        raise Unsupported(
+            f"experiment {experiment.name} is for {', '.join(experiment.backends)}, not for {backend}; "
+            "its field backends says where it makes sense"
+        )
+    return experiment
+
+
+def _be_live(value: spec.Value) -> None:
+    """Put what `live` says in the place of what it changes."""
+    if not isinstance(value.data, dict) or "live" not in value.data:
+        return
+    live = value.data["live"]
+    LiveKind().parse(live, "live")
+    _merge(value, live)
+
+
+def _merge(value: spec.Value, changes: spec.Value) -> None:
+    if not isinstance(changes.data, dict):
+        return
+    for name, change in changes.data.items():
+        old = value.data.get(name)
+        if old is not None and isinstance(old.data, dict) and isinstance(change.data, dict):
+            _merge(old, change)
+        else:
+            value.data[name] = change
+            value.key_lines[name] = changes.key_lines.get(name, 0)
 
 
 def _override(value: spec.Value, overrides: Sequence[str]) -> None:

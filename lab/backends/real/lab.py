@@ -192,6 +192,9 @@ class RealLab(HostedLab):
     def facts(self) -> Mapping[str, Any]:
         return self._facts
 
+    def _place(self) -> dict[str, int]:
+        return {}
+
     def _record_action(self, text: bytes) -> None:
         self._merge.add((self.now(), 0, ACTION, 0, 0, 0, (), text))
 

@@ -61,12 +61,12 @@ class EngineWires(Wires):
 
     def update(self, link: str, changes: Mapping[str, Any], direction: str) -> None:
         self._carry(link)
-        self._engine.call("update", link=link, changes=dict(changes), direction=direction)
+        self._engine.call("update_link", link=link, changes=dict(changes), direction=direction)
         self.links[link].update(changes, direction)
 
     def set_up(self, link: str, up: bool) -> None:
         self._carry(link)
-        self._engine.call("set_up", link=link, up=up)
+        self._engine.call("set_link_up", link=link, up=up)
         self.links[link].set_up(up)
 
     def add_rule(self, link: str, rule: RuleSpec) -> Rule:
@@ -100,7 +100,7 @@ class EngineWires(Wires):
 
     def make_attack(self, name: str, attack: AttackSpec) -> tuple[Attack, Callable[[], None]]:
         made = attack.make(name, self._context)
-        place = attack.place()
+        place = attack.place
         remote = self._nodes[place] if place else self._engine
         if remote.failure:
             raise FailedPrecondition(f"{remote.name} has FAILED: {remote.failure}")
@@ -121,12 +121,7 @@ class EngineWires(Wires):
             for name, said in remote.call("attacks").items():
                 attack = self._attacks.get(name)
                 if attack is not None:
-                    attack.state = said["state"]
-                    attack.packets = said["packets"]
-                    attack.results = said["results"]
-                    attack.created_ns = said["created_ns"]
-                    attack.triggered_ns = said["triggered_ns"]
-                    attack.ended_ns = said["ended_ns"]
+                    attack.take(said)
         return self._attacks
 
     def stop_attack(self, name: str) -> None:
