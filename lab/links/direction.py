@@ -214,14 +214,7 @@ class Direction:
         self.impairments = impairments
         self._delay_ns = impairments.delay_ns
         self._rate_bps = impairments.rate_bps
-        self._chances = bool(
-            impairments.loss
-            or impairments.corrupt
-            or impairments.duplicate
-            or impairments.jitter_ns
-            or impairments.reorder
-            or impairments.reorder_gap
-        )
+        self._chances = impairments.chances
         self._plain = self.up and not self._chances
         discipline = QUEUES[impairments.queue]
         if type(self._queue) is not discipline:

@@ -63,6 +63,16 @@ class Impairments:
                 raise InvalidArgument(f"no such impairment; there are {_WORDS}", name)
         return dataclasses.replace(self, **changes)
 
+    @property
+    def none(self) -> bool:
+        """Whether a frame passes at once and as it is; the queue's limits then have nothing to limit."""
+        return not (self.delay_ns or self.rate_bps or self.chances)
+
+    @property
+    def chances(self) -> bool:
+        """Whether something is left to chance."""
+        return bool(self.loss or self.corrupt or self.duplicate or self.jitter_ns or self.reorder or self.reorder_gap)
+
     def words(self) -> str:
         """As one would give them to tc: `delay 10ms loss 1%`; empty for a perfect wire."""
         return " ".join(f"{key} {value}" for key, value in spec.plain(self).items())

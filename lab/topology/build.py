@@ -12,8 +12,20 @@ from typing import Any, Final
 
 from lab import spec
 from lab.links.impairments import Impairments
+from lab.links.netem import netem_options
 from lab.topology.addressing import assign
-from lab.topology.file import HOST, INTERFACE_PATTERN, INTERFACE_WORDS, ROUTER, SWITCH, LinkSpec, NodeSpec, TopologySpec
+from lab.topology.file import (
+    DIRECT,
+    HOST,
+    INTERFACE_PATTERN,
+    INTERFACE_WORDS,
+    NETEM,
+    ROUTER,
+    SWITCH,
+    LinkSpec,
+    NodeSpec,
+    TopologySpec,
+)
 from lab.topology.model import Interface, Node, Topology, Wire
 from nodes.base.errors import InvalidArgument
 
@@ -142,6 +154,7 @@ class _Wiring:
         forward, backward = (
             _impairments({**both, **link.directions.get(direction, {})}, f"links[{index}]") for direction in directions
         )
+        _check_engine(link.engine, (forward, backward), [self.nodes[node].kind for node, _ in (a, b)], index)
         return Wire(
             name,
             self.interface(index, link, name, *a),
@@ -149,6 +162,7 @@ class _Wiring:
             link.mtu,
             forward,
             backward,
+            link.engine,
         )
 
     def interface(self, index: int, link: LinkSpec, name: str, node: str, interface: str) -> Interface:
@@ -168,6 +182,23 @@ def _impairments(changes: dict[str, Any], path: str) -> Impairments:
         return Impairments(**changes)
     except InvalidArgument as error:
         raise InvalidArgument(str(error), f"{path}.{error.field}") from None
+
+
+def _check_engine(engine: str, both: Iterable[Impairments], kinds: list[str], index: int) -> None:
+    """What the kernel alone is to carry, it must be able to carry."""
+    if engine not in (DIRECT, NETEM):
+        return
+    path = f"links[{index}].engine"
+    if SWITCH in kinds:
+        raise InvalidArgument(f"{engine}: switches are in the link engine, so a link to one is too; use auto", path)
+    for impairments in both:
+        if engine == DIRECT and not impairments.none:
+            raise InvalidArgument(f"direct: the kernel alone does not do {impairments.words()}; use auto", path)
+        if engine == NETEM:
+            try:
+                netem_options(impairments)
+            except InvalidArgument as error:
+                raise InvalidArgument(str(error), path) from None
 
 
 def _refuse_switch_loops(nodes: dict[str, Node], wires: Iterable[Wire]) -> None:

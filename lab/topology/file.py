@@ -16,6 +16,13 @@ ROUTER: Final = "router"
 SWITCH: Final = "switch"
 KINDS: Final = (HOST, ROUTER, SWITCH)
 
+#: Who carries a link in real time. AUTO: the kernel while nothing is asked of the link, then the link engine.
+AUTO: Final = "auto"
+LINK: Final = "link"
+DIRECT: Final = "direct"
+NETEM: Final = "netem"
+ENGINES: Final = (AUTO, LINK, DIRECT, NETEM)
+
 NODE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,31}"
 NODE_WORDS: Final = "a node name: a letter, then letters, digits, _ . - (32 at most)"
 INTERFACE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,14}"
@@ -119,6 +126,12 @@ class LinkSpec:
     )
     name: str = spec.text(default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS, doc="h1-r1 when not given.")
     mtu: int = spec.number(default=1500, minimum=MIN_MTU, maximum=MAX_MTU, doc="Bytes of the largest IP packet.")
+    engine: str = spec.choice(
+        ENGINES,
+        default=AUTO,
+        doc="Who carries it in real time: the link engine (link), the kernel as it is (direct) or by its netem; auto: "
+        "the kernel while nothing is asked of the link, then the link engine.",
+    )
     impairments: dict[str, Any] = spec.partial(Impairments, flat=True)
     directions: dict[str, dict[str, Any]] = spec.of(
         spec.Map(spec.Partial(Impairments), r"[^ ]{1,80}", "a direction such as h1->r1"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lab.links.impairments import Impairments
-from lab.topology.file import HOST, ROUTER, SWITCH
+from lab.topology.file import AUTO, HOST, ROUTER, SWITCH
+from nodes.base.errors import NotFound
 from nodes.packet.address import address_text
 
 __all__ = ["HOST", "ROUTER", "SWITCH", "Interface", "Node", "Route", "Topology", "Wire"]
@@ -57,7 +58,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Wire:
-    """A link of the topology: `forward` are the impairments from `a` to `b`, `backward` from `b` to `a`."""
+    """A link of the topology: `forward` are the impairments from `a` to `b`, `backward` from `b` to `a`.
+
+    `engine` says who carries it in real time: auto, link, direct or netem.
+    """
 
     name: str
     a: Interface
@@ -65,6 +69,7 @@ class Wire:
     mtu: int
     forward: Impairments
     backward: Impairments
+    engine: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,12 @@ class Topology:
     nodes: Mapping[str, Node]
     links: Mapping[str, Wire]
     spec: Mapping[str, Any]
+
+    def addresses(self, node: str) -> Sequence[bytes]:
+        """The IPv4 addresses of a node, first interface first. Raises NotFound."""
+        found = self.nodes.get(node)
+        if found is None or found.kind == SWITCH:
+            what = "is no node of this lab" if found is None else "is a switch and has no address"
+            known = ", ".join(name for name, one in self.nodes.items() if one.kind != SWITCH)
+            raise NotFound(f"{node} {what}; there are {known}")
+        return tuple(one.address for one in found.interfaces if one.address)

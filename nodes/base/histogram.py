@@ -31,6 +31,16 @@ class Histogram:
             value_ns = (shift << _PART_BITS) + (value_ns >> shift)
         self._buckets[value_ns] += 1
 
+    def merge(self, other: Histogram) -> None:
+        """Count what another has counted, too."""
+        self.count += other.count
+        self.max_ns = max(self.max_ns, other.max_ns)
+        self._buckets = [one + more for one, more in zip(self._buckets, other._buckets, strict=True)]
+
+    def summary(self) -> dict[str, int]:
+        """The median, the 99th percentile and the maximum."""
+        return {"p50": self.percentile(50), "p99": self.percentile(99), "max": self.max_ns}
+
     def percentile(self, percent: int) -> int:
         """The duration, ns, that `percent` of those counted do not exceed; 0 when there is none."""
         wanted = -(-self.count * percent // 100)

@@ -1,0 +1,171 @@
+"""The link engine: a topology's links and switches on the machine's clock, between sockets instead of hosts.
+
+Links compute with the instants of frames (the kernel's time stamps), so rate, delay and draws are exactly those of
+virtual time however late Python is; only the sending is late, which `fidelity` tells. The hosts' interfaces are
+elsewhere: the engine has their far ends, `e<k>`, in its namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from lab import spec
+from lab.attacks.base import AttackContext, Subscribe
+from lab.engine.attacks import MemberAttacks
+from lab.engine.fidelity import report
+from lab.engine.load import Load
+from lab.engine.port import OpenSocket, Port
+from lab.links.link import Link
+from lab.links.mesh import Mesh, Send
+from lab.links.rules import RuleSpec
+from lab.topology.model import SWITCH, Interface, Topology
+from nodes.base.clock import NEVER
+from nodes.base.errors import FailedPrecondition, NotFound
+from nodes.base.events import EventSink
+from nodes.base.random import Randomness
+from nodes.base.real import RealScheduler
+
+#: What the engine offers to the lab's process, beside attacks: methods of Engine.
+CALLS: Final = (
+    "hold",
+    "carry",
+    "uncarry",
+    "update",
+    "reset",
+    "set_up",
+    "add_rule",
+    "remove_rule",
+    "rules",
+    "statistics",
+    "fidelity",
+    "idle",
+)
+
+
+class Engine:
+    """`devices` has, by a host's interface (`h1:eth0`), the name of its far end here. Nothing is carried at first.
+
+    Methods take and return plain values, so that they can be called from another process; all raise TcplabErrors.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        devices: Mapping[str, str],
+        scheduler: RealScheduler,
+        randomness: Randomness,
+        sink: EventSink,
+        subscribe: Subscribe,
+        open_socket: OpenSocket,
+    ) -> None:
+        self.ports = {name: Port(name, device, scheduler, open_socket) for name, device in devices.items()}
+        mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._outlet)
+        for name, port in self.ports.items():
+            port.inlet = mesh.inlets[name]
+        self.links: Mapping[str, Link] = mesh.links
+        self._wires = topology.links
+        self._scheduler = scheduler
+        self._load = Load()
+        hosts = [name for name, node in topology.nodes.items() if node.kind != SWITCH]
+        addresses = {name: topology.addresses(name) for name in hosts}
+        context = AttackContext(scheduler, randomness, sink, mesh.links, addresses, _send_raw, subscribe)
+        self.attacks = MemberAttacks(context)
+
+    def offer_to(self, offer: Callable[[str, Callable[..., Any]], None]) -> None:
+        """Offer the calls by their names (`Member.offer`)."""
+        for name in CALLS:
+            offer(name, getattr(self, name))
+        self.attacks.offer_to(offer)
+
+    def close(self) -> None:
+        """Let go of all sockets. Idempotent."""
+        for port in self.ports.values():
+            port.close()
+
+    def _outlet(self, interface: Interface) -> Send:
+        return self.ports[str(interface)].send
+
+    # What the engine carries, and what the kernel's bridges do.
+
+    def hold(self, link: str) -> None:
+        """Open the sockets of a link: frames gather, nothing is forwarded. To be called while the kernel still carries
+        the link, so that nothing is lost while it stops; `carry` comes after."""
+        opened = []
+        try:
+            for port in self._ports(link):
+                if not port.is_open:
+                    port.open()
+                    opened.append(port)
+        except BaseException:
+            for port in opened:
+                port.close()
+            raise
+
+    def carry(self, link: str, since_ns: int = -1) -> None:
+        """Forward what comes on a link at `since_ns` (lab time; -1: now) or later. Nothing happens when it does."""
+        self.hold(link)
+        if since_ns < 0:
+            since_ns = self._scheduler.real_now()
+        for port in self._ports(link):
+            port.start(since_ns)
+
+    def uncarry(self, link: str) -> None:
+        """Leave a link to the kernel. What is in flight on it is lost."""
+        for port in self._ports(link):
+            port.close()
+
+    def _ports(self, link: str) -> Iterable[Port]:
+        self._link(link)
+        ends = self._wires[link].a, self._wires[link].b
+        return [self.ports[str(end)] for end in ends if str(end) in self.ports]
+
+    # Links.
+
+    def update(self, link: str, changes: Mapping[str, Any], direction: str = "") -> None:
+        """Change fields of Impairments (Python names) of one direction or both, atomically."""
+        self._link(link).update(changes, direction)
+
+    def reset(self, link: str, direction: str = "") -> None:
+        """Have the impairments of the topology again."""
+        self._link(link).reset(direction)
+
+    def set_up(self, link: str, up: bool) -> None:
+        """Take a link down or up."""
+        self._link(link).set_up(up)
+
+    def statistics(self, link: str) -> dict[str, dict[str, int]]:
+        """Counters of each direction by name."""
+        return {name: one.statistics.as_dict() for name, one in self._link(link).directions.items()}
+
+    def add_rule(self, link: str, rule: Mapping[str, Any]) -> str:
+        """Append a packet rule, given as in a file. Returns its name."""
+        return self._link(link).add_rule(spec.from_mapping(RuleSpec, rule)).name
+
+    def remove_rule(self, link: str, rule: str) -> None:
+        """Remove a packet rule; what it holds is released."""
+        self._link(link).remove_rule(rule)
+
+    def rules(self, link: str) -> dict[str, list[int]]:
+        """The link's rules by name, in their order: how many frames each matched and on how many it acted."""
+        return {one.name: [one.matches, one.acted] for one in self._link(link).rules}
+
+    def _link(self, name: str) -> Link:
+        found = self.links.get(name)
+        if found is None:
+            raise NotFound(f"{name!r} is no link of this lab; there are {', '.join(self.links)}")
+        return found
+
+    # How it is going.
+
+    def idle(self) -> list[bool | int]:
+        """Whether nothing is under way on any link, and how much has been handled."""
+        return [self._scheduler.next_time() == NEVER, self._scheduler.handled]
+
+    def fidelity(self) -> dict[str, Any]:
+        """How late frames were sent, how full the machine was, and whether to believe the run: see fidelity.py."""
+        return report(self.ports.values(), self._load.since_start())
+
+
+def _send_raw(node: str, packet: bytes) -> None:
+    raise FailedPrecondition(f"an attack that sends from {node} runs in that node's process, not in the link engine")
