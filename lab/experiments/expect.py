@@ -164,6 +164,9 @@ class Expectation:
     """One expectation; `why` is for people, best with the RFC section it follows from."""
 
     why: str = spec.text(default="")
+    live: dict[str, Any] = spec.of(
+        spec.Map(spec.Anything()), default={}, doc="Fields of the expectation as they are in real time."
+    )
     what: Expected = spec.one_of("expectation", EXPECTATIONS, flat=True)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lab import units
 from lab.backends.until import EventFilter
-from lab.experiments.bounds import COUNT, DURATION, SIZE
+from lab.experiments.bounds import COUNT, DURATION, SIZE, Bounds
 from lab.experiments.expect import (
     EXPECTATIONS,
     Counter,
@@ -82,8 +82,9 @@ class Evidence:
 
 
 class _Checker:
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, tolerance_ns: int) -> None:
         self.evidence = evidence
+        self.tolerance_ns = tolerance_ns
         self.analysis: Analysis = analyse(evidence.spool)
         self.checks: dict[type, Callable[[Any], tuple[str, bool, str, Sequence[int]]]] = {
             States: self.states,
@@ -97,6 +98,13 @@ class _Checker:
             Events: self.events,
             Interval: self.interval,
         }
+
+    def holds(self, wanted: Bounds, length_ns: int) -> bool:
+        return wanted.low - self.tolerance_ns <= length_ns <= wanted.high + self.tolerance_ns
+
+    def duration(self, wanted: Bounds) -> str:
+        words = DURATION.words(wanted)
+        return f"{words}, give or take {units.format_duration(self.tolerance_ns)}" if self.tolerance_ns else words
 
     def key(self, of: str) -> tuple[str, int]:
         """Which end `of` means. Raises NotFound."""
@@ -227,15 +235,15 @@ class _Checker:
 
     def lifetime(self, want: Lifetime) -> tuple[str, bool, str, Sequence[int]]:
         end = self.end(want.of)
-        words = f"{want.of} exists {DURATION.words(want.length)}"
+        words = f"{want.of} exists {self.duration(want.length)}"
         if end.closed_ns is None:
             return words, False, f"{end.id} is still {end.state}", ()
         length = end.closed_ns - end.opened_ns
-        return words, want.length.holds(length), units.format_duration(length), [end.states[-1].event]
+        return words, self.holds(want.length, length), units.format_duration(length), [end.states[-1].event]
 
     def time_in(self, want: TimeIn) -> tuple[str, bool, str, Sequence[int]]:
         end = self.end(want.of)
-        words = f"{want.of} is in {want.state} {DURATION.words(want.length)}"
+        words = f"{want.of} is in {want.state} {self.duration(want.length)}"
         for index, change in enumerate(end.states):
             if change.new != want.state:
                 continue
@@ -243,7 +251,7 @@ class _Checker:
                 return words, False, f"it is in {want.state} to the end", [change.event]
             left = end.states[index + 1]
             length = left.time_ns - change.time_ns
-            return words, want.length.holds(length), units.format_duration(length), [change.event, left.event]
+            return words, self.holds(want.length, length), units.format_duration(length), [change.event, left.event]
         return words, False, f"it never was in {want.state}: {_arrows(end.path)}", ()
 
     def counter(self, want: Counter) -> tuple[str, bool, str, Sequence[int]]:
@@ -277,7 +285,7 @@ class _Checker:
         return words, want.count.holds(len(found)), str(len(found)), [event.seq for event in found]
 
     def interval(self, want: Interval) -> tuple[str, bool, str, Sequence[int]]:
-        words = f"from {_event_words(want.from_)} to {_event_words(want.to)}: {DURATION.words(want.length)}"
+        words = f"from {_event_words(want.from_)} to {_event_words(want.to)}: {self.duration(want.length)}"
         first = self.matching(want.from_)[want.from_.nth - 1 : want.from_.nth]
         if not first:
             return words, False, f"there is no {_event_words(want.from_)}", ()
@@ -285,12 +293,13 @@ class _Checker:
         if not second:
             return words, False, f"after it there is no {_event_words(want.to)}", [first[0].seq]
         length = second[0].time_ns - first[0].time_ns
-        return words, want.length.holds(length), units.format_duration(length), [first[0].seq, second[0].seq]
+        return words, self.holds(want.length, length), units.format_duration(length), [first[0].seq, second[0].seq]
 
 
-def check(expectations: Sequence[Expectation], evidence: Evidence) -> list[Result]:
-    """Check all of them against a finished run. One whose subject does not exist fails and says so."""
-    checker = _Checker(evidence)
+def check(expectations: Sequence[Expectation], evidence: Evidence, tolerance_ns: int = 0) -> list[Result]:
+    """Check all of them against a finished run, lengths of time give or take the tolerance. One whose subject does not
+    exist fails and says so."""
+    checker = _Checker(evidence, tolerance_ns)
     results = []
     for expectation in expectations:
         want = expectation.what

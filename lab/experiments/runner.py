@@ -107,7 +107,7 @@ def conclude(
     for name, app in lab.apps.items():
         if app.error:
             notes.append(f"app {name} on {app.node} ended with {app.error}")
-    results = check(experiment.expect, script.evidence())
+    results = check(experiment.expect, script.evidence(), experiment.tolerance_ns)
     outcome = Outcome(
         experiment.name,
         lab.seed,

@@ -116,7 +116,9 @@ class Trace:
 
 
 #: What `live` can change, and how: mappings are merged, everything else is replaced.
-LIVE: Final = ("topology", "trace", "links", "nodes", "apps", "timeline", "stop", "expect")
+LIVE: Final = ("topology", "trace", "links", "nodes", "apps", "timeline", "stop", "expect", "tolerance")
+#: How much processes may be late where nothing else is said.
+LIVE_TOLERANCE: Final = "25ms"
 
 
 class LiveKind(spec.Kind):
@@ -152,6 +154,7 @@ class Experiment:
     timeline: tuple[Step, ...] = ()
     stop: Stop = Stop()
     expect: tuple[Expectation, ...] = ()
+    tolerance_ns: int = spec.duration(default=0, doc="Expected lengths of time may be wrong by this; live: 25ms.")
     backends: tuple[str, ...] = spec.of(
         spec.Items(spec.Text(choices=BACKENDS), 1),
         default=(SIM,),
@@ -281,12 +284,20 @@ def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = SIM) -
 
 
 def _be_live(value: spec.Value) -> None:
-    """Put what `live` says in the place of what it changes."""
-    if not isinstance(value.data, dict) or "live" not in value.data:
+    """Put what `live` says, of the experiment and of each expectation, in the place of what it changes."""
+    if not isinstance(value.data, dict):
         return
-    live = value.data["live"]
-    LiveKind().parse(live, "live")
-    _merge(value, live)
+    value.data.setdefault("tolerance", spec.wrap(LIVE_TOLERANCE))
+    if "live" in value.data:
+        LiveKind().parse(value.data["live"], "live")
+        _merge(value, value.data["live"])
+    expectations = value.data.get("expect")
+    if expectations is not None and isinstance(expectations.data, list):
+        for one in expectations.data:
+            fields = one.data if isinstance(one.data, dict) else {}
+            for name, what in fields.items():
+                if "live" in fields and name not in ("live", "why") and isinstance(what.data, dict):
+                    _merge(what, fields["live"])
 
 
 def _merge(value: spec.Value, changes: spec.Value) -> None:
