@@ -127,6 +127,12 @@ class Attack:
         """How it stands, as plain values, for another process."""
         return {name: getattr(self, name) for name in _PLAIN} | {"results": dict(self.results)}
 
+    def take(self, said: Mapping[str, Any]) -> None:
+        """Stand as another process's `plain` says that its twin of this one does."""
+        for name in _PLAIN:
+            setattr(self, name, said[name])
+        self.results = dict(said["results"])
+
     # For the attacks themselves.
 
     def _begin(self) -> None:

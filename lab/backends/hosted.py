@@ -73,11 +73,11 @@ class HostedLab(Lab):
         return {name: self._app_info(name) for name in self._apps}
 
     def addresses(self, node: str) -> Sequence[str]:
-        return [address_text(address) for address in self._addresses(node)]
+        return [address_text(address) for address in self.topology.addresses(node)]
 
     def resolve(self, host: str) -> bytes:
         if host in self.topology.nodes:
-            return self._addresses(host)[0]
+            return self.topology.addresses(host)[0]
         try:
             return parse_address(host)
         except InvalidArgument:
@@ -411,14 +411,6 @@ class HostedLab(Lab):
             if not task.done
         ]
         return [f"{who} waits for {what or 'its turn'}" for who, what in waiting]
-
-    def _addresses(self, node: str) -> Sequence[bytes]:
-        found = self.topology.nodes.get(node)
-        if found is None:
-            raise NotFound(unknown("node", node, self._hosts))
-        if found.kind == SWITCH:
-            raise NotFound(f"{node} is a switch and has no address; there are {', '.join(self._hosts)}")
-        return tuple(one.address for one in found.interfaces if one.address)
 
     def _host(self, node: str) -> Host:
         host = self._hosts.get(node)

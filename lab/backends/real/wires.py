@@ -13,7 +13,7 @@ from lab.links.rules import Rule, RuleSpec
 from lab.topology.model import SWITCH, Topology
 from nodes.agent.remote import Remote
 from nodes.base.clock import Scheduler
-from nodes.base.errors import FailedPrecondition, NotFound
+from nodes.base.errors import FailedPrecondition
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 from nodes.base.records import Listener
@@ -32,7 +32,6 @@ class EngineWires(Wires):
         nodes: Mapping[str, Remote],
         carry: Callable[[str], None],
     ) -> None:
-        self._topology = topology
         self._engine = engine
         self._nodes = nodes
         self._carry = carry
@@ -49,24 +48,24 @@ class EngineWires(Wires):
                 scheduler,
                 randomness,
                 silent,
-                self._addresses,
+                topology.addresses,
                 interfaces=(str(wire.a), str(wire.b)),
             )
             for wire in topology.links.values()
         }
-        addresses = {name: self._addresses(name) for name, node in topology.nodes.items() if node.kind != SWITCH}
+        addresses = {name: topology.addresses(name) for name, node in topology.nodes.items() if node.kind != SWITCH}
         self._context = AttackContext(
             scheduler, randomness, silent, self.links, addresses, _send_nothing, _hear_nothing
         )
 
     def update(self, link: str, changes: Mapping[str, Any], direction: str) -> None:
         self._carry(link)
-        self._engine.call("update_link", link=link, changes=dict(changes), direction=direction)
+        self._engine.call("update", link=link, changes=dict(changes), direction=direction)
         self.links[link].update(changes, direction)
 
     def set_up(self, link: str, up: bool) -> None:
         self._carry(link)
-        self._engine.call("set_link_up", link=link, up=up)
+        self._engine.call("set_up", link=link, up=up)
         self.links[link].set_up(up)
 
     def add_rule(self, link: str, rule: RuleSpec) -> Rule:
@@ -100,7 +99,7 @@ class EngineWires(Wires):
 
     def make_attack(self, name: str, attack: AttackSpec) -> tuple[Attack, Callable[[], None]]:
         made = attack.make(name, self._context)
-        place = attack.place
+        place = attack.place()
         remote = self._nodes[place] if place else self._engine
         if remote.failure:
             raise FailedPrecondition(f"{remote.name} has FAILED: {remote.failure}")
@@ -134,12 +133,6 @@ class EngineWires(Wires):
             self.rules(link)
             self.statistics(link)
         self.attacks()
-
-    def _addresses(self, node: str) -> Sequence[bytes]:
-        found = self._topology.nodes.get(node)
-        if found is None:
-            raise NotFound(f"{node} is no node of this lab")
-        return tuple(one.address for one in found.interfaces if one.address)
 
 
 def _send_nothing(node: str, packet: bytes) -> None:
