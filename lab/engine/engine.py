@@ -15,7 +15,7 @@ from lab.attacks.base import AttackContext, Subscribe
 from lab.engine.attacks import MemberAttacks
 from lab.engine.fidelity import report
 from lab.engine.load import Load
-from lab.engine.port import OpenSocket, Port
+from lab.engine.port import OpenSocket, Port, WallClock
 from lab.links.link import Link
 from lab.links.mesh import Mesh, Send
 from lab.links.rules import RuleSpec
@@ -59,7 +59,8 @@ class Engine:
         subscribe: Subscribe,
         open_socket: OpenSocket,
     ) -> None:
-        self.ports = {name: Port(name, device, scheduler, open_socket) for name, device in devices.items()}
+        clock = WallClock(scheduler.epoch_ns)
+        self.ports = {name: Port(name, device, scheduler, clock, open_socket) for name, device in devices.items()}
         mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._outlet)
         for name, port in self.ports.items():
             port.inlet = mesh.inlets[name]

@@ -85,8 +85,8 @@ def line(found: Mapping[str, Any]) -> str:
     late = found["late_ns"]
     return (
         f"{found['sent']} frames sent, late by p50 {_ms(late['p50'])}, p99 {_ms(late['p99'])}, max {_ms(late['max'])}; "
-        f"lost in sockets {found['dropped_in_socket']}; CPU: engine {found['engine_cpu_permille'] / 10:.0f} % of a core, "
-        f"machine {found['machine_cpu_permille'] / 10:.0f} % of {found['cores']}"
+        f"lost in sockets {found['dropped_in_socket']}; CPU: engine {found['engine_cpu_permille'] / 10:.0f} % of a "
+        f"core, machine {found['machine_cpu_permille'] / 10:.0f} % of {found['cores']}"
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from nodes.base.clock import NEVER, SECOND
 from nodes.base.histogram import Histogram
 from nodes.base.real import RealScheduler, Source, Stamped
 
@@ -33,6 +34,28 @@ class FrameSocket(Protocol):
 OpenSocket = Callable[[str], FrameSocket]
 
 
+class WallClock:
+    """Turns readings of CLOCK_REALTIME into lab time. How far the two are apart is looked at again every second, for
+    the wall clock is steered."""
+
+    def __init__(self, epoch_ns: int) -> None:
+        self._epoch_ns = epoch_ns
+        self._shift_ns = 0
+        self._until_ns = -1
+
+    def shift(self, now_ns: int) -> int:
+        """What to add to a reading, at lab time `now_ns`."""
+        if now_ns >= self._until_ns:
+            self._until_ns = now_ns + SECOND
+            best = NEVER
+            for _ in range(5):  # whoever is interrupted between the readings looks again
+                before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+                if after - before < best:
+                    best = after - before
+                    self._shift_ns = (before + after >> 1) - wall - self._epoch_ns
+        return self._shift_ns
+
+
 class Port(Source):
     """The far end `device` of the host's interface `name` (`h1:eth0`). Closed at first: what is sent then is counted.
 
@@ -40,7 +63,9 @@ class Port(Source):
     sent, from the instant at which the link released it until it was sent.
     """
 
-    def __init__(self, name: str, device: str, scheduler: RealScheduler, open_socket: OpenSocket) -> None:
+    def __init__(
+        self, name: str, device: str, scheduler: RealScheduler, clock: WallClock, open_socket: OpenSocket
+    ) -> None:
         self.name = name
         self.device = device
         self.inlet: Callable[[bytes], None] = _nowhere
@@ -49,6 +74,7 @@ class Port(Source):
         self.send_failures = 0
         self.sent_closed = 0
         self._scheduler = scheduler
+        self._clock = clock
         self._open_socket = open_socket
         self._socket: FrameSocket | None = None
         self._epoch_ns = scheduler.epoch_ns
@@ -101,10 +127,8 @@ class Port(Source):
         batch = self._socket.receive(budget)
         if not batch:
             return batch
-        # Both clocks, read in between: the stamp of CLOCK_REALTIME becomes lab time, whatever NTP did before.
-        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        shift = ((before + after) >> 1) - wall - self._epoch_ns
-        now = before - self._epoch_ns
+        now = time.monotonic_ns() - self._epoch_ns
+        shift = self._clock.shift(now)
         since = self._since_ns
         add = self.waited.add
         frames: list[Stamped] = []

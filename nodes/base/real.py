@@ -14,6 +14,7 @@ import ctypes
 import os
 import select
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -64,6 +65,8 @@ class RealScheduler(Scheduler):
         self._readers: dict[int, Callable[[], None]] = {}
         self._writers: dict[int, Callable[[], None]] = {}
         self._sources: dict[int, Source] = {}
+        #: Frames received that must wait for earlier ones that a full batch has left behind, in order.
+        self._early: list[tuple[int, Source, bytes]] = []
 
     def now(self) -> int:
         return self._now
@@ -151,7 +154,7 @@ class RealScheduler(Scheduler):
 
     def run_once(self, max_wait_ns: int) -> None:
         """Wait for something to do, but not longer than `max_wait_ns`, and do all that is due."""
-        wait_ns = min(self.next_time() - self.real_now(), max_wait_ns)
+        wait_ns = 0 if self._early else min(self.next_time() - self.real_now(), max_wait_ns)
         if wait_ns > self._spin_ns:
             # select, not epoll: its timeout is in microseconds rather than milliseconds.
             select.select((self._epoll,), (), (), (wait_ns - self._spin_ns) / SECOND)
@@ -163,18 +166,26 @@ class RealScheduler(Scheduler):
         self._handle(ready)
 
     def _handle(self, ready: list[tuple[int, int]]) -> None:
-        frames: list[tuple[int, Source, bytes]] = []
+        frames = self._early
         limit = self.real_now()
+        waiting = {one: stamp for stamp, one, _ in frames}  # the last of each, for they are in order
+        if waiting:
+            limit = min(limit, *waiting.values())
         for descriptor, _ in ready:
             source = self._sources.get(descriptor)
-            if source is not None:
+            if source is not None and source not in waiting:
                 batch = source.receive(BUDGET)
                 if len(batch) >= BUDGET and batch[-1][0] < limit:
-                    limit = batch[-1][0]  # there may be more, later than these: timers after them must wait
+                    limit = batch[-1][0]  # there may be more, later than these: what is later must wait
                 for stamp, frame in batch:
                     frames.append((stamp, source, frame))
         if len(frames) > 1:
             frames.sort(key=_stamp)
+            until = bisect_right(frames, limit, key=_stamp)
+            self._early = frames[until:]
+            del frames[until:]
+        else:
+            self._early = []
         self.handled += len(frames)
         for stamp, source, frame in frames:
             self._run_timers(stamp)

@@ -1,0 +1,108 @@
+"""Sockets for the engine that a test holds the other end of: what comes in and when, what went out and when."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from lab.engine.engine import Engine
+from lab.topology.loader import topology_from_text
+from nodes.base.events import EventSink
+from nodes.base.random import Randomness
+from nodes.base.real import RealScheduler
+from tests.lab.attacks.arena import Sink
+
+
+@dataclass
+class Counted:
+    received: int = 0
+    dropped: int = 0
+
+
+class FakeSocket:
+    """`push` gives it frames as if the kernel had stamped them; `sent` has (lab time as the links see it, frame)."""
+
+    def __init__(self, scheduler: RealScheduler) -> None:
+        self.scheduler = scheduler
+        self.sent: list[tuple[int, bytes]] = []
+        self.counted = Counted()
+        self.fails = False
+        self.closed = False
+        self._event = os.eventfd(0, os.EFD_NONBLOCK)
+        self._waiting: list[tuple[int, bytes]] = []
+
+    def push(self, stamp: int, frame: bytes) -> None:
+        self._waiting.append((stamp, frame))
+        self.counted.received += 1
+        os.eventfd_write(self._event, 1)
+
+    def fileno(self) -> int:
+        return self._event
+
+    def receive(self, budget: int) -> list[tuple[int, bytes]]:
+        batch, self._waiting = self._waiting[:budget], self._waiting[budget:]
+        if not self._waiting:
+            os.eventfd_read(self._event)
+        return batch
+
+    def send(self, frame: bytes) -> bool:
+        if not self.fails:
+            self.sent.append((self.scheduler.now(), frame))
+        return not self.fails
+
+    def statistics(self) -> Counted:
+        return self.counted
+
+    def close(self) -> None:
+        os.close(self._event)
+        self.closed = True
+
+
+class Wired:
+    """An engine between fake sockets; `sockets` by the hosts' interfaces."""
+
+    def __init__(self, topology: str, sink: EventSink | None = None, seed: int = 7) -> None:
+        self.scheduler = RealScheduler(time.monotonic_ns())
+        self.topology = topology_from_text(topology)
+        self.sink = sink or Sink(0)
+        self.opened: dict[str, FakeSocket] = {}
+        devices = {
+            str(end): f"e{index}"
+            for index, end in enumerate(
+                interface
+                for node in self.topology.nodes.values()
+                for interface in node.interfaces
+                if node.kind != "switch"
+            )
+        }
+        assert isinstance(self.sink, Sink)
+        self.engine = Engine(
+            self.topology, devices, self.scheduler, Randomness(seed), self.sink, self.sink.subscribe, self._open
+        )
+        self.devices = devices
+
+    def carry_all(self) -> Wired:
+        for link in self.topology.links:
+            self.engine.carry(link, since_ns=-(1 << 62))
+        return self
+
+    def socket(self, interface: str) -> FakeSocket:
+        return self.opened[self.devices[interface]]
+
+    def run(self, for_ns: int = 0) -> None:
+        """Handle what is there, and what is due until `for_ns` from now."""
+        end = self.scheduler.real_now() + for_ns
+        while True:
+            left = end - self.scheduler.real_now()
+            self.scheduler.run_once(max(0, left))
+            if left <= 0:
+                return
+
+    def close(self) -> None:
+        self.engine.close()
+        self.scheduler.close()
+
+    def _open(self, device: str) -> FakeSocket:
+        self.opened[device] = FakeSocket(self.scheduler)
+        return self.opened[device]
