@@ -19,10 +19,11 @@ demo: user
 	@$(BIN)/tcplab plot runs/demo
 
 test: packages dev static
-	$(BIN)/pytest -n auto $(MISSING)
+	$(BIN)/pytest -n auto $(MISSING) -m "not real_time"
+	$(BIN)/pytest $(MISSING) -m real_time
 
 check: dev static
-	$(BIN)/pytest -n auto $(MISSING) -m "not slow"
+	$(BIN)/pytest -n auto $(MISSING) -m "not slow and not real_time"
 
 static: dev
 	$(BIN)/ruff check .
@@ -47,7 +48,7 @@ dev:
 
 .PHONY: packages
 packages:
-	@tools/packages tshark nodejs:node npm
+	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc
 
 clean:
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

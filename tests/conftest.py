@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,18 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HOW_TO_GET = {"tshark": "apt-get install tshark", "node": "apt-get install nodejs", "npm": "apt-get install npm"}
+HOW_TO_GET = {
+    "root": "run as root",
+    "tshark": "apt-get install tshark",
+    "node": "apt-get install nodejs",
+    "npm": "apt-get install npm",
+    "tcpdump": "apt-get install tcpdump",
+    "iperf3": "apt-get install iperf3",
+    "nginx": "apt-get install nginx-light",
+    "curl": "apt-get install curl",
+    "nc": "apt-get install netcat-openbsd",
+    "ip": "apt-get install iproute2",
+}
 
 
 def interpreter(version: str) -> str | None:
@@ -24,6 +36,8 @@ def interpreter(version: str) -> str | None:
 
 
 def available(component: str) -> bool:
+    if component == "root":
+        return os.geteuid() == 0
     if component.startswith("python3."):
         return interpreter(component.removeprefix("python")) is not None
     return shutil.which(component) is not None
@@ -44,7 +58,11 @@ def needs(item: pytest.Item) -> list[str]:
     return [str(name) for mark in item.iter_markers("requires") for name in mark.args]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests/netns"):
+            item.add_marker("real_time")
     missing = {name for name in {name for item in items for name in needs(item)} if not available(name)}
     config.stash[MISSING] = sorted(missing)
     if not missing or not config.getoption("--allow-missing"):
