@@ -4,6 +4,14 @@ on-path-rst:
   link: r1-r2
   to: both                  # client, server or both
   when: {bytes: 100kb}      # or {state: ESTABLISHED}, {time: 3s}, now
+  count: 3
+
+The first RST follows what was seen pass, so it is exact unless some of that, or the RST, is lost or overtaken between
+here and the victim: then RFC 5961 has a challenge ACK for it. So with a `count` the attack goes on as tcpkill(8) does:
+each segment that the victim sends brings it another RST, until there have been as many or it is stopped. As tcpkill
+does, it has the number that the segment acknowledges, which is what the victim expects, but only when the victim
+repeats that number, and so lacks something; else that number is behind what is on its way, and the RST has the next
+number after that.
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ from lab.attacks.base import Attack, AttackContext, AttackSpec
 from lab.attacks.flows import Flow, Flows, Stream
 from lab.attacks.forge import tcp_frame, tcp_packet
 from lab.links.direction import Direction, Tap
+from lab.links.frame import FrameView
 from nodes.base.clock import Timer
 from nodes.base.errors import FailedPrecondition
 from nodes.base.events import CONNECTION, LEVEL_STATES, STATE
@@ -72,7 +81,9 @@ class OnPathRst(AttackSpec):
     client: str = spec.text(default="", doc="Only connections that this node (or address) opened.")
     server: str = spec.text(default="", doc="Only connections to this node (or address).")
     port: int = spec.number(default=0, maximum=65535, doc="Only connections to this port; 0: any.")
-    count: int = spec.number(default=1, minimum=1, maximum=1000, doc="RSTs for each end.")
+    count: int = spec.number(
+        default=1, minimum=1, maximum=1000, doc="RSTs for each end, one with each segment that passes."
+    )
 
     def taps(self) -> Sequence[str]:
         return (self.link,)
@@ -96,6 +107,9 @@ class _OnPathRst(Attack):
         self._timer: Timer | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._ends: dict[tuple[int, int], tuple[int, ...]] = {}  # (node, connection) -> local, port, remote, port
+        self._target: Flow | None = None  # the connection that it has begun to end
+        self._left: dict[str, int] = {}  # RSTs yet to come, by end
+        self._expected: dict[str, int] = {}  # the number that an end acknowledged last
         self._due: Callable[[Flow], bool] | None = None  # the condition holds, for the flows that this says
         self.results = {"connections_seen": 0, "bytes_seen": 0, "rst_to_client": 0, "rst_to_server": 0}
         if isinstance(attack.when, OnState):
@@ -140,6 +154,10 @@ class _OnPathRst(Attack):
         if flow is None or self.ended:
             return
         self._toward[frame[26:30]] = direction
+        if self._target is not None:
+            if flow is self._target:
+                self._again(flow, FrameView(frame))
+            return
         self.results["connections_seen"] = len(self._flows.flows)
         if not self._is_wanted(flow):
             return
@@ -226,23 +244,47 @@ class _OnPathRst(Attack):
             return False
         ends = " and ".join(f"{address_text(back.sender)}:{back.sender_port}" for _, _, back in targets)
         self._trigger(f"RST to {ends}")
+        self._target = flow
+        self._left = {end: self.spec.count for end, _, _ in targets}
         for end, stream, back in targets:
             assert stream.next is not None
-            direction = self._toward.get(stream.sender)
-            if direction is None:
-                direction = self._toward[back.sender].opposite
-            macs = (stream.dst_mac, stream.src_mac) if stream.dst_mac else (back.src_mac, back.dst_mac)
-            flags = RST if back.next is None else RST | ACK
-            packet = tcp_packet(
-                stream.sender, back.sender, stream.sender_port, back.sender_port, stream.next, back.next or 0, flags
-            )
-            assert direction is not None
-            for _ in range(self.spec.count):
-                direction.inject(tcp_frame(*macs, packet), at_exit=True)
-                self.results[f"rst_to_{end}"] += 1
-                self._injected(f"RST to {end}, seq {stream.next}")
-        self._done(f"{self.packets} RST")
+            self._reset(end, stream, back, stream.next)
+        self._finish()
         return True
+
+    def _again(self, flow: Flow, view: FrameView) -> None:
+        """A segment has passed, and there may be an RST left for who sent it. An RST brings none: it may be ours."""
+        flags = view.data[view.tcp + 13]
+        if flags & RST or not flags & ACK:
+            return
+        sender = view.data[26:30], view.u16(view.tcp)
+        end, stream, back = "client", flow.to_client, flow.to_server
+        if sender != (back.sender, back.sender_port):
+            end, stream, back = "server", back, stream
+        expected = view.u32(view.tcp + 8)
+        repeated = self._expected.get(end) == expected
+        self._expected[end] = expected
+        if self._left.get(end):
+            self._reset(end, stream, back, expected if repeated or stream.next is None else stream.next)
+            self._finish()
+
+    def _reset(self, end: str, stream: Stream, back: Stream, number: int) -> None:
+        """Inject one RST to an end, as if from its peer, with this sequence number."""
+        direction = self._toward.get(stream.sender) or self._toward[back.sender].opposite
+        assert direction is not None
+        macs = (stream.dst_mac, stream.src_mac) if stream.dst_mac else (back.src_mac, back.dst_mac)
+        flags = RST if back.next is None else RST | ACK
+        packet = tcp_packet(
+            stream.sender, back.sender, stream.sender_port, back.sender_port, number, back.next or 0, flags
+        )
+        self._left[end] -= 1
+        direction.inject(tcp_frame(*macs, packet), at_exit=True)
+        self.results[f"rst_to_{end}"] += 1
+        self._injected(f"RST to {end}, seq {number}")
+
+    def _finish(self) -> None:
+        if not any(self._left.values()):
+            self._done(f"{self.packets} RST")
 
 
 def _any_flow(flow: Flow) -> bool:

@@ -11,7 +11,7 @@ from nodes.base.histogram import Histogram
 from nodes.base.real import RealScheduler, Source, Stamped
 
 
-class Dropped(Protocol):
+class FrameCounts(Protocol):
     """What a socket has counted since it was opened."""
 
     @property
@@ -26,7 +26,7 @@ class FrameSocket(Protocol):
     def fileno(self) -> int: ...
     def receive(self, budget: int) -> list[tuple[int, bytes]]: ...
     def send(self, frame: bytes) -> bool: ...
-    def statistics(self) -> Dropped: ...
+    def statistics(self) -> FrameCounts: ...
     def close(self) -> None: ...
 
 
@@ -68,7 +68,7 @@ class Port(Source):
     ) -> None:
         self.name = name
         self.device = device
-        self.inlet: Callable[[bytes], None] = _nowhere
+        self.inlet: Callable[[bytes], object] = _nowhere
         self.waited = Histogram()
         self.late = Histogram()
         self.send_failures = 0

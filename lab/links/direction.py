@@ -43,7 +43,7 @@ from nodes.base.events import (
 )
 from nodes.base.random import Randomness, RandomStream
 
-Deliver = Callable[[bytes], None]
+Deliver = Callable[[bytes], object]
 #: Called with the instant and each frame that leaves the direction.
 Tap = Callable[[int, bytes], None]
 

@@ -17,7 +17,7 @@ from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 
 #: Takes a frame.
-Send = Callable[[bytes], None]
+Send = Callable[[bytes], object]
 
 
 class Mesh:

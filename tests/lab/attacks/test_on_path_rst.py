@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.attacks.base import DONE, PENDING, STOPPED
+from lab import spec
+from lab.attacks.base import DONE, PENDING, RUNNING, STOPPED
+from lab.links.rules import RuleSpec
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound
 from nodes.base.events import ATTACK_ACTIONS, LEVEL_OFF
@@ -152,6 +154,40 @@ def test_the_trace_tells_its_story() -> None:
         ("INJECTED", 4),
         ("DONE", 4),
     ]
+
+
+LOST_AFTER_THE_ATTACKER = "{direction: r2->h2, match: tcp, stream_bytes: 98000..110000, drop: }"
+
+
+def test_an_rst_behind_a_lost_segment_is_challenged_and_the_next_one_is_exact() -> None:
+    """The attacker on r1-r2 cannot see that r2-h2 loses a segment: RFC 5961 section 3.2 saves the connection once."""
+
+    def attacked(count: int) -> Arena:
+        arena = Arena()
+        arena.network.links["r2-h2"].add_rule(spec.load(RuleSpec, LOST_AFTER_THE_ATTACKER))
+        arena.attack(f"on-path-rst: {{link: r1-r2, to: server, when: {{bytes: 100kb}}, count: {count}}}")
+        arena.transfer(MEGABYTE)
+        return arena.run()
+
+    once = attacked(1)
+    assert once.resets("h2") == [False]
+    assert once.received == MEGABYTE
+    often = attacked(5)
+    assert often.resets("h2")[0] is False
+    assert often.resets("h2")[-1] is True
+    assert often.errors["h2"] == "ECONNRESET"
+
+
+def test_an_attack_that_has_rsts_left_when_the_connection_is_gone_waits_until_it_is_stopped() -> None:
+    arena = Arena()
+    attack = arena.attack("on-path-rst: {link: r2-h2, when: {bytes: 100kb}, count: 1000}")
+    arena.transfer(MEGABYTE)
+    arena.run()
+    assert arena.errors["h1"] == arena.errors["h2"] == "ECONNRESET"
+    assert attack.state == RUNNING
+    assert attack.packets < 200
+    attack.stop()
+    assert attack.state == STOPPED
 
 
 def test_without_it_the_transfer_completes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from lab.links.link import Link
 from nodes.base.clock import MICROSECOND, MILLISECOND, SECOND, SimScheduler
 from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from nodes.base.events import EventSink
-from nodes.base.random import CHANCE_ONE, RandomStream, Randomness
+from nodes.base.random import CHANCE_ONE, Randomness, RandomStream
 from tests.lab.engine.wires import Wired
 from tests.lab.links.bench import ACK, segment
 
@@ -56,8 +57,8 @@ IMPAIRED = [
 
 
 @pytest.mark.parametrize("impairments", IMPAIRED)
-def test_releases_are_those_of_virtual_time(impairments: dict[str, int]) -> None:
-    """However late the engine comes to frames that are long there, which frames leave when is what virtual time says."""
+def test_releases_are_those_of_virtual_time(impairments: dict[str, Any]) -> None:
+    """However late the engine comes to frames that are long there, which frame leaves when is as virtual time says."""
     randomness = RandomStream(3, "gaps")
     instants = [0]
     while len(instants) < 500:
@@ -93,7 +94,7 @@ def test_releases_are_those_of_virtual_time(impairments: dict[str, int]) -> None
         sent = real.socket("h2:eth0").sent
         offset = sent[0][0] - expected[0][0]
         assert [(at - offset, frame) for at, frame in sent] == expected
-        assert 50 < len(expected)
+        assert len(expected) > 50
         assert not real.socket("h1:eth0").sent
 
 
@@ -241,7 +242,7 @@ def test_taking_over_neither_loses_nor_repeats() -> None:
 
 def test_a_socket_that_does_not_open_leaves_none_open() -> None:
     with wired() as real:
-        opened = []
+        opened: list[Any] = []
         inner = real.engine.ports["h1:eth0"]._open_socket
 
         def once(device: str):  # type: ignore[no-untyped-def]
