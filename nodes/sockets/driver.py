@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nodes.sockets.stream import StreamListener, StreamSocket
 
 #: Takes a frame that leaves by an interface.
-Send = Callable[[bytes], None]
+Send = Callable[[bytes], object]
 
 
 class StackDriver:

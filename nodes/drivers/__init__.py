@@ -1,0 +1,1 @@
+"""What ties a host to the machine: packet sockets on real interfaces."""
