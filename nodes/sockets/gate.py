@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nodes.base.clock import NEVER
 from nodes.base.tasks import TaskRunner, Waiter
 
@@ -12,6 +14,8 @@ class Gate:
     def __init__(self, runner: TaskRunner) -> None:
         self._runner = runner
         self._waiters: list[Waiter[None]] = []
+        #: Called at every change too.
+        self.on_change: Callable[[], None] | None = None
 
     def notify(self) -> None:
         """Something may have changed."""
@@ -20,6 +24,8 @@ class Gate:
             self._waiters = []
             for waiter in waiters:
                 waiter.succeed(None)
+        if self.on_change is not None:
+            self.on_change()
 
     async def wait(self, what: str, deadline_ns: int) -> None:
         """Wait for the next `notify`. Raises TimeoutError at `deadline_ns` of lab time (NEVER: no limit)."""

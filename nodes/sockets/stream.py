@@ -18,6 +18,7 @@ from nodes.tcp.connection import Connection
 from nodes.tcp.listener import Listener
 
 _OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
+_LEAVING: Final = (states.FIN_WAIT_1, states.CLOSING, states.LAST_ACK)
 #: Most that is given to one SEND, bytes: a long `data` is not copied anew for every piece of room.
 _PIECE: Final = 1 << 20
 
@@ -28,10 +29,10 @@ class StreamSocket:
 
     def __init__(self, driver: StackDriver, connection: Connection) -> None:
         self._driver = driver
-        self._gate = Gate(driver.runner)
+        self.gate = Gate(driver.runner)
         self.connection = connection
         self._awaited_data = f"data for connection {connection.number} from {self.peer}"
-        connection.on_ready = self._gate.notify
+        connection.on_ready = self.gate.notify
         known = driver.stack.tcp.connections
         if len(driver.streams) > 2 * len(known) + 64:
             driver.streams = {number: stream for number, stream in driver.streams.items() if number in known}
@@ -52,11 +53,18 @@ class StreamSocket:
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
         while c.state in _OPENING:
-            await self._gate.wait(f"ESTABLISHED of connection {c.number} to {self.peer}", deadline)
+            await self.gate.wait(f"ESTABLISHED of connection {c.number} to {self.peer}", deadline)
         if not c.synchronized:
             # RECEIVE takes the pending error off the connection, as connect(2) does.
             c.receive(self._driver.now(), 1)
             raise SocketError("ENOTCONN", "connection closed before it was established")
+
+    def send(self, data: bytes) -> int:
+        """SEND what the send buffer takes of `data` now; returns how many bytes. Raises SocketError."""
+        try:
+            return self.connection.send(self._driver.now(), data[:_PIECE] if len(data) > _PIECE else data)
+        finally:
+            self._driver.flush()
 
     async def send_all(self, data: bytes, timeout_ns: int = NEVER) -> None:
         """SEND all of `data`; returns when the send buffer has taken it. A timeout leaves what it took so far queued.
@@ -77,9 +85,9 @@ class StreamSocket:
             if accepted < len(piece):
                 # As a blocked write(2): woken when a good part of the buffer is free, not for every ACK.
                 what = f"room in the send buffer of connection {c.number} to {self.peer}"
-                await self._gate.wait(what, deadline)
+                await self.gate.wait(what, deadline)
                 while not c.writable:
-                    await self._gate.wait(what, deadline)
+                    await self.gate.wait(what, deadline)
 
     async def recv(self, limit: int = 65536, timeout_ns: int = NEVER) -> bytes:
         """RECEIVE up to `limit` bytes, at least one; b"" at end of file. Raises SocketError ECONNRESET ..."""
@@ -89,7 +97,7 @@ class StreamSocket:
         if not data and not c.eof:
             deadline = driver.deadline(timeout_ns)
             while not data and not c.eof:
-                await self._gate.wait(self._awaited_data, deadline)
+                await self.gate.wait(self._awaited_data, deadline)
                 data = c.receive(driver.now(), limit)
         driver.flush()
         return data
@@ -112,7 +120,7 @@ class StreamSocket:
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
         while not (read and c.readable) and not (write and c.writable):
-            await self._gate.wait(f"readiness of connection {c.number} to {self.peer}", deadline)
+            await self.gate.wait(f"readiness of connection {c.number} to {self.peer}", deadline)
         return read and c.readable, write and c.writable
 
     async def closed(self, timeout_ns: int = NEVER) -> None:
@@ -120,14 +128,21 @@ class StreamSocket:
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
         while c.state != states.CLOSED:
-            await self._gate.wait(f"CLOSED of connection {c.number} to {self.peer}", deadline)
+            await self.gate.wait(f"CLOSED of connection {c.number} to {self.peer}", deadline)
+
+    async def delivered(self, timeout_ns: int = NEVER) -> None:
+        """Wait until everything we have sent after CLOSE, our FIN included, is acknowledged or given up."""
+        c = self.connection
+        deadline = self._driver.deadline(timeout_ns)
+        while c.state in _LEAVING:
+            await self.gate.wait(f"the last ACK of connection {c.number} to {self.peer}", deadline)
 
     async def finished(self, timeout_ns: int = NEVER) -> None:
         """Wait until our FIN is acknowledged and the peer's has come: TIME-WAIT or CLOSED."""
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
         while c.state != states.CLOSED and c.state != states.TIME_WAIT:
-            await self._gate.wait(f"the end of connection {c.number} to {self.peer}", deadline)
+            await self.gate.wait(f"the end of connection {c.number} to {self.peer}", deadline)
 
     def shutdown(self) -> None:
         """Half-close: FIN after what is queued. Raises SocketError ENOTCONN, EBADF."""
@@ -165,12 +180,17 @@ class StreamListener:
 
     def __init__(self, driver: StackDriver, listener: Listener) -> None:
         self._driver = driver
-        self._gate = Gate(driver.runner)
+        self.gate = Gate(driver.runner)
         self.listener = listener
-        listener.on_ready = self._gate.notify
+        listener.on_ready = self.gate.notify
         driver.listeners_made += 1
         self.number = driver.listeners_made
         driver.listeners[self.number] = self
+
+    @property
+    def ready(self) -> bool:
+        """Whether `accept` would not wait."""
+        return bool(self.listener.accept_queue) or self.listener.state == states.CLOSED
 
     async def accept(self, timeout_ns: int = NEVER) -> StreamSocket:
         """The next established connection. Raises SocketError EBADF once the listener is closed."""
@@ -178,7 +198,7 @@ class StreamListener:
         deadline = self._driver.deadline(timeout_ns)
         while (connection := listener.accept(self._driver.now())) is None:
             where = address_text(listener.local) or "*"
-            await self._gate.wait(f"connection to accept on {where}:{listener.local_port}", deadline)
+            await self.gate.wait(f"connection to accept on {where}:{listener.local_port}", deadline)
         return stream_of(self._driver, connection.number)
 
     def close(self) -> None:

@@ -95,6 +95,19 @@ class Connection(Tcb):
             self._raise_pending()
         return data
 
+    def peek(self, now: int, limit: int) -> bytes:
+        """What `receive` would return or raise, which then still will."""
+        if self.user_closed:
+            self._illegal(now, CALL_RECEIVE, "EBADF", causes.ERROR_CLOSING)
+        if not self.rcv_queue and self.error_pending:
+            raise SocketError(self.error, causes.CAUSES[self.error_cause].words)
+        return receiver.look(self, limit)
+
+    def take_error(self) -> str:
+        """The errno name the connection failed with ("": none), which no other call is told any more: SO_ERROR."""
+        pending, self.error_pending = self.error_pending, False
+        return self.error if pending else ""
+
     def shutdown(self, now: int) -> None:
         """CLOSE of the sending side only (3.6): all queued data, then FIN; receiving goes on.
 

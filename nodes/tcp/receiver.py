@@ -97,6 +97,17 @@ def take(c: Tcb, limit: int) -> bytes:
     return data
 
 
+def look(c: Tcb, limit: int) -> bytes:
+    """Up to `limit` bytes of what arrived in order, which stay."""
+    parts = []
+    for part in c.rcv_queue:
+        if limit <= 0:
+            break
+        parts.append(part[:limit])
+        limit -= len(part)
+    return b"".join(parts)
+
+
 def update_window(c: Tcb, now: int) -> None:
     """After the user has read: tell the peer if the window has grown to at least twice what it knows of, and by a
     worthwhile step (Linux's rule; the step is RFC 9293 section 3.8.6.2.2's)."""

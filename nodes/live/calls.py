@@ -1,0 +1,116 @@
+"""What a BSD-like socket asks of the stack it belongs to, wherever that runs. `LiveStack` answers in this process."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+from nodes.tcp.info import TcpInfo
+
+#: Takes (readable, writable) of one socket, at every change, in a thread of the stack's.
+Watch = Callable[[bool, bool], None]
+
+
+class Calls(ABC):
+    """Connections and listeners are meant by number. Addresses are bytes, b"" for any of ours; port 0 is chosen here.
+
+    Every call blocks its thread until it is done, but no longer than `timeout_ns` (NEVER: no limit), after which it
+    raises TimeoutError and has changed nothing; with 0, SocketError EAGAIN at once. All raise SocketError for what TCP
+    refuses, InvalidArgument for values that nothing could accept and FailedPrecondition when the stack is no more.
+    """
+
+    @abstractmethod
+    def resolve(self, name: str) -> bytes:
+        """The address of a host: "" is any of ours. Raises NotFound."""
+
+    @abstractmethod
+    def bind(self, local: bytes, port: int, reuse: bool) -> int:
+        """Keep a local port from others until `unbind`; returns it. Without `reuse`, connections that still have it,
+        TIME-WAIT included, are in the way. Raises SocketError EADDRINUSE, EADDRNOTAVAIL."""
+
+    @abstractmethod
+    def unbind(self, local: bytes, port: int) -> None:
+        """Let go of a port. Returns at once."""
+
+    @abstractmethod
+    def open(
+        self, remote: bytes, remote_port: int, local: bytes, local_port: int, options: Mapping[str, object]
+    ) -> int:
+        """Active OPEN: returns the connection when its SYN is sent."""
+
+    @abstractmethod
+    def established(self, connection: int, timeout_ns: int) -> None:
+        """Wait for the end of the handshake. Raises the SocketError it failed with."""
+
+    @abstractmethod
+    def listen(self, local: bytes, port: int, backlog: int, options: Mapping[str, object]) -> int:
+        """Passive OPEN: returns the listener."""
+
+    @abstractmethod
+    def accept(self, listener: int, timeout_ns: int) -> int:
+        """The next established connection."""
+
+    @abstractmethod
+    def send(self, connection: int, data: bytes, timeout_ns: int) -> int:
+        """SEND at least one byte; returns how many the send buffer has taken."""
+
+    @abstractmethod
+    def send_all(self, connection: int, data: bytes, timeout_ns: int) -> None:
+        """SEND everything. A timeout leaves queued what was taken until then."""
+
+    @abstractmethod
+    def receive(self, connection: int, limit: int, timeout_ns: int) -> bytes:
+        """RECEIVE 1 to `limit` bytes, limit > 0; b"" at end of file."""
+
+    @abstractmethod
+    def peek(self, connection: int, limit: int, timeout_ns: int) -> bytes:
+        """As `receive`, but the bytes stay."""
+
+    @abstractmethod
+    def shutdown(self, connection: int) -> None:
+        """Half-close: FIN after what is queued."""
+
+    @abstractmethod
+    def close(self, connection: int) -> None:
+        """CLOSE. Returns at once; nothing happens when it was closed."""
+
+    @abstractmethod
+    def delivered(self, connection: int, timeout_ns: int) -> None:
+        """Wait until the peer has acknowledged all, our FIN included, or the connection is gone."""
+
+    @abstractmethod
+    def close_listener(self, listener: int) -> None:
+        """Stop listening. Returns at once; nothing happens when it was closed."""
+
+    @abstractmethod
+    def set_option(self, connection: int, name: str, value: object) -> None:
+        """Set an option of `nodes.tcp.options` on a connection."""
+
+    @abstractmethod
+    def set_listener_option(self, listener: int, name: str, value: object) -> None:
+        """Set an option of the connections that a listener will have."""
+
+    @abstractmethod
+    def check_option(self, name: str, value: object) -> None:
+        """Raise what `set_option` would raise."""
+
+    @abstractmethod
+    def get_option(self, connection: int, name: str) -> int | str:
+        """An option of a connection; 0: what it is at first."""
+
+    @abstractmethod
+    def take_error(self, connection: int) -> str:
+        """The errno name the connection failed with, if nobody was told yet; then ""."""
+
+    @abstractmethod
+    def status(self, connection: int) -> TcpInfo:
+        """STATUS."""
+
+    @abstractmethod
+    def watch(self, connection: int, watch: Watch | None) -> None:
+        """Tell `watch` whether the connection is readable and writable, now and at every change. None: no longer.
+        Returns at once."""
+
+    @abstractmethod
+    def watch_listener(self, listener: int, watch: Watch | None) -> None:
+        """The same for a listener, which is readable when `accept` would not wait."""

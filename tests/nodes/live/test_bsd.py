@@ -1,0 +1,388 @@
+"""The BSD face between two live stacks, and programs of the standard library over it, unmodified."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import http.client
+import http.server
+import os
+import selectors
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from nodes.live.bsd import Socket
+from nodes.live.stack import LiveStack
+from nodes.tcp import states
+from tests.nodes.live.pair import live_pair
+
+Pair = tuple[LiveStack, LiveStack]
+
+
+@pytest.fixture
+def nets() -> Iterator[Pair]:
+    with live_pair() as pair:
+        yield pair
+
+
+def joined(nets: Pair, port: int = 80) -> tuple[Socket, Socket]:
+    """A connection from h1 to h2, both ends."""
+    with nets[1].create_server(("", port)) as server:
+        client = nets[0].create_connection(("h2", port))
+        return client, server.accept()[0]
+
+
+def failing(call: Callable[[], Any]) -> int | None:
+    """The errno a call fails with."""
+    with pytest.raises(OSError) as failure:
+        call()
+    return failure.value.errno
+
+
+def test_names_of_both_ends_and_half_close(nets: Pair) -> None:
+    h1, h2 = nets
+    with h2.create_server(("10.0.0.2", 80)) as server, h1.socket() as client:
+        assert client.getsockname() == ("0.0.0.0", 0)
+        client.connect(("h2", 80))
+        accepted, peer = server.accept()
+        with accepted:
+            assert peer == accepted.getpeername() == client.getsockname()
+            assert peer[0] == "10.0.0.1"
+            assert client.getpeername() == accepted.getsockname() == ("10.0.0.2", 80)
+            client.sendall(b"question")
+            client.shutdown(socket.SHUT_WR)
+            assert accepted.recv(100) == b"question"
+            assert accepted.recv(100) == b""
+            accepted.sendall(b"answer")
+            accepted.close()
+            assert client.recv(3) == b"ans"
+            assert client.recv(100) == b"wer"
+            assert client.recv(100) == b""
+            assert failing(lambda: client.send(b"more")) == errno.EPIPE
+
+
+def test_every_byte_of_a_long_transfer_in_both_directions(nets: Pair) -> None:
+    ends = joined(nets)
+    data = [os.urandom(1 << 20) * 3, os.urandom(1 << 20) * 3]
+
+    def receive(end: Socket) -> bytes:
+        parts = []
+        while part := end.recv(100_000):
+            parts.append(part)
+        return b"".join(parts)
+
+    def send(end: Socket, all_of_it: bytes) -> None:
+        end.sendall(memoryview(all_of_it))
+        end.shutdown(socket.SHUT_WR)
+
+    with ThreadPoolExecutor() as pool, ends[0], ends[1]:
+        sent = [pool.submit(send, *each) for each in zip(ends, data, strict=True)]
+        received = [pool.submit(receive, end) for end in ends]
+        assert [each.result() for each in received] == data[::-1]
+        assert all(each.exception() is None for each in sent)
+
+
+def test_errors_have_their_errno(nets: Pair) -> None:
+    h1, _ = nets
+    with h1.socket() as one:
+        assert failing(lambda: one.send(b"x")) == errno.EPIPE
+        assert failing(lambda: one.recv(1)) == errno.ENOTCONN
+        assert failing(one.accept) == errno.EINVAL
+        assert failing(one.getpeername) == errno.ENOTCONN
+        assert failing(lambda: one.shutdown(socket.SHUT_WR)) == errno.ENOTCONN
+        assert failing(lambda: one.bind(("10.0.0.9", 80))) == errno.EADDRNOTAVAIL
+        assert failing(lambda: one.connect(("192.0.2.1", 80))) == errno.ENETUNREACH
+        with pytest.raises(socket.gaierror):
+            one.connect(("nobody", 80))
+        with pytest.raises(ConnectionRefusedError):
+            one.connect(("h2", 80))
+        assert one.connect_ex(("h2", 80)) == errno.ECONNREFUSED
+        assert failing(lambda: one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)) == errno.ENOPROTOOPT
+        assert failing(lambda: one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 7)) == errno.EINVAL
+    assert failing(lambda: one.send(b"x")) == errno.EBADF
+    assert one.fileno() == -1
+    assert failing(lambda: h1.socket(socket.AF_INET6)) == errno.EAFNOSUPPORT
+    assert failing(lambda: h1.socket(socket.AF_INET, socket.SOCK_DGRAM)) == errno.EPROTONOSUPPORT
+
+
+def test_a_reset_is_told_once_and_then_it_is_the_end(nets: Pair) -> None:
+    client, server = joined(nets)
+    with client, server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.close()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        assert client.recv(1) == b""
+        assert failing(lambda: client.send(b"x")) == errno.EPIPE
+        assert failing(client.getpeername) == errno.ENOTCONN
+
+
+def test_time_outs_and_calls_that_do_not_wait(nets: Pair) -> None:
+    client, server = joined(nets)
+    with client, server:
+        client.settimeout(0.01)
+        with pytest.raises(TimeoutError, match="timed out"):
+            client.recv(1)
+        server.send(b"abc")
+        assert client.recv(1, socket.MSG_PEEK) == b"a"
+        assert client.recv(2) == b"ab"
+        client.setblocking(False)
+        assert client.gettimeout() == 0
+        assert client.recv(10) == b"c"
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+        client.setblocking(True)
+        with pytest.raises(BlockingIOError):
+            client.recv(1, socket.MSG_DONTWAIT)
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                client.send(bytes(10_000))
+        client.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            client.sendall(bytes(1_000_000))
+
+
+def test_the_rest_of_what_is_waited_for(nets: Pair) -> None:
+    client, server = joined(nets)
+    with client, server, ThreadPoolExecutor() as pool:
+        whole = pool.submit(client.recv, 6, socket.MSG_WAITALL)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in (b"ab", b"cd", b"ef", b"gh"):
+            server.sendmsg([piece[:1], memoryview(piece)[1:]])
+        assert whole.result() == b"abcdef"
+        buffer = bytearray(5)
+        assert client.recv_into(buffer) == 2
+        assert buffer == b"gh\0\0\0"
+        client.shutdown(socket.SHUT_RD)
+        assert client.recv(1) == b""
+
+
+def test_ports_are_kept_and_found_taken(nets: Pair) -> None:
+    h1, h2 = nets
+    with h2.socket() as one, h2.socket() as other:
+        one.bind(("", 0))
+        port = one.getsockname()[1]
+        assert port
+        assert failing(lambda: other.bind(("10.0.0.2", port))) == errno.EADDRINUSE
+        one.listen()
+        assert failing(lambda: other.bind(("", port))) == errno.EADDRINUSE
+        client = h1.create_connection(("h2", port), source_address=("10.0.0.1", 1234))
+        accepted, peer = one.accept()
+        assert peer == ("10.0.0.1", 1234)
+        one.close()
+        # The accepted connection still has the port.
+        assert failing(lambda: other.bind(("", port))) == errno.EADDRINUSE
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("", port))
+        accepted.close()
+        client.close()
+
+
+def test_options(nets: Pair) -> None:
+    h1, h2 = nets
+    with h2.socket() as server, h1.socket() as client:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        server.bind(("", 80))
+        server.listen()
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 20_000
+        client.connect(("h2", 80))
+        accepted, _ = server.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) == b"reno\0"
+        assert client.info().congestion == "reno"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5))
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 1, 5)
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
+def test_close_lingers_until_the_peer_has_everything(nets: Pair) -> None:
+    client, server = joined(nets)
+    with client, server, ThreadPoolExecutor() as pool:
+        # More than the peer's receive buffer takes: it must read before all can be acknowledged.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 300_000)
+        client.sendall(bytes(250_000))
+        closing = pool.submit(client.close)
+        received = 0
+        while part := server.recv(65536):
+            assert received + len(part) == 250_000 or not closing.done()
+            received += len(part)
+        closing.result()
+        assert received == 250_000
+        ended = nets[0].statuses()[-1]
+        assert ended.state_name == "FIN-WAIT-2"
+
+
+def test_readiness_for_select_poll_and_epoll(nets: Pair) -> None:
+    h1, h2 = nets
+    with h2.create_server(("", 80)) as server, h1.socket() as client, selectors.EpollSelector() as selector:
+
+        def ready(timeout: float = 0) -> dict[str, int]:
+            return {key.data: events for key, events in selector.select(timeout)}
+
+        selector.register(server, selectors.EVENT_READ, "server")
+        assert ready() == {}
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError) as begun:
+            client.connect(("h2", 80))
+        assert begun.value.errno == errno.EINPROGRESS
+        selector.register(client, selectors.EVENT_WRITE, "client")
+        seen: dict[str, int] = {}
+        while len(seen) < 2:
+            seen |= ready(10)
+        assert seen == {"server": selectors.EVENT_READ, "client": selectors.EVENT_WRITE}
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        client.connect(("h2", 80))
+        assert failing(lambda: client.connect(("h2", 80))) == errno.EISCONN
+        accepted, _ = server.accept()
+        with accepted:
+            selector.modify(client, selectors.EVENT_READ | selectors.EVENT_WRITE, "client")
+            assert ready() == {"client": selectors.EVENT_WRITE}
+            accepted.send(b"ab")
+            selector.modify(client, selectors.EVENT_READ, "client")
+            assert ready(10) == {"client": selectors.EVENT_READ}
+            assert client.recv(1) == b"a"
+            assert ready() == {"client": selectors.EVENT_READ}
+            assert client.recv(1) == b"b"
+            assert ready() == {}
+            selector.modify(client, selectors.EVENT_WRITE, "client")
+            with pytest.raises(BlockingIOError):
+                while True:
+                    client.send(bytes(10_000))
+            assert ready() == {}
+            accepted.setblocking(False)
+            while not ready():
+                try:
+                    accepted.recv(65536)
+                except BlockingIOError:
+                    ready(10)
+        selector.unregister(client)
+
+
+def test_a_refused_connection_makes_its_descriptor_ready(nets: Pair) -> None:
+    with nets[0].socket() as client, selectors.EpollSelector() as selector:
+        client.setblocking(False)
+        assert client.connect_ex(("h2", 80)) == errno.EINPROGRESS
+        selector.register(client, selectors.EVENT_WRITE)
+        assert selector.select(10)
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+def test_files_keep_the_connection_open(nets: Pair) -> None:
+    client, server = joined(nets)
+    with server:
+        file = client.makefile("rwb")
+        client.close()
+        file.write(b"line\n")
+        file.flush()
+        assert server.makefile("r").readline() == "line\n"
+        assert server.info().state == states.ESTABLISHED
+        file.close()
+        assert server.recv(1) == b""
+        assert client.fileno() == -1
+
+
+def test_a_forgotten_socket_is_closed_with_a_warning(nets: Pair) -> None:
+    client, server = joined(nets)
+    with server:
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            del client
+            gc.collect()
+        assert server.recv(1) == b""
+
+
+def test_the_end_of_a_stack_delivers_what_was_closed_and_resets_the_rest() -> None:
+    with live_pair() as (h1, h2), h2.create_server(("", 80)) as server:
+        closed, open_ = h1.create_connection(("h2", 80)), h1.create_connection(("h2", 80))
+        ends = [server.accept()[0], server.accept()[0]]
+        closed.sendall(b"last words")
+        closed.close()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(open_.recv, 1)
+            h1.close()
+            assert failing(waiting.result) in (errno.ENETDOWN, errno.EBADF)
+        assert ends[0].makefile("rb").read() == b"last words"
+        with pytest.raises(ConnectionResetError):
+            ends[1].recv(1)
+        assert failing(lambda: open_.send(b"x")) == errno.ENETDOWN
+        for end in (*ends, open_):
+            end.close()
+        h2.close(0)  # nobody is left to acknowledge its FIN
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[::-1])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_http_server_and_client_of_the_standard_library(nets: Pair) -> None:
+    h1, h2 = nets
+    server = http.server.ThreadingHTTPServer(("", 8080), Page, bind_and_activate=False)
+    server.socket.close()
+    server.socket = h2.socket()  # type: ignore[assignment]
+    server.server_bind()
+    server.server_activate()
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        client = http.client.HTTPConnection("h2", 8080)
+        client._create_connection = h1.create_connection  # type: ignore[attr-defined]
+        for size in (1, 100_000, 10):
+            body = os.urandom(size)
+            client.request("POST", "/", body)
+            answer = client.getresponse()
+            assert (answer.status, answer.read()) == (200, body[::-1])
+        client.close()
+        assert len(h1.statuses()) == 1, "persistent: one connection for all requests"
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def test_socketserver(nets: Pair) -> None:
+    class Upper(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                self.wfile.write(line.upper())
+
+    h1, h2 = nets
+    with socketserver.ThreadingTCPServer(("", 7), Upper, bind_and_activate=False) as server:
+        server.socket.close()
+        server.socket = h2.socket()  # type: ignore[assignment]
+        server.server_bind()
+        server.server_activate()
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        with h1.create_connection(("h2", 7)) as client, client.makefile("rw") as file:
+            file.write("a line\nand one more\n")
+            file.flush()
+            client.shutdown(socket.SHUT_WR)
+            assert file.read() == "A LINE\nAND ONE MORE\n"
+        server.shutdown()
+        serving.join()
