@@ -15,7 +15,7 @@ from lab.backends.wires import Wires
 from lab.links.link import Link
 from lab.links.rules import Rule, RuleSpec
 from lab.operations import Operation, Operations
-from lab.topology.model import SWITCH, Topology
+from lab.topology.model import Topology
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host import Host
 from nodes.agent.payload import Payload

@@ -31,7 +31,9 @@ class Script:
         self.experiment = experiment
         self.lab = lab
         self.problems: list[str] = []
-        self._stop_ns = experiment.stop.time_ns
+        #: Instants of the file count from here: a real-time lab has been made by then, which took a while.
+        self._origin_ns = lab.now()
+        self._stop_ns = self._origin_ns + experiment.stop.time_ns
         self._listeners: dict[str, tuple[str, int]] = {}
         self._connections: dict[str, Operation] = {}
         self._operations: dict[str, Operation] = {}
@@ -65,7 +67,7 @@ class Script:
                 break
             if not done:
                 waited = f"it waited for {_words(step)}" if lab.now() >= self._stop_ns else "nothing was left to happen"
-                self.problems.append(f"timeline[{index}] was not reached by {_seconds(lab.now())}: {waited}")
+                self.problems.append(f"timeline[{index}] was not reached by {_seconds(lab.now() - self._origin_ns)}: {waited}")
                 return
         stop = self.experiment.stop
         try:
@@ -131,10 +133,16 @@ class Script:
 
     def _wait(self, step: Step) -> Generator[Until, Stopped, bool]:
         now = self.lab.now()
-        target = step.at_ns if step.at_ns is not None else now + step.after_ns if step.after_ns is not None else None
+        target = None
+        if step.at_ns is not None:
+            target = self._origin_ns + step.at_ns
+        elif step.after_ns is not None:
+            target = now + step.after_ns
         if target is not None:
             if target < now:
-                raise FailedPrecondition(f"at {_seconds(target)}: it is {_seconds(now)} already")
+                raise FailedPrecondition(
+                    f"at {_seconds(target - self._origin_ns)}: it is {_seconds(now - self._origin_ns)} already"
+                )
             if target > self._stop_ns:
                 return False
             if target > now:

@@ -79,7 +79,7 @@ class LinkChange:
 class Step:
     """One step of the timeline: a condition and an action. Without a condition it follows the one before at once."""
 
-    at_ns: int | None = spec.duration(default=None, doc="At this instant of lab time.")
+    at_ns: int | None = spec.duration(default=None, doc="At this instant, counted from the start of the experiment.")
     after_ns: int | None = spec.duration(default=None, doc="This much later than the step before.")
     when: When | None = None
     action: Action | None = spec.one_of("action", ACTIONS, default=None, flat=True, doc="Nothing: only wait.")
@@ -97,7 +97,7 @@ class Stop:
     """When it ends: at the first of these after the timeline's last step, or when nothing is left to happen."""
 
     short: ClassVar[str] = "time_ns"
-    time_ns: int = spec.duration(default=DEFAULT_STOP_NS, minimum=1, doc="At this instant of lab time, in any case.")
+    time_ns: int = spec.duration(default=DEFAULT_STOP_NS, minimum=1, doc="At this instant, counted from the start, in any case.")
     apps: bool = spec.of(spec.Boolean(), default=False, doc="When all apps have ended.")
     when: When | None = None
 

@@ -1,14 +1,38 @@
-"""The process of a node with our stack."""
+"""The process of a node with our stack: the stack bound to the node's interfaces in its network namespace."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
-from lab import spec
-from nodes.apps.catalogue import APPS
+from lab.attacks.base import AttackContext
+from lab.backends.network import make_stack
+from lab.backends.real.settings import read_settings
+from lab.engine.attacks import MemberAttacks
+from lab.topology.model import SWITCH, Topology
+from nodes.agent.host_calls import offer_host
+from nodes.agent.member import Member
+from nodes.agent.stack_host import StackHost
+from nodes.base.clock import NEVER
+from nodes.base.random import Randomness
+from nodes.drivers.veth import attach
 
 
-def read_settings(kind: str, settings: Mapping[str, Any]) -> Any:
-    """The settings of an application as its class has them."""
-    return spec.from_mapping(APPS[kind].Settings, settings)
+def serve_stack(
+    member: Member, topology: Topology, name: str, randomness: Randomness, resolve: Callable[[str], bytes]
+) -> None:
+    """Be the node until told to end. The calling thread is in the node's network namespace."""
+    node = topology.nodes[name]
+    order = list(topology.nodes).index(name)
+    scheduler = member.scheduler
+    stack = make_stack(node, randomness, member.sink)
+    host = StackHost(stack, scheduler, member.runner, order, [], resolve)
+    attach(host.driver, scheduler, [interface.name for interface in node.interfaces])
+    offer_host(member, host, read_settings)
+    addresses = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
+    context = AttackContext(
+        scheduler, randomness, member.sink, {}, addresses, lambda _, packet: host.send_raw(packet), member.subscribe
+    )
+    MemberAttacks(context).offer_to(member.offer)
+    member.offer("idle", lambda: [scheduler.next_time() == NEVER, scheduler.handled])
+    member.tell("ready")
+    member.run()

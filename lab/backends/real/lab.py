@@ -13,7 +13,7 @@ from lab.backends.base import Advance
 from lab.backends.hosted import HostedLab
 from lab.backends.real.advance import RealAdvance
 from lab.backends.real.fork import how_it_ended
-from lab.backends.real.merge import Forward, Merge
+from lab.backends.real.merge import Merge
 from lab.backends.real.wires import EngineWires
 from lab.backends.until import Until
 from lab.topology.model import Topology
@@ -99,36 +99,18 @@ class RealLab(HostedLab):
         self._activity = -1
         self._end_ns = NEVER
         self._facts: dict[str, Any] = {}
-        self._forwards: dict[Remote, tuple[frozenset[int], Forward]] = {}
         for member in (engine, *nodes.values()):
             self._listen_to(member)
 
     # -- members
 
     def _listen_to(self, member: RunningMember) -> None:
-        translator = self._merge.member()
         remote = member.remote
-
-        def on_records(data: bytes) -> None:
-            for record in translator.feed(data):
-                self._merge.add(record)
-                for other, (kinds, forward) in self._forwards.items():
-                    if record[2] in kinds and other is not remote:
-                        forward.add(record)
-            for _, forward in self._forwards.values():
-                forward.flush()
-
-        def on_subscribe(kinds: list[int]) -> None:
-            old = self._forwards.get(remote)
-            forward = old[1] if old else Forward(self.sink, remote.send_records)
-            self._forwards[remote] = frozenset(kinds), forward
 
         def on_end() -> None:
             remote.close(member.reap(_END_WITHIN_NS))
             self.on_change()
 
-        remote.on_records = on_records
-        remote.on_subscribe = on_subscribe
         remote.on_say = self._on_say
         remote.on_end = on_end
 

@@ -1,4 +1,4 @@
-"""The events of many processes become one trace, in the order of their instants."""
+"""The events of many processes become one trace, in the order of their instants; members hear those they ask for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from nodes.agent.remote import Remote
 from nodes.base.clock import MILLISECOND, Scheduler
 from nodes.base.events import KINDS
 from nodes.base.records import Record, RecordTranslator, RecordWriter
@@ -15,7 +16,7 @@ WINDOW_NS: Final = 25 * MILLISECOND
 
 
 class Merge:
-    """Feeds `sink` with the records of members and of the lab itself. `late` counts records that came out of order."""
+    """Feeds `sink` with the events of members and of the lab itself. `late` counts events that came out of order."""
 
     def __init__(self, sink: RecordWriter, scheduler: Scheduler) -> None:
         self.late = 0
@@ -25,10 +26,29 @@ class Merge:
         self._count = 0
         self._last_ns = 0
         self._scheduled = False
+        self._forwards: dict[Remote, Forward] = {}
 
-    def member(self) -> RecordTranslator:
-        """What reads the records of one more process."""
-        return RecordTranslator(self._sink)
+    def join(self, remote: Remote) -> None:
+        """Take a member's events from now on, and give it those of other members that it asks for."""
+        translator = RecordTranslator(self._sink)
+
+        def on_records(data: bytes) -> None:
+            for record in translator.feed(data):
+                self.add(record)
+                for other, forward in self._forwards.items():
+                    if record[2] in forward.kinds and other is not remote:
+                        forward.add(record)
+            for forward in self._forwards.values():
+                forward.flush()
+
+        def on_subscribe(kinds: list[int]) -> None:
+            forward = self._forwards.get(remote)
+            if forward is None:
+                forward = self._forwards[remote] = Forward(self._sink, remote.send_records)
+            forward.kinds = frozenset(kinds)
+
+        remote.on_records = on_records
+        remote.on_subscribe = on_subscribe
 
     def add(self, record: Record) -> None:
         """Take a record, names already those of the sink."""
@@ -61,10 +81,11 @@ class Merge:
 
 
 class Forward(RecordWriter):
-    """Events on their way from the lab to a member that asked for their kinds; `names` are the lab's."""
+    """Events on their way from the lab, whose sink is `sink`, to a member that asked for those of `kinds`."""
 
     def __init__(self, sink: RecordWriter, send: Callable[[bytes], None]) -> None:
         super().__init__(sink.level, sink.capture)
+        self.kinds: frozenset[int] = frozenset()
         self._lab_names = sink.names
         self._send = send
         self._name_fields = {

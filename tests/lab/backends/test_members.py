@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ import pytest
 from lab import spec
 from lab.backends.real.crew import Crew
 from lab.backends.real.lab import RunningMember
+from lab.backends.real.merge import Merge
 from lab.backends.real.settings import read_settings
+from lab.trace.spool import SpoolWriter
+from lab.trace.spool_reader import SpoolReader
 from nodes.agent.host_calls import RemoteHost, offer_host
 from nodes.agent.member import Member
 from nodes.agent.payload import Payload
@@ -24,7 +28,6 @@ from nodes.base.errors import Cancelled, FailedPrecondition, InvalidArgument, No
 from nodes.base.events import LEVEL_ALL, STATE
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
-from nodes.base.records import RecordTranslator, RecordWriter
 from nodes.base.tasks import Task, TaskRunner
 from nodes.packet.address import parse_address
 from nodes.stack import Stack
@@ -44,8 +47,10 @@ def serve(member: Member) -> None:
 
 
 class Node:
-    def __init__(self, member: RunningMember, scheduler: RealScheduler) -> None:
+    def __init__(self, member: RunningMember, scheduler: RealScheduler, sink: SpoolWriter, merge: Merge) -> None:
         self.member = member
+        self.sink = sink
+        self.merge = merge
         self.scheduler = scheduler
         self.runner = TaskRunner(scheduler)
         self.host = RemoteHost("h1", 0, member.remote, self.runner, spec.plain)
@@ -66,15 +71,18 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
+def node(tmp_path: Path) -> Iterator[Node]:
     scheduler = RealScheduler(time.monotonic_ns())
-    crew = Crew(scheduler, LEVEL_ALL, False)
+    sink = SpoolWriter(tmp_path / "spool")
+    merge = Merge(sink, scheduler)
+    crew = Crew(scheduler, merge, LEVEL_ALL, False)
     member = crew.add("node h1", lambda: None, serve)
     crew.await_ready(lambda done, of: None)
     member.remote.on_end = lambda: member.remote.close(member.reap(SECOND))
-    yield Node(member, scheduler)
+    yield Node(member, scheduler, sink, merge)
     crew.disband()
     scheduler.close()
+    sink.close()
 
 
 def test_a_connection_by_calls_over_the_line(node: Node) -> None:
@@ -134,21 +142,14 @@ def test_applications_run_there_and_report_here(node: Node) -> None:
     assert sent["sent_sha256"] == received["received_sha256"]
 
 
-def test_events_come_with_their_names(node: Node) -> None:
-    records: list[tuple[int, ...]] = []
-
-    class Here(RecordWriter):
-        def _write(self, data: bytes) -> None:
-            """Kept by nobody."""
-
-    here = Here(LEVEL_ALL, False)
-    here.name("taken")  # so that numbers differ
-    translator = RecordTranslator(here)
-    node.member.remote.on_records = lambda data: records.extend(translator.feed(data))  # type: ignore[arg-type]
+def test_events_come_with_their_names(node: Node, tmp_path: Path) -> None:
     node.run(node.host.open(HERE, node_port(node)))
-    states = [record for record in records if record[2] == STATE]
-    assert states
-    assert {here.names[record[3]] for record in states} == {"h1"}
+    node.merge.write(NEVER)
+    node.sink.flush()
+    states = list(SpoolReader(tmp_path / "spool", kinds=(STATE,)))
+    assert {event.node for event in states} == {"h1"}
+    assert [event["new"] for event in states if event.connection == 1][:2] == ["SYN-SENT", "ESTABLISHED"]
+    assert [event.time_ns for event in states] == sorted(event.time_ns for event in states)
 
 
 def node_port(node: Node) -> int:
@@ -169,4 +170,3 @@ def test_a_killed_member_fails_calls_and_leaves_what_was_known(node: Node) -> No
     with pytest.raises(FailedPrecondition, match="node h1 has FAILED: its process was killed by SIGKILL"):
         host.close_listener(listener)
     assert host.statuses() == known
-    assert node.scheduler.next_time() == NEVER

@@ -1,0 +1,139 @@
+"""A lab in network namespaces of this machine: real interfaces, real time, our stack and the kernel's side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from lab import spec
+from lab.backends.base import Capability
+from lab.backends.netns.node_process import serve_stack
+from lab.backends.real.crew import Crew
+from lab.backends.real.lab import RealLab
+from lab.backends.real.merge import Merge
+from lab.backends.real.wires import EngineWires
+from lab.engine.process import serve as serve_engine
+from lab.fabric.capabilities import capabilities, require
+from lab.fabric.fabric import Fabric
+from lab.topology.model import SWITCH, Topology, Wire
+from lab.trace.spool import SpoolWriter
+from nodes.agent.host_calls import RemoteHost
+from nodes.base.errors import FailedPrecondition
+from nodes.base.events import LEVEL_ALL, LEVEL_SEGMENTS
+from nodes.base.random import Randomness
+from nodes.base.real import RealScheduler
+from nodes.base.tasks import TaskRunner
+
+#: Called with what is being made, how many of it are, and how many there will be.
+Progress = Callable[[str, int, int], None]
+
+
+class NetnsLab(RealLab):
+    """Built from a topology; lab time 0 is now. The spool is written to `spool`, which must not exist.
+
+    To be made in a process without threads: its members are forked from it. Raises Unsupported, naming what the
+    machine lacks; AlreadyExists, NotFound, InvalidArgument as other labs do; then nothing is left behind.
+    """
+
+    backend = "netns"
+
+    def __init__(
+        self,
+        name: str,
+        topology: Topology,
+        seed: int,
+        spool: Path,
+        level: int = LEVEL_ALL,
+        capture: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
+        tell = progress or _say_nothing
+        require(topology)
+        sink = SpoolWriter(spool, level, capture)
+        scheduler = RealScheduler(time.monotonic_ns())
+        runner = TaskRunner(scheduler)
+        randomness = Randomness(seed)
+        merge = Merge(sink, scheduler)
+        crew = Crew(scheduler, merge, level, capture)
+        fabric: Fabric | None = None
+        try:
+            self._direct = {
+                wire.name
+                for wire in topology.links.values()
+                if asks_nothing(topology, wire) and (wire.engine == "direct" or not _watched(level, capture))
+            }
+            fabric = Fabric(topology, self._direct, tell)
+            self.topology = topology
+            engine = crew.add(
+                "link engine",
+                fabric.engine.enter,
+                partial(
+                    serve_engine,
+                    topology=topology,
+                    ports=fabric.ports,
+                    direct=frozenset(self._direct),
+                    randomness=randomness,
+                ),
+            )
+            nodes = {
+                node.name: crew.add(
+                    f"node {node.name}",
+                    fabric.nodes[node.name].enter,
+                    partial(
+                        serve_stack, topology=topology, name=node.name, randomness=randomness, resolve=self.resolve
+                    ),
+                )
+                for node in topology.nodes.values()
+                if node.kind != SWITCH
+            }
+            crew.await_ready(partial(tell, "processes"))
+        except BaseException:
+            crew.disband()
+            if fabric is not None:
+                fabric.close()
+            scheduler.close()
+            sink.close()
+            spool.unlink(missing_ok=True)
+            raise
+        remotes = {node: member.remote for node, member in nodes.items()}
+        order = {node: number for number, node in enumerate(topology.nodes)}
+        hosts = {node: RemoteHost(node, order[node], remote, runner, spec.plain) for node, remote in remotes.items()}
+        wires = EngineWires(topology, scheduler, randomness, engine.remote, remotes, self._carry)
+        self._fabric = fabric
+        super().__init__(name, topology, seed, sink, scheduler, runner, merge, engine, nodes, hosts, wires, fabric)
+
+    def capabilities(self) -> Sequence[Capability]:
+        return capabilities()
+
+    def _carry(self, link: str) -> None:
+        """Have the engine carry a link from now on."""
+        if link not in self._direct:
+            return
+        if self.topology.links[link].engine == "direct":
+            raise FailedPrecondition(
+                f"link {link} is carried by the kernel (engine: direct), which impairs nothing; engine: auto can"
+            )
+        self._engine.remote.call("hold", link=link)
+        since_ns = self.now()
+        self._fabric.unsplice(link)
+        self._engine.remote.call("carry", link=link, since_ns=since_ns)
+        self._direct.discard(link)
+
+
+def asks_nothing(topology: Topology, wire: Wire) -> bool:
+    """Whether the kernel alone can carry a link: it joins two nodes with interfaces and impairs nothing."""
+    if wire.engine not in ("auto", "direct"):
+        return False
+    ends = (topology.nodes[wire.a.node].kind, topology.nodes[wire.b.node].kind)
+    return SWITCH not in ends and wire.forward.none and wire.backward.none
+
+
+def _watched(level: int, capture: bool) -> bool:
+    """Whether the trace wants to see frames on links."""
+    return capture or level >= LEVEL_SEGMENTS
+
+
+def _say_nothing(what: str, done: int, of: int) -> None:
+    """Nobody listens."""
