@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from lab.backends.base import Advance
@@ -31,8 +32,17 @@ from nodes.base.tasks import TaskRunner
 _END_WITHIN_NS: Final = 5 * SECOND
 
 
+class Place(Protocol):
+    """Where a node is: a network namespace."""
+
+    def entered(self) -> AbstractContextManager[None]:
+        """The calling thread is there meanwhile; what it opens stays there."""
+
+
 class Plumbing(Protocol):
     """What carries the frames, as the lab sees it (`lab.fabric`)."""
+
+    nodes: Mapping[str, Place]
 
     def unsplice(self, link: str) -> None:
         """Let go of a link that the kernel carries."""
@@ -126,6 +136,17 @@ class RealLab(HostedLab):
     def node_failure(self, node: str) -> str:
         self._host(node)
         return "" if self._closed else self._nodes[node].remote.failure
+
+    @property
+    def processes(self) -> Mapping[str, int]:
+        """Process ids by member: `engine`, and the nodes' names."""
+        return {"engine": self._engine.pid, **{name: member.pid for name, member in self._nodes.items()}}
+
+    def inside(self, node: str) -> AbstractContextManager[None]:
+        """Have the calling thread in the node's network namespace meanwhile, to open a socket there."""
+        self._host(node)
+        self._check_open()
+        return self._plumbing.nodes[node].entered()
 
     # -- the clock
 
