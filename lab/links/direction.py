@@ -96,6 +96,9 @@ class Direction:
         self._scheduler = scheduler
         self._sink = sink
         self._loss = _Draws(randomness.stream(f"link/{name}/loss"))
+        self._burst = _Draws(randomness.stream(f"link/{name}/gemodel"))
+        self._burst_loss = _Draws(randomness.stream(f"link/{name}/gemodel-loss"))
+        self._bad = False  # the state of the Gilbert-Elliott model
         self._corrupt = _Draws(randomness.stream(f"link/{name}/corrupt"))
         self._corrupt_bit = _Draws(randomness.stream(f"link/{name}/corrupt-bit"))
         self._duplicate = _Draws(randomness.stream(f"link/{name}/duplicate"))
@@ -215,6 +218,8 @@ class Direction:
         self._delay_ns = impairments.delay_ns
         self._rate_bps = impairments.rate_bps
         self._chances = impairments.chances
+        self._bursts = impairments.bursts
+        self._bad = self._bad and self._bursts
         self._plain = self.up and not self._chances
         discipline = QUEUES[impairments.queue]
         if type(self._queue) is not discipline:
@@ -231,6 +236,8 @@ class Direction:
         impairments = self.impairments
         if impairments.loss and self._loss.at(k).chance(impairments.loss):
             packet.marks |= LOST
+        if self._bursts and self._burst_loses(k):
+            packet.marks |= LOST
         if impairments.jitter_ns:
             packet.delay_ns = max(0, packet.delay_ns + self._jitter.at(k).spread(impairments.jitter_ns))
         if impairments.reorder or impairments.reorder_gap:
@@ -245,6 +252,14 @@ class Direction:
         if impairments.corrupt and self._corrupt.at(k).chance(impairments.corrupt):
             packet.marks |= CORRUPTED
             self._flip_bit(packet, self._corrupt_bit.at(k))
+
+    def _burst_loses(self, k: int) -> bool:
+        """The k-th frame meets the state there is; then the state may change (as loss_gilb_ell of sch_netem.c)."""
+        impairments = self.impairments
+        bad = self._bad
+        if self._burst.at(k).chance(impairments.gemodel_r if bad else impairments.gemodel_p):
+            self._bad = not bad
+        return self._burst_loss.at(k).chance(impairments.gemodel_1h if bad else impairments.gemodel_1k)
 
     def _flip_bit(self, packet: Packet, stream: RandomStream) -> None:
         """Flip one bit of an IP packet, checksums untouched.

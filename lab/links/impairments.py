@@ -10,8 +10,12 @@ from lab import spec
 from lab.links.queue import QUEUES
 from nodes.base.clock import HOUR
 from nodes.base.errors import InvalidArgument
+from nodes.base.random import CHANCE_ONE
 
-_WORDS = "delay jitter loss duplicate corrupt reorder reorder_gap reorder_delay rate limit limit_bytes queue"
+_WORDS = (
+    "delay jitter loss gemodel_p gemodel_r gemodel_1h gemodel_1k duplicate corrupt reorder reorder_gap reorder_delay "
+    "rate limit limit_bytes queue"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +27,13 @@ class Impairments:
         default=0, maximum=HOUR, doc="The delay varies uniformly by this either way, never below 0; order is kept."
     )
     loss: int = spec.chance(default=0, doc="Chance that a frame is lost on the wire, after the queue.")
+    gemodel_p: int = spec.chance(
+        default=0,
+        doc="Gilbert-Elliott losses in bursts: chance, with each frame, to go from the good state to the bad.",
+    )
+    gemodel_r: int = spec.chance(default=CHANCE_ONE, doc="Chance, with each frame, to go back to the good state.")
+    gemodel_1h: int = spec.chance(default=CHANCE_ONE, doc="Chance that a frame is lost in the bad state (1-h of tc).")
+    gemodel_1k: int = spec.chance(default=0, doc="Chance that a frame is lost in the good state (1-k of tc).")
     duplicate: int = spec.chance(default=0, doc="Chance that a frame arrives twice.")
     corrupt: int = spec.chance(default=0, doc="Chance that one random bit of a frame is flipped.")
     reorder: int = spec.chance(
@@ -71,7 +82,20 @@ class Impairments:
     @property
     def chances(self) -> bool:
         """Whether something is left to chance."""
-        return bool(self.loss or self.corrupt or self.duplicate or self.jitter_ns or self.reorder or self.reorder_gap)
+        return bool(
+            self.loss
+            or self.bursts
+            or self.corrupt
+            or self.duplicate
+            or self.jitter_ns
+            or self.reorder
+            or self.reorder_gap
+        )
+
+    @property
+    def bursts(self) -> bool:
+        """Whether the Gilbert-Elliott model can lose anything."""
+        return bool(self.gemodel_p or self.gemodel_1k)
 
     def words(self) -> str:
         """As one would give them to tc: `delay 10ms loss 1%`; empty for a perfect wire."""

@@ -53,6 +53,8 @@ def netem_options(impairments: Impairments) -> NetemOptions:
         _refuse("takes reorder_gap only beside reorder")
     if one.reorder and not one.delay_ns:
         _refuse("reorders by skipping the delay, and there is none")
+    if one.bursts:
+        _refuse("is not given a loss model here (gemodel)")
     if one.limit_bytes:
         _refuse("counts its limit in packets, not in bytes (limit_bytes)")
     if one.queue != "droptail":

@@ -350,3 +350,31 @@ def test_frames_are_neither_made_nor_forgotten(impairments: Impairments, offers:
     assert s.packets_in == len(offers)
     assert s.packets_delivered == len(bench.out) == s.packets_in - s.dropped_loss - s.dropped_queue + s.duplicated
     assert s.bytes_delivered == sum(len(frame) for frame in bench.frames)
+
+
+def test_gilbert_elliott_losses_come_in_bursts_as_long_and_as_often_as_asked() -> None:
+    """Mean burst 1/r, share of losses p/(p+r), with h = 0 and k = 1 (tc-netem's simple Gilbert)."""
+    bench = Bench(Impairments(gemodel_p=1 * PERCENT, gemodel_r=20 * PERCENT), level=0)
+    count = 100_000
+    offer_many(bench, count, gap_ns=1000, length=60)
+    arrived = set(survivors(bench))
+    lost = [number not in arrived for number in range(count)]
+    bursts = sum(one and not before for before, one in zip([False, *lost], lost, strict=False))
+    assert abs(sum(lost) / count - 1 / 21) < 0.005  # 4.8 %; a standard deviation is 0.2 %
+    assert abs(sum(lost) / bursts - 5) < 0.5
+
+
+def test_gilbert_elliott_loses_in_both_states_by_their_own_chances() -> None:
+    bench = Bench(
+        Impairments(gemodel_p=10 * PERCENT, gemodel_r=10 * PERCENT, gemodel_1h=50 * PERCENT, gemodel_1k=10 * PERCENT),
+        level=0,
+    )
+    offer_many(bench, 50_000, gap_ns=1000, length=60)
+    assert abs(1 - len(bench.out) / 50_000 - 0.3) < 0.02
+
+
+def test_gilbert_elliott_shifts_no_other_draw() -> None:
+    """Frames lost by `loss` alone are lost with bursts beside it too."""
+    alone = set(survivors(offer_many(Bench(Impairments(loss=10 * PERCENT)), 1000)))
+    beside = set(survivors(offer_many(Bench(Impairments(loss=10 * PERCENT, gemodel_p=5 * PERCENT)), 1000)))
+    assert beside < alone
