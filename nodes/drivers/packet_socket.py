@@ -6,7 +6,10 @@ import errno
 import fcntl
 import socket
 import struct
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from nodes.base.errors import InvalidArgument, NotFound, Unsupported
@@ -42,6 +45,8 @@ _NOT_SENT: Final = frozenset(
         errno.EINVAL,  # shorter than an Ethernet header
     }
 )
+
+_THREADS: Final = 32
 
 #: Frames the ring holds. At MTU 1500 that is 0.8 MB of kernel memory for a socket.
 RING_FRAMES: Final = 512
@@ -177,3 +182,31 @@ class PacketSocket:
         """Receive and send nothing any more. Idempotent."""
         self._source.close()
         self._socket.close()
+
+
+def open_sockets(interfaces: Sequence[str], *, ring_frames: int = RING_FRAMES) -> list[PacketSocket]:
+    """A PacketSocket on each, or none and what PacketSocket raises.
+
+    For each ring the kernel waits some 10 ms, and as long again when it is closed; here it waits for many at once.
+    """
+    if len(interfaces) < 2:
+        return [PacketSocket(interface, ring_frames=ring_frames) for interface in interfaces]
+    opened: list[PacketSocket] = []
+    with ThreadPoolExecutor(min(len(interfaces), _THREADS)) as threads:
+        openings = [threads.submit(partial(PacketSocket, each, ring_frames=ring_frames)) for each in interfaces]
+        failure: BaseException | None = None
+        for opening in openings:
+            error = opening.exception()
+            if error is None:
+                opened.append(opening.result())
+            failure = failure or error
+    if failure is not None:
+        close_sockets(opened)
+        raise failure
+    return opened
+
+
+def close_sockets(sockets: Iterable[PacketSocket]) -> None:
+    """Close them all, which takes little longer than closing one."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        list(threads.map(PacketSocket.close, sockets))

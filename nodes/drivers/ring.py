@@ -5,8 +5,10 @@ Source: Linux, Documentation/networking/packet_mmap.rst and include/uapi/linux/i
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
+import os
 import socket
 import struct
 from typing import Final
@@ -57,11 +59,11 @@ class Ring:
         self.slots = blocks * per_block
         self.size = blocks * block
         descriptor.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
-        descriptor.setsockopt(_SOL_PACKET, _PACKET_RX_RING, _REQUEST.pack(block, blocks, slot, self.slots))
+        _set_ring(descriptor, _REQUEST.pack(block, blocks, slot, self.slots))
         try:
             self._memory = mmap.mmap(descriptor.fileno(), self.size)
         except OSError:
-            descriptor.setsockopt(_SOL_PACKET, _PACKET_RX_RING, bytes(_REQUEST.size))
+            _set_ring(descriptor, bytes(_REQUEST.size))
             raise
         self._words = memoryview(self._memory).cast("I")
         #: Where each slot is; frames do not cross blocks.
@@ -107,3 +109,10 @@ class Ring:
         """Let go of the memory. Idempotent."""
         self._words.release()
         self._memory.close()
+
+
+def _set_ring(descriptor: socket.socket, request: bytes) -> None:
+    """setsockopt(2) that lets other threads run: the kernel waits here until no CPU uses the old ring, some 10 ms."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setsockopt(descriptor.fileno(), _SOL_PACKET, _PACKET_RX_RING, request, len(request)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from nodes.base.real import RealScheduler, Source, Stamped
-from nodes.drivers.packet_socket import RING_FRAMES, PacketSocket
+from nodes.drivers.packet_socket import RING_FRAMES, PacketSocket, close_sockets, open_sockets
 from nodes.drivers.wall_clock import WallClock
 from nodes.sockets.driver import StackDriver
 
@@ -56,16 +56,11 @@ def attach(
 
     Raises what PacketSocket raises, and then nothing is attached. `detach` ends it.
     """
-    ports: list[Port] = []
     clock = WallClock(scheduler.epoch_ns)
-    try:
-        for index, name in enumerate(interfaces):
-            packets = PacketSocket(name, ring_frames=ring_frames)
-            ports.append(Port(packets, clock, scheduler.epoch_ns, partial(driver.receive_frame, index)))
-    except BaseException:
-        for port in ports:
-            port.packets.close()
-        raise
+    ports = [
+        Port(packets, clock, scheduler.epoch_ns, partial(driver.receive_frame, index))
+        for index, packets in enumerate(open_sockets(interfaces, ring_frames=ring_frames))
+    ]
     driver.ports = [port.packets.send for port in ports]
     for port in ports:
         scheduler.add_source(port)
@@ -76,4 +71,4 @@ def detach(scheduler: RealScheduler, ports: Sequence[Port]) -> None:
     """Close what `attach` opened; frames sent after that are lost."""
     for port in ports:
         scheduler.remove_source(port)
-        port.packets.close()
+    close_sockets(port.packets for port in ports)

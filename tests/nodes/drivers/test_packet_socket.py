@@ -7,12 +7,13 @@ import os
 import select
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
 
 from nodes.base.errors import InvalidArgument, NotFound
-from nodes.drivers.packet_socket import PacketSocket
+from nodes.drivers.packet_socket import PacketSocket, close_sockets, open_sockets
 from tests.namespaces import Namespace, veth
 from tests.nodes.drivers.conftest import Pair
 
@@ -201,24 +202,31 @@ def test_frames_longer_than_the_mtu_are_dropped_and_counted(pair: Pair, ring_fra
 def test_two_hundred_sockets_in_one_process() -> None:
     hub = Namespace()
     other = Namespace()
-    for number in range(100):
-        with hub.entered(), IPRoute() as ip:
-            ip.link(
-                "add", ifname=f"e{number}", kind="veth", peer={"ifname": f"e{number}", "net_ns_fd": other.descriptor}
-            )
-        hub.up(f"e{number}")
-        other.up(f"e{number}")
-    near = [hub.call(PacketSocket, f"e{number}", ring_frames=128) for number in range(100)]
-    far = [other.call(PacketSocket, f"e{number}", ring_frames=128) for number in range(100)]
+    with hub.entered(), IPRoute() as ip:
+        for number in range(100):
+            peer = {"ifname": f"e{number}", "net_ns_fd": other.descriptor}
+            ip.link("add", ifname=f"e{number}", kind="veth", state="up", peer=peer)
+    with other.entered(), IPRoute() as ip:
+        for index, _ in socket.if_nameindex():
+            ip.link("set", index=index, state="up")
+    names = [f"e{number}" for number in range(100)]
+    near = hub.call(open_sockets, names, ring_frames=128)
+    far = other.call(open_sockets, names, ring_frames=128)
     for number, each in enumerate(near):
         each.send(frame(number.to_bytes(2, "big")))
     for number, each in enumerate(far):
         assert frame(number.to_bytes(2, "big")) in [data for _, data in take(each, 1)]
     assert all(each.has_ring for each in near + far)
-    for each in near + far:
-        each.close()
+    close_sockets(near + far)
     hub.close()
     other.close()
+
+
+def test_of_many_sockets_all_are_opened_or_none(pair: Pair) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(NotFound, match="eth9"):
+        pair.one.call(open_sockets, ["eth0", "eth9", "eth0"])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_bad_names_are_refused(pair: Pair) -> None:
