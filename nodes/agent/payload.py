@@ -36,6 +36,8 @@ class Payload:
         if size <= 0:
             return b""
         start = offset % len(self.pattern)
+        if start + size <= len(self.pattern):
+            return self.pattern[start : start + size]
         times = -(-(start + size) // len(self.pattern))
         return (self.pattern * times)[start : start + size]
 
