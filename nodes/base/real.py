@@ -11,6 +11,7 @@ The clock is CLOCK_MONOTONIC less an epoch, which all processes of a lab share: 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import select
 import time
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 from nodes.base.clock import NEVER, SECOND, Scheduler, Timer
 from nodes.base.histogram import Histogram
+from nodes.base.sleep import Sleep
 
 #: Frames taken from one source at a time, before others have their turn.
 BUDGET: Final = 64
@@ -62,6 +64,7 @@ class RealScheduler(Scheduler):
         #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled.
         self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
         self._epoll = select.epoll()
+        self._sleep = Sleep(self._epoll.fileno())
         self._readers: dict[int, Callable[[], None]] = {}
         self._writers: dict[int, Callable[[], None]] = {}
         self._sources: dict[int, Source] = {}
@@ -76,6 +79,8 @@ class RealScheduler(Scheduler):
         return time.monotonic_ns() - self.epoch_ns
 
     def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
+        if time_ns < self._now:
+            time_ns = self._now
         timer = Timer(time_ns, fn, arg)
         self._count = count = self._count + 1
         heappush(self._heap, (time_ns, count, None, timer))
@@ -83,7 +88,7 @@ class RealScheduler(Scheduler):
 
     def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
         self._count = count = self._count + 1
-        heappush(self._heap, (time_ns, count, fn, arg))
+        heappush(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
 
     def next_time(self) -> int:
         """Instant of the next call, or NEVER when none is scheduled."""
@@ -154,20 +159,22 @@ class RealScheduler(Scheduler):
 
     def run_once(self, max_wait_ns: int) -> None:
         """Wait for something to do, but not longer than `max_wait_ns`, and do all that is due."""
-        wait_ns = 0 if self._early else min(self.next_time() - self.real_now(), max_wait_ns)
-        if wait_ns > self._spin_ns:
-            # select, not epoll: its timeout is in microseconds rather than milliseconds.
-            select.select((self._epoll,), (), (), (wait_ns - self._spin_ns) / SECOND)
-        ready = self._epoll.poll(0)
-        if not ready and self._spin_ns and 0 < wait_ns <= self._spin_ns:
-            until = self.real_now() + wait_ns
-            while not ready and self.real_now() < until:
-                ready = self._epoll.poll(0)
-        self._handle(ready)
-
-    def _handle(self, ready: list[tuple[int, int]]) -> None:
-        frames = self._early
+        poll = self._epoll.poll
         limit = self.real_now()
+        until = limit if self._early else min(self.next_time(), limit + max_wait_ns)
+        if until - limit > self._spin_ns:
+            self._sleep(until - limit - self._spin_ns)
+        # The clock first, then what has come: so nothing that came before `limit` is missed.
+        limit = self.real_now()
+        ready = poll(0)
+        if self._spin_ns:
+            while not ready and until - self._spin_ns <= limit < until:
+                limit = self.real_now()
+                ready = poll(0)
+        self._handle(ready, limit)
+
+    def _handle(self, ready: list[tuple[int, int]], limit: int) -> None:
+        frames = self._early
         waiting = {one: stamp for stamp, one, _ in frames}  # the last of each, for they are in order
         if waiting:
             limit = min(limit, *waiting.values())
@@ -233,7 +240,10 @@ def _stamp(entry: tuple[int, Source, bytes]) -> int:
 
 
 def be_punctual() -> None:
-    """Ask the kernel to wake this thread within 1 us of a timer, not 50 (prctl PR_SET_TIMERSLACK)."""
+    """What a process does before it lives in `run`: the kernel is to wake this thread within 1 us of a timer, not 50
+    (prctl PR_SET_TIMERSLACK), and the garbage collector never looks again at what exists so far."""
+    gc.collect()
+    gc.freeze()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0):  # pragma: no cover - every Linux has it
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
