@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -38,6 +39,9 @@ class Crew:
         self._lines: list[socket.socket] = []
         self._members: list[RunningMember] = []
         self._ready = 0
+        # What is loaded now is never looked at by a member's collector: its memory stays shared.
+        gc.collect()
+        gc.freeze()
 
     def add(self, name: str, enter: Callable[[], None], serve: Serve) -> RunningMember:
         """Fork a member: it calls `enter()` (to be where it belongs), then `serve(member)`."""

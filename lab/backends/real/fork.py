@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import signal
 import socket
@@ -37,8 +36,6 @@ def fork_member(main: Callable[[socket.socket], None], others: Iterable[socket.s
         ours.close()
         for other in others:
             other.close()
-        gc.collect()
-        gc.freeze()
         main(theirs)
         status = 0
     except BaseException:
