@@ -20,11 +20,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
 
+from lab.backends.real.fork import die_with
 from lab.engine.engine import Engine
+from lab.engine.process import PacketSockets
 from lab.topology.loader import topology_from_text
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.events import EventSink
@@ -75,10 +78,8 @@ def be_alone() -> None:
         raise OSError(ctypes.get_errno(), "no network namespace for the benchmark")
     if user:
         for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-            with open(f"/proc/self/{file}", "w") as handle:
-                handle.write(text)
-    with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as handle:
-        handle.write("1")
+            Path("/proc/self", file).write_text(text)
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
     with IPRoute() as ip:
         for ours, theirs in (("h1", "e1"), ("h2", "e2")):
             ip.link("add", ifname=ours, peer={"ifname": theirs}, kind="veth")
@@ -100,11 +101,13 @@ class Child:
 
     def __init__(self, work: Callable[[], Callable[[Callable[[], bool]], dict[str, Any]]]) -> None:
         self.out, theirs = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid:
             os.close(theirs)
             return
-        ended = []
+        die_with(parent)
+        ended: list[bool] = []
         signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
         be_punctual()
         run = work()
@@ -175,7 +178,7 @@ def engine(impairments: dict[str, int]) -> Callable[[Callable[[], bool]], dict[s
         Randomness(1),
         sink,
         lambda kinds, listener: lambda: None,
-        lambda device: PacketSocket(device, ring_frames=RING_FRAMES),
+        PacketSockets(RING_FRAMES),
     )
     if impairments:
         made.update("h1-h2", impairments)

@@ -15,7 +15,7 @@ from lab.attacks.base import AttackContext, Subscribe
 from lab.engine.attacks import MemberAttacks
 from lab.engine.fidelity import report
 from lab.engine.load import Load
-from lab.engine.port import OpenSocket, Port, WallClock
+from lab.engine.port import Port, Sockets
 from lab.links.link import Link
 from lab.links.mesh import Mesh, Send
 from lab.links.rules import RuleSpec
@@ -25,6 +25,7 @@ from nodes.base.errors import FailedPrecondition, NotFound
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
+from nodes.drivers.wall_clock import WallClock
 
 #: What the engine offers to the lab's process, beside attacks: methods of Engine.
 CALLS: Final = (
@@ -57,15 +58,16 @@ class Engine:
         randomness: Randomness,
         sink: EventSink,
         subscribe: Subscribe,
-        open_socket: OpenSocket,
+        sockets: Sockets,
     ) -> None:
         clock = WallClock(scheduler.epoch_ns)
-        self.ports = {name: Port(name, device, scheduler, clock, open_socket) for name, device in devices.items()}
+        self.ports = {name: Port(name, device, scheduler, clock) for name, device in devices.items()}
         mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._outlet)
         for name, port in self.ports.items():
             port.inlet = mesh.inlets[name]
         self.links: Mapping[str, Link] = mesh.links
         self._wires = topology.links
+        self._sockets = sockets
         self._scheduler = scheduler
         self._load = Load()
         hosts = [name for name, node in topology.nodes.items() if node.kind != SWITCH]
@@ -81,8 +83,7 @@ class Engine:
 
     def close(self) -> None:
         """Let go of all sockets. Idempotent."""
-        for port in self.ports.values():
-            port.close()
+        self._close(self.ports.values())
 
     def _outlet(self, interface: Interface) -> Send:
         return self.ports[str(interface)].send
@@ -92,29 +93,32 @@ class Engine:
     def hold(self, link: str) -> None:
         """Open the sockets of a link: frames gather, nothing is forwarded. To be called while the kernel still carries
         the link, so that nothing is lost while it stops; `carry` comes after."""
-        opened = []
-        try:
-            for port in self._ports(link):
-                if not port.is_open:
-                    port.open()
-                    opened.append(port)
-        except BaseException:
-            for port in opened:
-                port.close()
-            raise
+        self._open(self._ports(link))
 
     def carry(self, link: str, since_ns: int = -1) -> None:
         """Forward what comes on a link at `since_ns` (lab time; -1: now) or later. Nothing happens when it does."""
-        self.hold(link)
+        self.carry_all((link,), since_ns)
+
+    def carry_all(self, links: Iterable[str], since_ns: int = -1) -> None:
+        """`carry` many links, all or none."""
+        ports = [port for link in links for port in self._ports(link)]
+        self._open(ports)
         if since_ns < 0:
             since_ns = self._scheduler.real_now()
-        for port in self._ports(link):
+        for port in ports:
             port.start(since_ns)
 
     def uncarry(self, link: str) -> None:
         """Leave a link to the kernel. What is in flight on it is lost."""
-        for port in self._ports(link):
-            port.close()
+        self._close(self._ports(link))
+
+    def _open(self, ports: Iterable[Port]) -> None:
+        closed = [port for port in ports if not port.is_open]
+        for port, socket in zip(closed, self._sockets.open([port.device for port in closed]), strict=True):
+            port.open(socket)
+
+    def _close(self, ports: Iterable[Port]) -> None:
+        self._sockets.close([socket for port in ports if (socket := port.close()) is not None])
 
     def _ports(self, link: str) -> Iterable[Port]:
         self._link(link)

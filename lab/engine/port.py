@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from nodes.base.clock import NEVER, SECOND
 from nodes.base.histogram import Histogram
 from nodes.base.real import RealScheduler, Source, Stamped
+from nodes.drivers.wall_clock import WallClock
 
 
 class FrameCounts(Protocol):
@@ -30,30 +30,17 @@ class FrameSocket(Protocol):
     def close(self) -> None: ...
 
 
-#: Opens a socket on an interface of the engine's namespace.
-OpenSocket = Callable[[str], FrameSocket]
+class Sockets:
+    """Opens and closes sockets on interfaces of the engine's namespace, many at a time."""
 
+    def open(self, devices: Sequence[str]) -> Sequence[FrameSocket]:
+        """One on each, in this order, or none."""
+        raise NotImplementedError
 
-class WallClock:
-    """Turns readings of CLOCK_REALTIME into lab time. How far the two are apart is looked at again every second, for
-    the wall clock is steered."""
-
-    def __init__(self, epoch_ns: int) -> None:
-        self._epoch_ns = epoch_ns
-        self._shift_ns = 0
-        self._until_ns = -1
-
-    def shift(self, now_ns: int) -> int:
-        """What to add to a reading, at lab time `now_ns`."""
-        if now_ns >= self._until_ns:
-            self._until_ns = now_ns + SECOND
-            best = NEVER
-            for _ in range(5):  # whoever is interrupted between the readings looks again
-                before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-                if after - before < best:
-                    best = after - before
-                    self._shift_ns = (before + after >> 1) - wall - self._epoch_ns
-        return self._shift_ns
+    def close(self, sockets: Sequence[FrameSocket]) -> None:
+        """Close them all."""
+        for one in sockets:
+            one.close()
 
 
 class Port(Source):
@@ -63,9 +50,7 @@ class Port(Source):
     sent, from the instant at which the link released it until it was sent.
     """
 
-    def __init__(
-        self, name: str, device: str, scheduler: RealScheduler, clock: WallClock, open_socket: OpenSocket
-    ) -> None:
+    def __init__(self, name: str, device: str, scheduler: RealScheduler, clock: WallClock) -> None:
         self.name = name
         self.device = device
         self.inlet: Callable[[bytes], object] = _nowhere
@@ -75,18 +60,17 @@ class Port(Source):
         self.sent_closed = 0
         self._scheduler = scheduler
         self._clock = clock
-        self._open_socket = open_socket
         self._socket: FrameSocket | None = None
         self._epoch_ns = scheduler.epoch_ns
         self._started = False
         self._since_ns = 0
+        self._last = 0
         self._received = 0
         self._dropped = 0
 
-    def open(self) -> None:
-        """Open the socket: frames gather in it. Raises what the factory raises."""
-        if self._socket is None:
-            self._socket = self._open_socket(self.device)
+    def open(self, socket: FrameSocket) -> None:
+        """Have a socket, in which frames gather."""
+        self._socket = socket
 
     def start(self, since_ns: int) -> None:
         """Take the frames that came at `since_ns` or later; earlier ones are none of the engine's. Idempotent."""
@@ -95,14 +79,16 @@ class Port(Source):
             self._since_ns = since_ns
             self._scheduler.add_source(self)
 
-    def close(self) -> None:
-        """Let go of the interface. Idempotent."""
-        if self._socket is not None:
-            self._scheduler.remove_source(self)
+    def close(self) -> FrameSocket | None:
+        """Let go of the socket, for whoever closes it; None when there is none."""
+        socket = self._socket
+        if socket is not None:
+            if self._started:
+                self._scheduler.remove_source(self)
             self._received, self._dropped = self.counts()
-            self._socket.close()
             self._socket = None
             self._started = False
+        return socket
 
     @property
     def is_open(self) -> bool:
@@ -127,18 +113,23 @@ class Port(Source):
         batch = self._socket.receive(budget)
         if not batch:
             return batch
+        shift = self._clock.shift()
         now = time.monotonic_ns() - self._epoch_ns
-        shift = self._clock.shift(now)
         since = self._since_ns
+        last = self._last
         add = self.waited.add
         frames: list[Stamped] = []
         for stamp, frame in batch:
             stamp += shift
-            if stamp > now:
-                stamp = now
             if stamp >= since:
                 add(now - stamp)
-                frames.append((stamp, frame))
+                # Never in the future and never back, whatever was done to the wall clock.
+                if stamp > now:
+                    stamp = now
+                if stamp > last:
+                    last = stamp
+                frames.append((last, frame))
+        self._last = last
         return frames
 
     def on_frame(self, frame: bytes) -> None:

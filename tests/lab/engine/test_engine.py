@@ -226,6 +226,7 @@ def test_taking_over_neither_loses_nor_repeats() -> None:
     with wired() as real:
         real.engine.hold("h1-h2")
         h1 = real.socket("h1:eth0")
+        pass_until(time.time_ns() + 5 * MILLISECOND)
         now = time.time_ns()
         h1.push(now - 2 * MILLISECOND, numbered(1))
         h1.push(now, numbered(2))
@@ -238,21 +239,3 @@ def test_taking_over_neither_loses_nor_repeats() -> None:
         assert [frame for _, frame in real.socket("h2:eth0").sent] == [numbered(2)]
         real.engine.uncarry("h1-h2")
         assert h1.closed and real.socket("h2:eth0").closed
-
-
-def test_a_socket_that_does_not_open_leaves_none_open() -> None:
-    with wired() as real:
-        opened: list[Any] = []
-        inner = real.engine.ports["h1:eth0"]._open_socket
-
-        def once(device: str):  # type: ignore[no-untyped-def]
-            if opened:
-                raise OSError("no such device")
-            opened.append(inner(device))
-            return opened[0]
-
-        for port in real.engine.ports.values():
-            port._open_socket = once
-        with pytest.raises(OSError, match="no such device"):
-            real.engine.carry("h1-h2")
-        assert opened[0].closed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.engine.engine import Engine
+from lab.engine.port import Sockets
 from lab.topology.loader import topology_from_text
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
@@ -59,6 +61,19 @@ class FakeSocket:
         self.closed = True
 
 
+class FakeSockets(Sockets):
+    """`opened` has the socket of each device that was asked for."""
+
+    def __init__(self, scheduler: RealScheduler) -> None:
+        self.scheduler = scheduler
+        self.opened: dict[str, FakeSocket] = {}
+
+    def open(self, devices: Sequence[str]) -> Sequence[FakeSocket]:
+        made = {device: FakeSocket(self.scheduler) for device in devices}
+        self.opened.update(made)
+        return list(made.values())
+
+
 class Wired:
     """An engine between fake sockets; `sockets` by the hosts' interfaces."""
 
@@ -66,7 +81,7 @@ class Wired:
         self.scheduler = RealScheduler(time.monotonic_ns())
         self.topology = topology_from_text(topology)
         self.sink = sink or Sink(0)
-        self.opened: dict[str, FakeSocket] = {}
+        self.sockets = FakeSockets(self.scheduler)
         devices = {
             str(end): f"e{index}"
             for index, end in enumerate(
@@ -78,17 +93,16 @@ class Wired:
         }
         assert isinstance(self.sink, Sink)
         self.engine = Engine(
-            self.topology, devices, self.scheduler, Randomness(seed), self.sink, self.sink.subscribe, self._open
+            self.topology, devices, self.scheduler, Randomness(seed), self.sink, self.sink.subscribe, self.sockets
         )
         self.devices = devices
 
     def carry_all(self) -> Wired:
-        for link in self.topology.links:
-            self.engine.carry(link, since_ns=-(1 << 62))
+        self.engine.carry_all(self.topology.links, since_ns=0)
         return self
 
     def socket(self, interface: str) -> FakeSocket:
-        return self.opened[self.devices[interface]]
+        return self.sockets.opened[self.devices[interface]]
 
     def run(self, for_ns: int = 0) -> None:
         """Handle what is there, and what is due until `for_ns` from now."""
@@ -102,7 +116,3 @@ class Wired:
     def close(self) -> None:
         self.engine.close()
         self.scheduler.close()
-
-    def _open(self, device: str) -> FakeSocket:
-        self.opened[device] = FakeSocket(self.scheduler)
-        return self.opened[device]
