@@ -13,10 +13,11 @@ from lab.backends.hosted import HostedLab
 from lab.backends.network import Network
 from lab.backends.until import Until
 from lab.backends.wires import LocalWires
-from lab.topology.model import Topology
+from lab.topology.file import NETEM
+from lab.topology.model import LINUX, Topology
 from lab.trace.spool import SpoolWriter
 from nodes.base.clock import SimScheduler
-from nodes.base.errors import FailedPrecondition, InvalidArgument
+from nodes.base.errors import FailedPrecondition, InvalidArgument, Unsupported
 from nodes.base.events import LEVEL_ALL
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
@@ -36,7 +37,7 @@ CAPABILITIES: Final = (
 class SimLab(HostedLab):
     """Built from a topology; lab time is 0. The spool is written to `spool`, which must not exist.
 
-    Raises AlreadyExists, NotFound (no such directory), InvalidArgument.
+    Raises AlreadyExists, NotFound (no such directory), InvalidArgument; Unsupported for what needs real time.
     """
 
     backend = "sim"
@@ -44,6 +45,7 @@ class SimLab(HostedLab):
     def __init__(
         self, name: str, topology: Topology, seed: int, spool: Path, level: int = LEVEL_ALL, capture: bool = True
     ) -> None:
+        _require_virtual(topology)
         sink = SpoolWriter(spool, level, capture)
         self._scheduler = SimScheduler()
         self._advancing = False
@@ -105,3 +107,19 @@ class SimLab(HostedLab):
 
     def _place(self) -> dict[str, int]:
         return {"step": self._scheduler.calls}
+
+
+def _require_virtual(topology: Topology) -> None:
+    """That nothing of it needs the kernel, which knows no virtual time. Raises Unsupported."""
+    for node in topology.nodes.values():
+        if node.kind == LINUX:
+            raise Unsupported(
+                f"node {node.name}: kind linux is the kernel's TCP, which needs real time; backend netns has it, "
+                "backend sim has kind host and router"
+            )
+    for wire in topology.links.values():
+        if wire.engine == NETEM:
+            raise Unsupported(
+                f"link {wire.name}: engine netem is the kernel's, which needs real time; backend netns has it, and "
+                "here engine auto does the same"
+            )

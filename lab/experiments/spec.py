@@ -38,7 +38,7 @@ from lab.links.impairments import Impairments
 from lab.links.rules import RuleSpec
 from lab.shipped import shipped_files
 from lab.topology.build import build
-from lab.topology.file import ParametersKind, TopologySpec
+from lab.topology.file import ParametersKind, TopologySpec, check_parameters
 from lab.topology.loader import topology_from_value
 from lab.topology.model import Topology
 from nodes.base.clock import SECOND
@@ -97,7 +97,9 @@ class Stop:
     """When it ends: at the first of these after the timeline's last step, or when nothing is left to happen."""
 
     short: ClassVar[str] = "time_ns"
-    time_ns: int = spec.duration(default=DEFAULT_STOP_NS, minimum=1, doc="At this instant, counted from the start, in any case.")
+    time_ns: int = spec.duration(
+        default=DEFAULT_STOP_NS, minimum=1, doc="At this instant, counted from the start, in any case."
+    )
     apps: bool = spec.of(spec.Boolean(), default=False, doc="When all apps have ended.")
     when: When | None = None
 
@@ -166,9 +168,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         nodes = self.topology.nodes
-        for name in self.nodes:
+        for name, parameters in self.nodes.items():
             if name not in nodes:
                 raise InvalidArgument(_unknown("node", name, nodes), f"nodes.{name}")
+            check_parameters(nodes[name].kind, parameters, f"nodes.{name}")
         for name, change in self.links.items():
             wire = self.topology.links.get(name)
             if wire is None:

@@ -4,7 +4,7 @@ Interfaces joined by a link or by switches share a subnet. A topology of one sub
 from 1 in the file's order; one of several uses 10.0.1.0/24, 10.0.2.0/24 ... in the order of their first links. A subnet
 takes a shorter prefix when it needs one. An address in the file decides the subnet of all interfaces it shares it with.
 MACs are 02:00:00:00:00:01 and so on. Routes follow fewest hops, the earlier router in the file when equal; only routers
-forward. A host for which one router leads everywhere gets a default route alone.
+forward, and linux nodes with ip_forward. A host for which one router leads everywhere gets a default route alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections import deque
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Final
 
-from lab.topology.file import HOST, ROUTER, SWITCH, TopologySpec
+from lab.topology.file import LINUX, ROUTER, SWITCH, TopologySpec
 from lab.topology.model import Interface, Node, Route, Topology, Wire
 from nodes.base.errors import InvalidArgument
+from nodes.kernel.sysctls import forwards
 
 _DEFAULT: Final = b"\x00\x00\x00\x00"
 _Key = tuple[str, int]  # node, index of the interface
@@ -200,6 +201,7 @@ def _routes(
     for number, segment in enumerate(segments):
         for interface in segment:
             at[interface.node].append((number, interface))
+    routers = {name for name, node in topology.nodes.items() if _forwards(node)}
     routes: dict[str, list[Route]] = {name: [] for name in topology.nodes}
     for target, network in enumerate(networks):
         via: dict[str, Route] = {}
@@ -209,7 +211,7 @@ def _routes(
             segment_number = queue.popleft()
             for member in segments[segment_number]:
                 router = member.node
-                if kinds[router] != ROUTER or not (router in via or _is_on(at[router], target)):
+                if router not in routers or not (router in via or _is_on(at[router], target)):
                     continue
                 for number, interface in at[router]:
                     if number in reached:
@@ -227,9 +229,13 @@ def _routes(
             routes[name].append(route)
     for name, own in routes.items():
         gateways = {(one.via, one.interface) for one in own}
-        if kinds[name] == HOST and len(gateways) == 1:
+        if kinds[name] != SWITCH and name not in routers and len(gateways) == 1:
             routes[name] = [Route(_DEFAULT, 0, own[0].via, own[0].interface)]
     return routes
+
+
+def _forwards(node: Node) -> bool:
+    return node.kind == ROUTER or (node.kind == LINUX and forwards(node.parameters))
 
 
 def _is_on(places: list[tuple[int, Interface]], segment: int) -> bool:

@@ -25,6 +25,7 @@ from lab.topology.file import (
     LinkSpec,
     NodeSpec,
     TopologySpec,
+    check_parameters,
 )
 from lab.topology.model import Interface, Node, Topology, Wire
 from nodes.base.errors import InvalidArgument
@@ -54,8 +55,14 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
         raise InvalidArgument(_unknown("group", node.group, topology.groups), f"nodes.{name}.group")
     kind = node.kind or (group.kind if group else None) or topology.defaults.kind or HOST
     parameters: dict[str, int | str] = {}
-    for settings in (topology.defaults, topology.kinds.get(kind), group, node):
-        if settings is not None:
+    for path, settings in (
+        ("defaults", topology.defaults),
+        (f"kinds.{kind}", topology.kinds.get(kind)),
+        (f"groups.{node.group}", group),
+        (f"nodes.{name}", node),
+    ):
+        if settings is not None and kind != SWITCH:
+            check_parameters(kind, settings.parameters, f"{path}.parameters")
             parameters.update(settings.parameters)
     if kind == ROUTER:
         parameters.setdefault("ip_forward", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -9,12 +11,14 @@ from lab import spec
 from lab.kinds import nearest
 from lab.links.impairments import Impairments
 from nodes.base.errors import InvalidArgument
+from nodes.kernel import sysctls
 from nodes.tcp.parameters import NAMES, Parameters
 
 HOST: Final = "host"
 ROUTER: Final = "router"
 SWITCH: Final = "switch"
-KINDS: Final = (HOST, ROUTER, SWITCH)
+LINUX: Final = "linux"
+KINDS: Final = (HOST, ROUTER, SWITCH, LINUX)
 
 #: Who carries a link in real time. AUTO: the kernel while nothing is asked of the link, then the link engine.
 AUTO: Final = "auto"
@@ -32,37 +36,60 @@ MAX_MTU: Final = 65535
 
 
 class ParametersKind(spec.Kind):
-    """A mapping from sysctl names to values, checked against the stack's own table."""
+    """A mapping from sysctl names to values. What they may be depends on whose TCP it is: `check_parameters`."""
+
+    inner: ClassVar[spec.Kind] = spec.Map(spec.Anything(), sysctls.NAME_PATTERN, sysctls.NAME_WORDS)
 
     def parse(self, value: spec.Value, path: str) -> dict[str, int | str]:
-        scratch = Parameters()
         result: dict[str, int | str] = {}
-        for name, item in spec.Map(spec.Anything()).parse(value, path).items():
-            if name not in NAMES:
+        for name, item in self.inner.parse(value, path).items():
+            known = name in NAMES or name.startswith(sysctls.KERNEL_PREFIXES)
+            if not known:
                 message = f"no such parameter{nearest(name, NAMES) or '; there are ' + ', '.join(NAMES)}"
                 raise value.error(f"{path}.{name}", message, value.key_lines.get(name, 0))
             try:
-                scratch.set(name, item)
+                result[name] = item if isinstance(item, int) else sysctls.text_of(name, item)
             except InvalidArgument as error:
                 raise value.error(path, str(error), value.key_lines.get(name, 0)) from None
-            result[name] = item if isinstance(item, int) else str(item)
         return result
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        value = {"type": ["integer", "string", "array"]}
         return {
             "type": ["object", "null"],
             "additionalProperties": False,
-            "properties": {name: {"type": ["integer", "string"]} for name in NAMES},
+            "properties": dict.fromkeys(NAMES, value),
+            "patternProperties": {f"^({'|'.join(re.escape(one) for one in sysctls.KERNEL_PREFIXES)})": value},
         }
+
+
+def check_parameters(kind: str, parameters: Mapping[str, int | str], path: str) -> None:
+    """Check them for a node of this kind; what a kernel takes, only it can say. Raises InvalidArgument."""
+    scratch = Parameters()
+    for name, value in parameters.items():
+        try:
+            if kind == LINUX:
+                sysctls.full_name(name)
+            elif name not in NAMES:
+                there = nearest(name, NAMES) or "; there are " + ", ".join(NAMES)
+                raise InvalidArgument(f"no such parameter of tcplab's TCP{there}; kind linux has the kernel's", name)
+            else:
+                scratch.set(name, value)
+        except InvalidArgument as error:
+            raise InvalidArgument(str(error).removeprefix(f"{name}: "), f"{path}.{name}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSettings:
     """What nodes can share: given for all (defaults), for a kind, or for a group."""
 
-    kind: str | None = spec.choice(KINDS, default=None, doc="host, router or switch.")
+    kind: str | None = spec.choice(
+        KINDS, default=None, doc="host, router, switch; linux: a host with the kernel's TCP."
+    )
     parameters: dict[str, int | str] = spec.of(
-        ParametersKind(), default={}, doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile."
+        ParametersKind(),
+        default={},
+        doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile. For kind linux: any sysctl.",
     )
 
 
@@ -83,7 +110,7 @@ class InterfaceSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSpec(NodeSettings):
-    """A node: a host, a router or a switch."""
+    """A node: a host, a router, a switch, or a host with the kernel's TCP."""
 
     short: ClassVar[str] = "kind"
     group: str = spec.text(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.links.impairments import Impairments
-from lab.topology.file import AUTO, HOST, ROUTER, SWITCH
+from lab.topology.file import AUTO, HOST, LINUX, ROUTER, SWITCH
 from nodes.base.errors import NotFound
 from nodes.packet.address import address_text
 
-__all__ = ["HOST", "ROUTER", "SWITCH", "Interface", "Node", "Route", "Topology", "Wire"]
+__all__ = ["HOST", "LINUX", "ROUTER", "SWITCH", "Interface", "Node", "Route", "Topology", "Wire"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Route:
 
 @dataclass(frozen=True)
 class Node:
-    """A host, router or switch. `parameters` are only those that differ from the stack's defaults, profile first."""
+    """A host, router, switch, or linux (the kernel's TCP). `parameters` are only those that differ from the defaults of
+    its stack, profile first."""
 
     name: str
     kind: str

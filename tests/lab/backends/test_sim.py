@@ -15,7 +15,7 @@ from lab.backends.sim import SimLab
 from lab.backends.until import EventFilter, Until
 from lab.links.rules import Drop, Nth, RuleSpec
 from lab.spec import from_mapping
-from lab.topology.loader import find_topology
+from lab.topology.loader import find_topology, topology_from_text
 from lab.trace.spool_reader import SpoolReader
 from nodes.agent.payload import Payload
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
@@ -408,3 +408,20 @@ def test_how_an_advance_is_sliced_does_not_show(tmp_path: Path) -> None:
     for name, cls in (("whole", SimLab), ("sliced", Sliced)):
         session(cls("lab", find_topology("dumbbell"), 1, tmp_path / name))
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "sliced").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nodes: {h1: host, l1: linux}\nlinks: [h1-l1]", ("node l1", "kind linux", "backend netns")),
+        (
+            "nodes: {h1: host, h2: host}\nlinks: [{endpoints: h1-h2, engine: netem}]",
+            ("link h1-h2", "netem", "backend netns"),
+        ),
+    ],
+)
+def test_what_needs_the_kernel_is_refused(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        SimLab("lab", topology_from_text(text), 1, tmp_path / "spool")
+    assert all(word in str(caught.value) for word in words)
+    assert not list(tmp_path.iterdir())

@@ -223,14 +223,25 @@ def test_a_network_may_be_disconnected_or_without_links() -> None:
         ("nodes: {h1: , h2: }\nlinks:\n- ['h1:interface-name-1', h2]", "is not an interface name: a letter, then"),
         ("nodes: {a-b: , c: , a: , b-c: }\nlinks: [a-b-c]", "a-b-c can be read in 2 ways"),
         ("nodes: {1h: host}", "nodes: 1h is not a node name"),
-        ("nodes: {h1: hots}", "nodes.h1: hots is not one of host, router, switch; did you mean host?"),
+        ("nodes: {h1: hots}", "nodes.h1: hots is not one of host, router, switch, linux; did you mean host?"),
         ("nodes: {h1: {group: g}}", "nodes.h1.group: there is no group 'g'; there are none"),
         ("nodes: {}", "nodes: there are none"),
         ("links: []", "nodes: is missing"),
         ("", "nodes: is missing"),
-        ("kinds: {hub: {}}\nnodes: {h1: }", "hub is not a kind: host, router, switch"),
+        ("kinds: {hub: {}}\nnodes: {h1: }", "hub is not a kind: host, router, switch, linux"),
         ("nodes:\n  h1:\n    parameters:\n      tcp_syn_retry: 1", "lab.yaml:4: nodes.h1.parameters.tcp_syn_retry: no"),
-        ("nodes:\n  h1:\n    parameters:\n      tcp_syn_retries: many", "lab.yaml:4: nodes.h1.parameters: tcp_syn_"),
+        (
+            "nodes:\n  h1:\n    parameters:\n      tcp_syn_retries: many",
+            "lab.yaml:4: nodes.h1.parameters.tcp_syn_retries: 'many'",
+        ),
+        ("nodes: {h1: {parameters: {net.ipv4.tcp_sack: 0}}}", "net.ipv4.tcp_sack: no such parameter of tcplab's TCP"),
+        ("nodes: {h1: {kind: linux, parameters: {profile: rfc}}}", "nodes.h1.parameters.profile: profile is of tcplab"),
+        ("nodes: {h1: {kind: linux, parameters: {kernel.pid_max: 1}}}", "kernel.pid_max is not a parameter such as"),
+        ("nodes: {h1: {kind: linux, parameters: {net.ipv4.tcp_sack: {}}}}", "net.ipv4.tcp_sack: {} is not allowed"),
+        (
+            "defaults: {parameters: {tcp_sack: 0}}\nnodes: {l1: linux, h1: }",
+            "lab.yaml:1: defaults.parameters.tcp_sack: no such parameter of tcplab's TCP",
+        ),
         ("nodes: {s1: {kind: switch, parameters: {tcp_syn_retries: 1}}}", "a switch has no TCP/IP stack"),
         ("nodes: {s1: switch, s2: switch, s3: switch}\nlinks:\n- s1-s2\n- s2-s3\n- s3-s1", "lab.yaml:5: links[2]"),
         (
@@ -349,3 +360,19 @@ def test_the_committed_schema_is_current_and_accepts_the_shipped_files() -> None
         validator.validate(yaml.safe_load(shipped.read_text()))
     assert not validator.is_valid({"nodes": {"h1": "host"}, "lynks": []})
     assert not validator.is_valid({"nodes": {"h1": "hots"}})
+
+
+def test_a_linux_node_with_ip_forward_is_a_router_and_one_without_is_a_host() -> None:
+    text = "nodes: {{l1: linux, r1: {{kind: linux, parameters: {{{forward}}}}}, h1: }}\nlinks: [l1-r1, r1-h1]"
+    topology = topology_from_text(
+        text.format(forward="net.ipv4.ip_forward: 1, net.ipv4.tcp_sack: 0, tcp_wmem: [1, 2, 3]")
+    )
+    assert [str(route) for route in topology.nodes["l1"].routes] == ["0.0.0.0/0 via 10.0.1.2"]
+    assert [str(route) for route in topology.nodes["h1"].routes] == ["0.0.0.0/0 via 10.0.2.1"]
+    assert dict(topology.nodes["r1"].parameters) == {
+        "net.ipv4.ip_forward": 1,
+        "net.ipv4.tcp_sack": 0,
+        "tcp_wmem": "1 2 3",
+    }
+    topology = topology_from_text(text.format(forward="ip_forward: 0"))
+    assert not topology.nodes["l1"].routes and not topology.nodes["h1"].routes

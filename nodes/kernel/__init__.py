@@ -1,0 +1,1 @@
+"""Nodes whose TCP is the Linux kernel's, in a network namespace of their own."""

@@ -1,0 +1,171 @@
+"""The kernel's knobs of a network namespace: names, texts, reading and writing (ip-sysctl.rst).
+
+A name is as our own stack has it (`tcp_retries2`, `somaxconn`, `mcast_solicit`) or in full (`net.ipv4.tcp_retries2`).
+The kernel says what it knows and what it takes: nothing here keeps a list of its knobs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from nodes.base.errors import FailedPrecondition, InvalidArgument, Unsupported
+from nodes.tcp.parameters import KNOBS
+
+NAME_PATTERN: Final = r"[a-z][a-z0-9_]*|net(\.[A-Za-z0-9_][A-Za-z0-9_:/-]*)+"
+NAME_WORDS: Final = "a parameter such as tcp_retries2, or a sysctl such as net.ipv4.tcp_retries2"
+
+#: What names that our own stack has not must begin with.
+KERNEL_PREFIXES: Final = ("net.", "tcp_", "ip_", "icmp_", "udp_", "ipfrag_", "igmp_", "fib_", "inet_peer_")
+
+_PLACE: Final = "/proc/sys/"
+_CORE: Final = ("somaxconn",)
+#: Of neighbours (ARP): the kernel has each of them once for every interface, and once for those to come.
+_NEIGHBOUR: Final = ("base_reachable_time_ms", "retrans_time_ms", "mcast_solicit", "ucast_solicit", "app_solicit")
+#: Three values: the least, the default, and the most that is taken by itself.
+_TRIPLES: Final = ("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem")
+_LEAST_BUFFER: Final = 4096
+_OURS_ONLY: Final = frozenset({"profile", *(knob.name for knob in KNOBS)})
+
+
+def full_name(name: str) -> str:
+    """The sysctl's full name. Raises InvalidArgument for what is no name of one."""
+    if not re.fullmatch(NAME_PATTERN, name) or name == "profile":
+        what = "is of tcplab's own stack; a linux node has sysctls" if name == "profile" else f"is not {NAME_WORDS}"
+        raise InvalidArgument(f"{name} {what}", name)
+    if name.startswith("net."):
+        return name
+    if name in _CORE:
+        return f"net.core.{name}"
+    if name in _NEIGHBOUR:
+        return f"net.ipv4.neigh.default.{name}"
+    return f"net.ipv4.{name}"
+
+
+def short_name(full: str) -> str:
+    """The name that `full_name` makes this of, or the full one where there is none."""
+    last = full.rpartition(".")[2]
+    return last if full_name(last) == full else full
+
+
+def text_of(full: str, value: object) -> str:
+    """A value as it is written: an int, text, or a list of them. One size for a buffer is its default and its most.
+
+    Raises InvalidArgument.
+    """
+    if isinstance(value, (list, tuple)):
+        text = " ".join(text_of("", one) for one in value)
+    elif isinstance(value, (int, str)):
+        text = str(int(value)) if isinstance(value, int) else " ".join(value.split())
+    else:
+        raise InvalidArgument(f"{full}: {value!r} is not allowed; an integer, text or a list of them is", full)
+    if not text or len(text) > 4000 or not text.isprintable():
+        raise InvalidArgument(f"{full}: {value!r} is not allowed; one line of text is", full)
+    if full in _TRIPLES and text.isdecimal():
+        return f"{min(_LEAST_BUFFER, int(text))} {text} {text}"
+    return text
+
+
+def forwards(parameters: Mapping[str, object]) -> bool:
+    """Whether a node with these parameters passes on packets for others."""
+    return any(
+        full_name(name) in ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding") and text_of(name, value) != "0"
+        for name, value in parameters.items()
+    )
+
+
+def read(full: str) -> int | str:
+    """A sysctl of the calling thread's network namespace. Raises InvalidArgument when this kernel has none."""
+    try:
+        text = " ".join(_path(full).read_text().split())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise InvalidArgument(_unknown(full), full) from None
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def read_all() -> dict[str, int | str]:
+    """Those of TCP, of IP and of the neighbours, by their short names where they have one."""
+    values: dict[str, int | str] = {}
+    for full in _listed():
+        try:
+            values[short_name(full)] = read(full)
+        except (OSError, UnicodeDecodeError):
+            continue  # one that can only be written, or not by us
+    return dict(sorted(values.items()))
+
+
+def write_all(values: Mapping[str, object]) -> None:
+    """Set sysctls of the calling thread's network namespace, all or none.
+
+    Raises InvalidArgument for what this kernel has not or does not take, Unsupported for what it lets nobody change
+    here.
+    """
+    wanted = [(name, full, text_of(full, value)) for name, value in values.items() for full in _places(full_name(name))]
+    before: list[tuple[str, str]] = []
+    try:
+        for name, full, text in wanted:
+            old = str(read(full))
+            _write(name, full, text)
+            before.append((full, old))
+    except BaseException:
+        for full, old in reversed(before):
+            _path(full).write_text(old)
+        raise
+
+
+def _write(name: str, full: str, text: str) -> None:
+    try:
+        _path(full).write_text(text)
+    except PermissionError:
+        if full == "net.ipv4.tcp_congestion_control":
+            raise Unsupported(
+                f"{name}: {text!r} is not among those that the machine allows everywhere "
+                f"({read('net.ipv4.tcp_allowed_congestion_control')}); the socket option TCP_CONGESTION takes it as "
+                "root, or allow it once for the machine: sysctl net.ipv4.tcp_allowed_congestion_control"
+            ) from None
+        raise Unsupported(f"{name}: the kernel lets nobody change {full} in a network namespace") from None
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ERANGE):
+            raise InvalidArgument(f"{name}: the kernel does not take {text!r} for {full}", name) from None
+        if error.errno == errno.ENOENT:
+            available = read("net.ipv4.tcp_available_congestion_control")
+            raise InvalidArgument(f"{name}: {text!r} is not there; this kernel has {available}", name) from None
+        raise FailedPrecondition(f"{name}: {full} = {text!r}: {os.strerror(error.errno or 0)}") from None
+
+
+def _places(full: str) -> list[str]:
+    """Where a value is to be written: for a neighbours' default, to the interfaces there are as well."""
+    before, dot, last = full.rpartition(".default.")
+    if not dot or not before.endswith(".neigh"):
+        return [full]
+    try:
+        interfaces = sorted(one.name for one in _path(before).iterdir())
+    except FileNotFoundError:
+        return [full]
+    return [f"{before}.{interface}.{last}" for interface in interfaces]
+
+
+def _listed() -> Iterator[str]:
+    for directory in ("net.ipv4", "net.core"):
+        for entry in os.scandir(_path(directory)):
+            if entry.is_file():
+                yield f"{directory}.{entry.name}"
+    for entry in os.scandir(_path("net.ipv4.neigh.default")):
+        if entry.name in _NEIGHBOUR:
+            yield f"net.ipv4.neigh.default.{entry.name}"
+
+
+def _path(full: str) -> Path:
+    # As sysctl(8): a "/" in a name stands for a dot that is part of an interface's name.
+    return Path(_PLACE + full.translate(str.maketrans("./", "/.")))
+
+
+def _unknown(full: str) -> str:
+    short = full.rpartition(".")[2]
+    if short in _OURS_ONLY:
+        return f"{short} is of tcplab's own stack; this kernel has no {full}"
+    return f"this kernel has no {full} in a network namespace"
