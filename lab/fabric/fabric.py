@@ -1,0 +1,119 @@
+"""`Fabric`: the namespaces and interfaces of a topology, and the links that the kernel carries."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Collection, Mapping
+
+from lab.fabric import bridge
+from lab.fabric.host import configure_kernel, prepare_kernel, quieten
+from lab.fabric.links import make_pair, set_up
+from lab.fabric.namespaces import Namespace
+from lab.fabric.netlink import Netlink
+from lab.fabric.offloads import Offloads
+from lab.topology.model import LINUX, SWITCH, Node, Topology
+from nodes.base.errors import AlreadyExists, NotFound, TcplabError, Unsupported
+from nodes.kernel import sysctls
+
+#: Called with what is being made, how many of it are, and how many there will be.
+Progress = Callable[[str, int, int], None]
+
+
+class Fabric:
+    """Builds everything, or raises and leaves nothing; `close` takes all of it down.
+
+    `engine` is the namespace of the link engine, `nodes` those of hosts and routers of every kind, `ports` the far end
+    there of each interface: "h1:eth0" -> "e1". Switches live in the engine, so they have neither. The links in
+    `direct` are carried by the kernel until `unsplice`.
+
+    No namespace has a name, and nothing outside of them is touched: they go with the last process that has them open
+    or is in them. Raises Unsupported, saying what the machine lacks, and what the kernel says about a name or a value.
+    """
+
+    def __init__(self, topology: Topology, direct: Collection[str], progress: Progress | None = None) -> None:
+        self._topology = topology
+        self._spliced: dict[str, str] = {}
+        self._close = contextlib.ExitStack()
+        self.nodes: dict[str, Namespace] = {}
+        self.ports: dict[str, str] = {}
+        nodes = [node for node in topology.nodes.values() if node.kind != SWITCH]
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            try:
+                self.engine = self._namespace()
+                with self.engine.entered():
+                    quieten()
+                    self._netlink = self._close.enter_context(Netlink())
+                    self._probe = self._close.enter_context(_probe())
+                self._offloads = Offloads()
+                for number, node in enumerate(nodes, 1):
+                    self._make_node(node)
+                    if progress is not None:
+                        progress("namespaces", number, len(nodes))
+                for link in topology.links:
+                    if link in direct:
+                        self.splice(link)
+            except OSError as error:
+                raise Unsupported(f"the kernel does not let the lab be built: {error}") from error
+            undo.pop_all()
+
+    def _namespace(self) -> Namespace:
+        return self._close.enter_context(contextlib.closing(Namespace()))
+
+    def _make_node(self, node: Node) -> None:
+        kernel = node.kind == LINUX
+        namespace = self.nodes[node.name] = self._namespace()
+        with namespace.entered(), Netlink() as netlink, _probe() as probe:
+            prepare_kernel() if kernel else quieten()
+            for interface in node.interfaces:
+                what = f"interface {interface}"
+                far = f"e{len(self.ports) + 1}"
+                make_pair(netlink, interface, self.engine, far, kernel)
+                self.ports[str(interface)] = far
+                self._offloads.turn_off(probe, interface.name)
+                self._offloads.turn_off(self._probe, far)
+                set_up(self._netlink, what, far)
+                set_up(netlink, what, interface.name)
+            if kernel:
+                configure_kernel(netlink, node)
+
+    def splice(self, link: str) -> None:
+        """Have the kernel carry a link. Raises NotFound, AlreadyExists when it does, Unsupported when an end is a
+        switch."""
+        wire = self._topology.links.get(link)
+        if wire is None:
+            raise NotFound(f"there is no link {link}; there are {', '.join(self._topology.links)}")
+        if link in self._spliced:
+            raise AlreadyExists(f"link {link} is carried by the kernel already")
+        try:
+            ends = (self.ports[str(wire.a)], self.ports[str(wire.b)])
+        except KeyError:
+            raise Unsupported(f"link {link} ends at a switch, so the link engine carries it") from None
+        name = f"b{list(self._topology.links).index(link) + 1}"
+        self._spliced[link] = name
+        try:
+            bridge.splice(self._netlink, f"link {link}", name, ends)
+        except TcplabError:
+            self.unsplice(link)
+            raise
+
+    def unsplice(self, link: str) -> None:
+        """Let go of a link that the kernel carries. Nothing happens when it does not."""
+        name = self._spliced.pop(link, None)
+        if name is not None:
+            with contextlib.suppress(NotFound):
+                bridge.unsplice(self._netlink, f"link {link}", name)
+
+    def set_sysctls(self, node: str, values: Mapping[str, int | str]) -> None:
+        """Set sysctls of a node with the kernel's stack, all or none. Raises as `nodes.kernel.sysctls.write_all`."""
+        with self.nodes[node].entered():
+            sysctls.write_all(values)
+
+    def close(self) -> None:
+        """Take everything down: the kernel does so once no process is in it. Idempotent."""
+        self._close.close()
+
+
+def _probe() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
