@@ -12,7 +12,7 @@ refuses, FailedPrecondition (also for any changing call on a closed lab). A call
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -101,6 +101,8 @@ class Lab(ABC):
     real_time: bool = False
     topology: Topology
     operations: Operations
+    #: Called when the lab or a node has FAILED by itself, for whoever shows states.
+    on_change: Callable[[], None] = staticmethod(lambda: None)
     #: Where events go; `sink.subscribe` listens, `sink.path` is the spool for readers.
     sink: SpoolWriter
 
@@ -137,6 +139,11 @@ class Lab(ABC):
     @abstractmethod
     def apps(self) -> Mapping[str, AppInfo]:
         """Applications by name, ended ones included."""
+
+    @property
+    def failure(self) -> str:
+        """Why the lab as a whole cannot go on; "" while it can."""
+        return ""
 
     def node_failure(self, node: str) -> str:
         """Why the node's process is gone; "" while it is there."""

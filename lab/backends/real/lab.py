@@ -42,7 +42,9 @@ class Place(Protocol):
 class Plumbing(Protocol):
     """What carries the frames, as the lab sees it (`lab.fabric`)."""
 
-    nodes: Mapping[str, Place]
+    @property
+    def nodes(self) -> Mapping[str, Place]:
+        """Where the nodes are, by name."""
 
     def unsplice(self, link: str) -> None:
         """Let go of a link that the kernel carries."""
