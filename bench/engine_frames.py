@@ -27,6 +27,7 @@ from pyroute2 import IPRoute
 
 from lab.backends.real.fork import die_with
 from lab.engine.engine import Engine
+from lab.engine.netem import Netem
 from lab.engine.process import PacketSockets
 from lab.topology.loader import topology_from_text
 from nodes.base.clock import MILLISECOND, SECOND
@@ -179,6 +180,7 @@ def engine(impairments: dict[str, int]) -> Callable[[Callable[[], bool]], dict[s
         sink,
         lambda kinds, listener: lambda: None,
         PacketSockets(RING_FRAMES),
+        Netem(),
     )
     if impairments:
         made.update("h1-h2", impairments)

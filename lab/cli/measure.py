@@ -42,7 +42,8 @@ def measure(
     asked = spec.from_mapping(Impairments, {**given, "rate": rate})
     measuring.check(asked)
     tell = _say_nothing if as_json else _say
-    topology = topology_from_mapping({"nodes": {"h1": "host", "h2": "host"}, "links": [{"endpoints": "h1-h2", "engine": "link"}]})
+    links = [{"endpoints": "h1-h2", "engine": "link"}]
+    topology = topology_from_mapping({"nodes": {"h1": "host", "h2": "host"}, "links": links})
     with tempfile.TemporaryDirectory(prefix="tcplab-measure-") as directory:
         lab = NetnsLab("measure", topology, seed, Path(directory) / "spool", LEVEL_OFF, capture=False)
         try:

@@ -7,8 +7,9 @@ elsewhere: the engine has their far ends, `e<k>`, in its namespace.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from lab import spec
 from lab.attacks.base import AttackContext, Subscribe
@@ -18,7 +19,9 @@ from lab.engine.load import Load
 from lab.engine.port import Port, Sockets
 from lab.links.link import Link
 from lab.links.mesh import Mesh, Send
+from lab.links.netem import NETEM_ONE, NetemOptions, netem_options
 from lab.links.rules import RuleSpec
+from lab.topology.file import NETEM
 from lab.topology.model import SWITCH, Interface, Topology
 from nodes.base.clock import NEVER
 from nodes.base.errors import FailedPrecondition, NotFound
@@ -44,6 +47,13 @@ CALLS: Final = (
 )
 
 
+class Shaper(Protocol):
+    """The kernel's netem on interfaces of the engine's namespace (`lab.engine.netem.Netem`)."""
+
+    def set(self, device: str, options: NetemOptions, seed: int) -> None: ...
+    def statistics(self, device: str) -> dict[str, int]: ...
+
+
 class Engine:
     """`devices` has, by a host's interface (`h1:eth0`), the name of its far end here. Nothing is carried at first.
 
@@ -59,6 +69,7 @@ class Engine:
         sink: EventSink,
         subscribe: Subscribe,
         sockets: Sockets,
+        shaper: Shaper,
     ) -> None:
         clock = WallClock(scheduler.epoch_ns)
         self.ports = {name: Port(name, device, scheduler, clock) for name, device in devices.items()}
@@ -68,6 +79,8 @@ class Engine:
         self.links: Mapping[str, Link] = mesh.links
         self._wires = topology.links
         self._sockets = sockets
+        self._shaper = shaper
+        self._randomness = randomness
         self._scheduler = scheduler
         self._load = Load()
         hosts = [name for name, node in topology.nodes.items() if node.kind != SWITCH]
@@ -129,22 +142,56 @@ class Engine:
 
     def update(self, link: str, changes: Mapping[str, Any], direction: str = "") -> None:
         """Change fields of Impairments (Python names) of one direction or both, atomically."""
-        self._link(link).update(changes, direction)
+        one = self._link(link)
+        if self._is_shaped(link):
+            for selected in one.selected(direction):
+                netem_options(selected.impairments.merged(changes))  # refused before anything is changed
+        one.update(changes, direction)
+        self.shape(link)
 
     def reset(self, link: str, direction: str = "") -> None:
         """Have the impairments of the topology again."""
         self._link(link).reset(direction)
+        self.shape(link)
 
     def set_up(self, link: str, up: bool) -> None:
         """Take a link down or up."""
         self._link(link).set_up(up)
+        self.shape(link)
 
     def statistics(self, link: str) -> dict[str, dict[str, int]]:
-        """Counters of each direction by name."""
-        return {name: one.statistics.as_dict() for name, one in self._link(link).directions.items()}
+        """Counters of each direction by name. Of a link that netem carries there are only those that netem has."""
+        counts = {name: one.statistics.as_dict() for name, one in self._link(link).directions.items()}
+        if self._is_shaped(link):
+            for one, device in zip(counts.values(), self._exits(link), strict=True):
+                one.update(self._shaper.statistics(device))
+        return counts
+
+    def shape(self, link: str) -> None:
+        """Tell the kernel's netem what to do on a link that it carries; nothing for other links."""
+        if not self._is_shaped(link):
+            return
+        one = self._link(link)
+        for direction, device in zip((one.forward, one.backward), self._exits(link), strict=True):
+            options = netem_options(direction.impairments)
+            if not one.up:
+                options = dataclasses.replace(options, loss=NETEM_ONE, gemodel=())
+            seed = self._randomness.stream(f"link/{direction.name}/netem").bits(64)
+            self._shaper.set(device, options, seed)
+
+    def _is_shaped(self, link: str) -> bool:
+        self._link(link)
+        return self._wires[link].engine == NETEM
+
+    def _exits(self, link: str) -> tuple[str, str]:
+        """The interfaces by which its two directions leave."""
+        wire = self._wires[link]
+        return self.ports[str(wire.b)].device, self.ports[str(wire.a)].device
 
     def add_rule(self, link: str, rule: Mapping[str, Any]) -> str:
         """Append a packet rule, given as in a file. Returns its name."""
+        if self._is_shaped(link):
+            raise FailedPrecondition(f"link {link} is carried by netem, which has no packet rules; engine: link has")
         return self._link(link).add_rule(spec.from_mapping(RuleSpec, rule)).name
 
     def remove_rule(self, link: str, rule: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lab.engine.engine import Engine
+from lab.engine.netem import Netem
 from lab.engine.port import Sockets
 from lab.topology.model import Topology
 from nodes.agent.member import Member
@@ -34,14 +35,17 @@ class PacketSockets(Sockets):
 def serve(
     member: Member, topology: Topology, ports: Mapping[str, str], direct: frozenset[str], randomness: Randomness
 ) -> None:
-    """Carry the links, but for those in `direct`, until told to end.
+    """Carry the links, but for those in `direct` (which the kernel carries, by its netem if they say so), until told
+    to end.
 
     The calling thread is in the engine's namespace; `ports` has the far end of each host's interface there.
     """
     sockets = PacketSockets(min(max(_ALL_RING_FRAMES // max(1, len(ports)), RING_FRAMES), _MOST_RING_FRAMES))
-    engine = Engine(topology, ports, member.scheduler, randomness, member.sink, member.subscribe, sockets)
+    engine = Engine(topology, ports, member.scheduler, randomness, member.sink, member.subscribe, sockets, Netem())
     try:
         engine.carry_all((link for link in topology.links if link not in direct), since_ns=0)
+        for link in topology.links:
+            engine.shape(link)
         engine.offer_to(member.offer)
         for one in engine.links.values():
             one.forward.emit_link_event()

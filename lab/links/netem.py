@@ -15,26 +15,26 @@ from nodes.base.errors import InvalidArgument
 from nodes.base.random import CHANCE_ONE
 
 #: What a chance of 1 is in struct tc_netem_qopt.
-_NETEM_ONE: Final = (1 << 32) - 1
+NETEM_ONE: Final = (1 << 32) - 1
 #: Packets that netem may hold when nothing else limits them.
 _UNLIMITED: Final = 1_000_000
 #: A frame of 64 bytes, the shortest: so many can be under way at most.
 _SHORTEST_BITS: Final = 64 * 8
-#: Bytes per second that fit in struct tc_netem_rate.
-_MAX_RATE: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
 class NetemOptions:
     """Every field of netem, none left out: what a change does not send, the kernel resets or keeps, as it likes.
 
-    Chances out of 2**32 - 1, `rate` in bytes per second (0: none), `limit` over all packets held.
+    Chances out of 2**32 - 1, `rate` in bytes per second (0: none), `limit` over all packets held. `gemodel` is p, r, h
+    and 1-k, or empty: then `loss` is the chance of each frame.
     """
 
     delay_ns: int
     jitter_ns: int
     limit: int
     loss: int
+    gemodel: tuple[int, ...]
     duplicate: int
     corrupt: int
     reorder: int
@@ -53,25 +53,24 @@ def netem_options(impairments: Impairments) -> NetemOptions:
         _refuse("takes reorder_gap only beside reorder")
     if one.reorder and not one.delay_ns:
         _refuse("reorders by skipping the delay, and there is none")
-    if one.bursts:
-        _refuse("is not given a loss model here (gemodel)")
+    if one.bursts and one.loss:
+        _refuse("loses by chance (loss) or in bursts (gemodel), not both")
     if one.limit_bytes:
         _refuse("counts its limit in packets, not in bytes (limit_bytes)")
     if one.queue != "droptail":
         _refuse(f"has no queue discipline {one.queue}")
-    rate = -(-one.rate_bps // 8)
-    if rate > _MAX_RATE:
-        _refuse(f"takes rates up to {_MAX_RATE * 8} bit/s here")
+    gemodel = one.gemodel_p, one.gemodel_r, CHANCE_ONE - one.gemodel_1h, one.gemodel_1k
     return NetemOptions(
         one.delay_ns,
         one.jitter_ns,
         _limit(one),
         _chance(one.loss),
+        tuple(_chance(chance) for chance in gemodel) if one.bursts else (),
         _chance(one.duplicate),
         _chance(one.corrupt),
         _chance(one.reorder),
         one.reorder_gap or (1 if one.reorder else 0),
-        rate,
+        -(-one.rate_bps // 8),
     )
 
 
@@ -84,7 +83,7 @@ def _limit(one: Impairments) -> int:
 
 
 def _chance(chance: int) -> int:
-    return (chance * _NETEM_ONE + CHANCE_ONE // 2) // CHANCE_ONE
+    return (chance * NETEM_ONE + CHANCE_ONE // 2) // CHANCE_ONE
 
 
 def _refuse(why: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lab.engine.engine import Engine
 from lab.engine.port import Sockets
+from lab.links.netem import NetemOptions
 from lab.topology.loader import topology_from_text
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
@@ -74,6 +75,21 @@ class FakeSockets(Sockets):
         return list(made.values())
 
 
+class FakeNetem:
+    """`given` has the options that each device was given last."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, NetemOptions] = {}
+        self.seeds: dict[str, int] = {}
+
+    def set(self, device: str, options: NetemOptions, seed: int) -> None:
+        self.given[device] = options
+        self.seeds[device] = seed
+
+    def statistics(self, device: str) -> dict[str, int]:
+        return {"packets_delivered": 7, "dropped_loss": 1}
+
+
 class Wired:
     """An engine between fake sockets; `sockets` by the hosts' interfaces."""
 
@@ -82,6 +98,7 @@ class Wired:
         self.topology = topology_from_text(topology)
         self.sink = sink or Sink(0)
         self.sockets = FakeSockets(self.scheduler)
+        self.netem = FakeNetem()
         devices = {
             str(end): f"e{index}"
             for index, end in enumerate(
@@ -93,7 +110,14 @@ class Wired:
         }
         assert isinstance(self.sink, Sink)
         self.engine = Engine(
-            self.topology, devices, self.scheduler, Randomness(seed), self.sink, self.sink.subscribe, self.sockets
+            self.topology,
+            devices,
+            self.scheduler,
+            Randomness(seed),
+            self.sink,
+            self.sink.subscribe,
+            self.sockets,
+            self.netem,
         )
         self.devices = devices
 

@@ -17,7 +17,7 @@ PERCENT = CHANCE_ONE // 100
 
 
 def test_a_perfect_wire_has_every_field_and_no_small_limit() -> None:
-    assert netem_options(Impairments()) == NetemOptions(0, 0, 1_000_000, 0, 0, 0, 0, 0, 0)
+    assert netem_options(Impairments()) == NetemOptions(0, 0, 1_000_000, 0, (), 0, 0, 0, 0, 0)
 
 
 def test_chances_are_out_of_two_to_the_thirty_second() -> None:
@@ -33,6 +33,14 @@ def test_rate_is_in_bytes_and_the_limit_has_room_for_what_is_on_the_wire() -> No
     options = netem_options(Impairments(delay_ns=20 * MILLISECOND, rate_bps=10_000_000, limit_packets=100))
     assert options.rate == 1_250_000
     assert 490 <= options.limit <= 492
+
+
+def test_bursts_are_given_as_the_kernel_has_them() -> None:
+    """struct tc_netem_gemodel has h, where tc has 1-h."""
+    options = netem_options(Impairments(gemodel_p=1 * PERCENT, gemodel_r=25 * PERCENT, gemodel_1h=75 * PERCENT))
+    p, r, h, k1 = options.gemodel
+    assert (r, h, k1) == (0x40000000, 0x40000000, 0)
+    assert abs(p - 0.01 * 2**32) <= 1
 
 
 def test_reordering_needs_a_gap_of_one() -> None:
@@ -53,8 +61,7 @@ def test_jitter_keeps_order_with_a_rate() -> None:
         ({"delay_ns": MILLISECOND, "reorder_gap": 5}, "reorder_gap"),
         ({"reorder": PERCENT}, "there is none"),
         ({"limit_bytes": 10_000}, "limit_bytes"),
-        ({"gemodel_p": PERCENT}, "gemodel"),
-        ({"rate_bps": 40_000_000_000}, "bit/s"),
+        ({"gemodel_p": PERCENT, "loss": PERCENT}, "not both"),
     ],
 )
 def test_what_it_cannot_do_is_refused_with_what_can(impairments: dict[str, Any], words: str) -> None:
