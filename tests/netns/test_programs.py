@@ -274,7 +274,29 @@ def test_nc_asks_and_half_closes(bench: Bench) -> None:
 
 
 @pytest.mark.requires("nc")
-def test_nc_answers_after_our_half_close(bench: Bench) -> None:
+def test_we_half_close_and_nc_goes_on(bench: Bench) -> None:
+    question, answer = os.urandom(500_000), os.urandom(500_000)
+    with (
+        bench.net.create_server(("", 7)) as listener,
+        bench.program("nc", "-nN", OURS, "7", stdin=subprocess.PIPE) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        accepted, _ = listener.accept()
+        with accepted, ThreadPoolExecutor() as pool:
+            heard = pool.submit(process.stdout.read, len(question))
+            accepted.sendall(question)
+            accepted.shutdown(socket.SHUT_WR)
+            assert heard.result(30) == question
+            assert accepted.info().state_name in ("FIN-WAIT-1", "FIN-WAIT-2")
+            process.stdin.write(answer)
+            process.stdin.close()
+            assert whole(accepted) == answer
+            assert accepted.info().state_name == "TIME-WAIT"
+        assert process.wait(30) == 0
+
+
+@pytest.mark.requires("nc")
+def test_we_ask_nc_which_half_closes(bench: Bench) -> None:
     question, answer = os.urandom(500_000), os.urandom(500_000)
     with (
         ThreadPoolExecutor() as pool,
@@ -282,15 +304,10 @@ def test_nc_answers_after_our_half_close(bench: Bench) -> None:
     ):
         wait_for_line(process, "stderr", b"Listening")
         with bench.net.create_connection((THEIRS, 7)) as client:
-            assert process.stdout is not None
-            heard = pool.submit(process.stdout.read, len(question))
-            client.sendall(question)
-            client.shutdown(socket.SHUT_WR)
-            assert heard.result(30) == question
-            assert client.info().state_name in ("FIN-WAIT-1", "FIN-WAIT-2")
-            assert process.stdin is not None
-            process.stdin.write(answer)
-            process.stdin.close()
+            told = pool.submit(process.communicate, answer, 30)
             assert whole(client) == answer
-            assert client.info().state_name == "TIME-WAIT"
-        assert process.wait(30) == 0
+            assert client.info().state_name == "CLOSE-WAIT"
+            client.sendall(question)
+        assert told.result()[0] == question
+        assert process.returncode == 0
+        assert client.info().state_name in ("LAST-ACK", "CLOSED")
