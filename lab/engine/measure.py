@@ -106,7 +106,7 @@ class Measurement:
     def _delay(self) -> Row:
         asked = self._asked.delay_ns
         self._tell("delay")
-        seen = self._send(2000, _SMALL, 2 * MILLISECOND, delay_ns=asked)
+        seen = self.send(2000, _SMALL, 2 * MILLISECOND, delay_ns=asked)
         errors = sorted(delay - asked for delay in seen.delays)
         if len(errors) < len(seen.left):
             raise FailedPrecondition(f"{len(seen.left) - len(errors)} frames were lost on a link without loss")
@@ -125,7 +125,7 @@ class Measurement:
         asked = self._asked
         self._tell("jitter")
         gap = 2 * asked.jitter_ns + MILLISECOND
-        seen = self._send(600, _SMALL, gap, delay_ns=asked.delay_ns, jitter_ns=asked.jitter_ns)
+        seen = self.send(600, _SMALL, gap, delay_ns=asked.delay_ns, jitter_ns=asked.jitter_ns)
         low = max(0, asked.delay_ns - asked.jitter_ns)
         high = asked.delay_ns + asked.jitter_ns
         bins = [0] * _BINS
@@ -146,7 +146,7 @@ class Measurement:
     def _loss(self) -> Row:
         asked = self._asked.loss / CHANCE_ONE
         self._tell("loss")
-        seen = self._send(20_000, _SMALL, 250 * MICROSECOND, loss=self._asked.loss)
+        seen = self.send(20_000, _SMALL, 250 * MICROSECOND, loss=self._asked.loss)
         lost, count = sum(seen.lost), len(seen.left)
         p = chi_square((lost - asked * count) ** 2 / (count * asked * (1 - asked)), 1) if asked < 1 else 1.0
         return Row(
@@ -162,7 +162,7 @@ class Measurement:
         """Every frame of the bad state is lost and none of the good one, so the states are seen."""
         enter, leave = self._asked.gemodel_p / CHANCE_ONE, self._asked.gemodel_r / CHANCE_ONE
         self._tell("bursts of losses")
-        seen = self._send(
+        seen = self.send(
             20_000, _SMALL, 250 * MICROSECOND, gemodel_p=self._asked.gemodel_p, gemodel_r=self._asked.gemodel_r
         )
         changes = {(before, after): 0 for before in (False, True) for after in (False, True)}
@@ -187,7 +187,7 @@ class Measurement:
         asked = self._asked.rate_bps
         self._tell("rate")
         gap = 8 * _FULL * SECOND * 2 // (3 * asked)
-        seen = self._send(max(100, 3 * SECOND // gap), _FULL, gap, rate_bps=asked, limit_packets=1000)
+        seen = self.send(max(100, 3 * SECOND // gap), _FULL, gap, rate_bps=asked, limit_packets=1000)
         came = sorted(come for come in seen.came if come is not None)
         found = round(8 * _FULL * (len(came) - 1) * SECOND / (came[-1] - came[0]))
         off = 1000 * abs(found - asked) / asked
@@ -202,7 +202,7 @@ class Measurement:
 
     # Frames.
 
-    def _send(self, count: int, length: int, gap_ns: int, **impairments: int) -> Seen:
+    def send(self, count: int, length: int, gap_ns: int, **impairments: int) -> Seen:
         """Have exactly these impairments, send, and see."""
         perfect = {name: getattr(NO_IMPAIRMENTS, name) for name in vars(NO_IMPAIRMENTS)}
         self._lab.update_link(self._link, {**perfect, **impairments}, "h1->h2")
