@@ -100,7 +100,7 @@ class NetnsLab(RealLab):
         remotes = {node: member.remote for node, member in nodes.items()}
         order = {node: number for number, node in enumerate(topology.nodes)}
         hosts = {node: RemoteHost(node, order[node], remote, runner, spec.plain) for node, remote in remotes.items()}
-        wires = EngineWires(topology, scheduler, randomness, engine.remote, remotes, self._carry)
+        wires = EngineWires(topology, scheduler, randomness, level, engine.remote, remotes, self._carry)
         self._fabric = fabric
         super().__init__(name, topology, seed, sink, scheduler, runner, merge, engine, nodes, hosts, wires, fabric)
 

@@ -28,6 +28,7 @@ class EngineWires(Wires):
         topology: Topology,
         scheduler: Scheduler,
         randomness: Randomness,
+        level: int,
         engine: Remote,
         nodes: Mapping[str, Remote],
         carry: Callable[[str], None],
@@ -38,7 +39,7 @@ class EngineWires(Wires):
         self._attacks: dict[str, Attack] = {}
         self._places: dict[str, Remote] = {}
         self._statistics: dict[str, Mapping[str, Mapping[str, int]]] = {}
-        silent = EventSink()
+        silent = EventSink(level)
         self.links = {
             wire.name: Link(
                 wire.name,
