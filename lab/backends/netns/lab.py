@@ -17,6 +17,7 @@ from lab.backends.real.wires import EngineWires
 from lab.engine.process import serve as serve_engine
 from lab.fabric.capabilities import capabilities, require
 from lab.fabric.fabric import Fabric
+from lab.topology.file import AUTO, DIRECT, NETEM
 from lab.topology.model import SWITCH, Topology, Wire
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host_calls import RemoteHost
@@ -59,11 +60,8 @@ class NetnsLab(RealLab):
         crew = Crew(scheduler, merge, level, capture)
         fabric: Fabric | None = None
         try:
-            self._direct = {
-                wire.name
-                for wire in topology.links.values()
-                if asks_nothing(topology, wire) and (wire.engine == "direct" or not _watched(level, capture))
-            }
+            watched = _watched(level, capture)
+            self._direct = {wire.name for wire in topology.links.values() if kernel_carries(topology, wire, watched)}
             fabric = Fabric(topology, self._direct, tell)
             self.topology = topology
             engine = crew.add(
@@ -111,9 +109,10 @@ class NetnsLab(RealLab):
         """Have the engine carry a link from now on."""
         if link not in self._direct:
             return
-        if self.topology.links[link].engine == "direct":
+        engine = self.topology.links[link].engine
+        if engine != AUTO:
             raise FailedPrecondition(
-                f"link {link} is carried by the kernel (engine: direct), which impairs nothing; engine: auto can"
+                f"link {link} is carried by the kernel (engine: {engine}), which cannot do that; engine: auto can"
             )
         self._engine.remote.call("hold", link=link)
         since_ns = self.now()
@@ -122,12 +121,13 @@ class NetnsLab(RealLab):
         self._direct.discard(link)
 
 
-def asks_nothing(topology: Topology, wire: Wire) -> bool:
-    """Whether the kernel alone can carry a link: it joins two nodes with interfaces and impairs nothing."""
-    if wire.engine not in ("auto", "direct"):
-        return False
+def kernel_carries(topology: Topology, wire: Wire, watched: bool) -> bool:
+    """Whether a link is left to the kernel at first: it is asked to, or it joins two nodes, impairs nothing, and nobody
+    wants to see its frames."""
+    if wire.engine != AUTO:
+        return wire.engine in (DIRECT, NETEM)
     ends = (topology.nodes[wire.a.node].kind, topology.nodes[wire.b.node].kind)
-    return SWITCH not in ends and wire.forward.none and wire.backward.none
+    return SWITCH not in ends and wire.forward.none and wire.backward.none and not watched
 
 
 def _watched(level: int, capture: bool) -> bool:

@@ -10,6 +10,7 @@ from lab.attacks.base import Attack, AttackContext, AttackSpec
 from lab.backends.wires import Wires
 from lab.links.link import Link
 from lab.links.rules import Rule, RuleSpec
+from lab.topology.file import NETEM
 from lab.topology.model import SWITCH, Topology
 from nodes.agent.remote import Remote
 from nodes.base.clock import Scheduler
@@ -33,6 +34,7 @@ class EngineWires(Wires):
         nodes: Mapping[str, Remote],
         carry: Callable[[str], None],
     ) -> None:
+        self._topology = topology
         self._engine = engine
         self._nodes = nodes
         self._carry = carry
@@ -60,12 +62,12 @@ class EngineWires(Wires):
         )
 
     def update(self, link: str, changes: Mapping[str, Any], direction: str) -> None:
-        self._carry(link)
+        self._carry_to_impair(link)
         self._engine.call("update", link=link, changes=dict(changes), direction=direction)
         self.links[link].update(changes, direction)
 
     def set_up(self, link: str, up: bool) -> None:
-        self._carry(link)
+        self._carry_to_impair(link)
         self._engine.call("set_up", link=link, up=up)
         self.links[link].set_up(up)
 
@@ -127,6 +129,11 @@ class EngineWires(Wires):
     def stop_attack(self, name: str) -> None:
         self._places[name].call("stop_attack", name=name)
         self.attacks()
+
+    def _carry_to_impair(self, link: str) -> None:
+        """Netem impairs a link that the kernel carries; else the engine has to carry it."""
+        if self._topology.links[link].engine != NETEM:
+            self._carry(link)
 
     def freeze(self) -> None:
         """Take what is to be known when the engine is gone."""
