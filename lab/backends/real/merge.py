@@ -75,6 +75,7 @@ class Merge:
     def _on_timer(self, _: Any) -> None:
         self._scheduled = False
         self.write(self._scheduler.now() - WINDOW_NS)
+        self._sink.flush()  # real time waits for nobody: whatever kills this process, the trace is there up to now
         if self._heap:
             self._scheduled = True
             self._scheduler.post(self._heap[0][0] + WINDOW_NS, self._on_timer, None)
