@@ -33,7 +33,7 @@ static: dev
 	cd proto && ../$(BIN)/buf lint
 
 bench:
-	@tools/setup .venv-bench $(PYTHON) sim bench
+	@tools/setup .venv-bench $(PYTHON) sim,netns bench
 	.venv-bench/bin/python bench/run.py
 
 proto: dev

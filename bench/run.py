@@ -2,12 +2,16 @@
 
 Dumbbell h1 - r1 - r2 - h2 with a 10 ms bottleneck, 1448-byte segments, one NewReno transfer: data packets carried per
 second of wall time, in tcplab (trace level congestion, no capture) and in ns-3 (PyPI `ns3`), alternating, median of
-three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs.
+three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs. Then goodput over a direct
+veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root.
+
+    python bench/run.py [dumbbell] [window] [api] [veth]      all without a name
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -54,7 +58,30 @@ def api() -> None:
         print(f"{name:>28} {value:>12,.2f}")
 
 
+def veth() -> None:
+    print("\nGoodput on real interfaces, MTU 1500, offloads off, Mbit/s (median of 3)")
+    if os.getuid():
+        print("left out: network namespaces and TAP interfaces need root")
+        return
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for _ in range(RUNS):
+        for sender, receiver in (("linux", "pytcp"), ("pytcp", "linux")):
+            result = measure("veth_goodput.py", sender, receiver)
+            found.setdefault((sender, receiver, ""), []).append(result["mbit_per_s"])
+        for sender, receiver in (("linux", "tcplab"), ("tcplab", "linux"), ("tcplab", "tcplab")):
+            for level in ("off", "congestion"):
+                result = measure("veth_goodput.py", sender, receiver, "--level", level)
+                found.setdefault((sender, receiver, level), []).append(result["mbit_per_s"])
+    medians = {key: statistics.median(values) for key, values in found.items()}
+    print(f"{'from':>8} {'to':>8} {'trace':>12} {'goodput':>10} {'tcplab/pytcp':>13}")
+    for (sender, receiver, level), goodput in medians.items():
+        peer = (sender.replace("tcplab", "pytcp"), receiver.replace("tcplab", "pytcp"), "")
+        ratio = f"{goodput / medians[peer]:>13.1f}" if level and peer in medians else ""
+        print(f"{sender:>8} {receiver:>8} {level or '-':>12} {goodput:>10.1f} {ratio}")
+
+
+PARTS = {"dumbbell": dumbbell, "window": window, "api": api, "veth": veth}
+
 if __name__ == "__main__":
-    dumbbell()
-    window()
-    api()
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()
