@@ -30,6 +30,14 @@ def serve(
             help="Where labs and experiments leave their files. Not given: ~/.tcplab/runs.", envvar="TCPLAB_RUNS"
         ),
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the journal of real-time labs is, so that they can be adopted or removed. Not given: labs, "
+            "beside the default socket.",
+            envvar="TCPLAB_STATE",
+        ),
+    ] = None,
     listen: Annotated[
         str,
         typer.Option(
@@ -52,9 +60,14 @@ def serve(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Serve the API until interrupted; then all labs end. Prints the address as soon as calls are taken."""
+    """Serve the API until interrupted; then all labs end. Prints the address as soon as calls are taken.
+
+    When it is killed, real-time labs go on, and the next one on the same socket adopts them (with --until-eof they end,
+    as labs in virtual time always do). `tcplab reap` removes them.
+    """
     from lab.server.controller import Settings, default_runs
     from lab.server.controller import serve as serve_here
+    from lab.server.journal import default_state
     from tcplab.client.address import default_socket
 
     def ready(address: str) -> None:
@@ -64,5 +77,14 @@ def serve(
             print(address)
         sys.stdout.flush()
 
-    settings = Settings(socket or default_socket(), runs or default_runs(), listen, cert, key, token)
+    settings = Settings(
+        socket or default_socket(),
+        runs or default_runs(),
+        state or default_state(),
+        keep=not until_eof,
+        listen=listen,
+        certificate=cert,
+        key=key,
+        token=token,
+    )
     serve_here(settings, ready, until_eof)

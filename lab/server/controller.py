@@ -8,13 +8,14 @@ import hmac
 import ipaddress
 import logging
 import os
+import shutil
 import signal
 import socket as sockets
 import stat
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +25,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lab.backends.sim import CAPABILITIES, SimLab
-from lab.server import lab_process, names, nursery, run_process
+from lab.server import backends, lab_process, names, nursery, run_process
 from lab.server import line as lines
 from lab.server.app_service import AppKinds
+from lab.server.backends import BackendService
 from lab.server.children import Nursery
+from lab.server.journal import default_state
 from lab.server.labs import Labs, LabsService
 from lab.server.router import Router
 from lab.server.runs import ExperimentService, Runs, RunService
@@ -64,6 +66,10 @@ class Settings:
 
     socket: Path
     runs: Path
+    #: Where the journal of real-time labs is.
+    state: Path = field(default_factory=default_state)
+    #: Whether real-time labs go on when this controller ends without ending them, if they do not say themselves.
+    keep: bool = True
     listen: str = ""
     certificate: Path | None = None
     key: Path | None = None
@@ -115,14 +121,20 @@ def serve(settings: Settings, ready: Callable[[str], None], until_eof: bool = Fa
         asyncio.run(_serve(settings, ready, until_eof, pid, control, private))
     finally:
         control.close()
-        os.waitpid(pid, 0)  # it removes the private directory
+        os.waitpid(pid, 0)
+        shutil.rmtree(private, ignore_errors=True)  # as it has done, unless it was killed
 
 
 def _child(line: sockets.socket) -> None:
     """A process of the nursery: do the job that comes first on the line."""
     job = lines.receive(line)
     if job is not None:
-        {"lab": lab_process.run, "run": run_process.run, "validate": run_process.validate}[job["what"]](job, line)
+        {
+            "lab": lab_process.run,
+            "run": run_process.run,
+            "validate": run_process.validate,
+            "backends": backends.tell,
+        }[job["what"]](job, line)
 
 
 def _claim(path: Path) -> None:
@@ -153,7 +165,8 @@ class Controller:
         self.settings = settings
         self.nursery = Nursery(pid, control)
         self.runs = Runs(settings.runs.absolute(), self.nursery)
-        self.labs = Labs(self.nursery, self.runs, private)
+        socket = str(settings.socket.absolute())
+        self.labs = Labs(self.nursery, self.runs, private, settings.state.absolute(), socket, settings.keep)
         self.handlers = self._handlers()
         self.health = health.aio.HealthServicer()
 
@@ -181,7 +194,7 @@ class Controller:
         handlers = Handlers()
         by_name = {service.name: service for service in SERVICES}
         handlers.add(by_name["LabService"], LabsService(self.labs))
-        handlers.add(by_name["BackendService"], _BackendService())
+        handlers.add(by_name["BackendService"], BackendService(self.nursery))
         handlers.add(by_name["AppService"], AppKinds())
         handlers.add(by_name["ExperimentService"], ExperimentService(self.nursery))
         handlers.add(by_name["RunService"], RunService(self.runs))
@@ -211,17 +224,6 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
-
-
-class _BackendService:
-    def ListBackends(
-        self, request: backend_pb2.ListBackendsRequest, context: Context
-    ) -> backend_pb2.ListBackendsResponse:
-        capabilities = [
-            backend_pb2.Capability(name=one.name, available=one.available, reason=one.reason) for one in CAPABILITIES
-        ]
-        sim = backend_pb2.Backend(name=SimLab.backend, available=True, capabilities=capabilities)
-        return backend_pb2.ListBackendsResponse(backends=[sim])
 
 
 class _TokenInterceptor(grpc.aio.ServerInterceptor):
@@ -256,6 +258,7 @@ async def _serve(
     servers = [controller.server()]
     address = f"unix:{settings.socket.absolute()}"
     try:
+        await controller.labs.adopt()
         with _owner_only():
             _bind(servers[0], address, None)
         if settings.listen:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf import duration_pb2
 
 from lab import spec
 from lab.backends.base import AppInfo, Lab, ListenerInfo
-from nodes.agent.payload import Received
 from lab.backends.until import EventFilter, Until
 from lab.operations import Operation
 from lab.server import names
 from lab.server.errors import code_of
 from nodes.agent.host import PingResult
+from nodes.agent.payload import Received
 from nodes.base.causes import CAUSES
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
 from nodes.packet.address import address_text
 from nodes.tcp.info import TcpInfo
-from tcplab.v1 import app_pb2, connection_pb2, lab_pb2, node_pb2, operation_pb2, tcp_pb2, trace_pb2
+from tcplab.v1 import app_pb2, connection_pb2, lab_pb2, node_pb2, operation_pb2, run_pb2, tcp_pb2, trace_pb2
 
 #: As operations are called in the API.
 _CALLS: Final = {"wait_ready": "ready"}
@@ -229,12 +229,31 @@ def event_filter(message: trace_pb2.EventFilter) -> EventFilter:
     )
 
 
+# Runs.
+
+
+def fidelity(report: Mapping[str, Any]) -> run_pb2.Fidelity:
+    """What a manifest says of how far a run in real time can be believed (lab/engine/fidelity.py); `warning` stands for
+    a report that there is not."""
+    message = run_pb2.Fidelity(warnings=report.get("warnings", ()))
+    if "warning" in report:
+        message.warnings.append(report["warning"])
+    for name in ("late_ns", "waited_ns"):
+        for quantile, value in report.get(name, {}).items():
+            setattr(message, f"{name.removesuffix('_ns')}_{quantile}_ns", value)
+    for field in message.DESCRIPTOR.fields:
+        if isinstance(report.get(field.name), int):
+            setattr(message, field.name, report[field.name])
+    return message
+
+
 # Nodes and applications.
 
 
 def node(lab: Lab, lab_id: str, name: str) -> node_pb2.Node:
     """Raises NotFound."""
-    parameters = lab.parameters(name)
+    failure = lab.node_failure(name)
+    parameters = {} if failure else lab.parameters(name)
     found = lab.topology.nodes[name]
     return node_pb2.Node(
         name=f"labs/{lab_id}/nodes/{name}",
@@ -251,6 +270,8 @@ def node(lab: Lab, lab_id: str, name: str) -> node_pb2.Node:
             for one in found.interfaces
         ],
         parameters={knob: str(value) for knob, value in parameters.items()},
+        state=node_pb2.Node.STATE_FAILED if failure else node_pb2.Node.STATE_READY,
+        failure=failure,
     )
 
 

@@ -8,6 +8,7 @@ from lab.trace.event import BINARY_TAILS, Event
 from nodes.base.events import KINDS, NAME, UNKNOWN, Kind
 from tcplab.v1 import trace_pb2
 from tcplab.v1.cause_pb2 import Cause
+from tcplab.v1.event_pb2 import Source
 
 
 class _Converter:
@@ -42,6 +43,7 @@ def event_message(event: Event) -> trace_pb2.TraceEvent:
         node=event.node,
         connection=event.connection,
         cause=Cause.ValueType(event.cause),
+        source=Source.ValueType(event.source),
     )
     converter = _CONVERTERS[event.kind]
     body = getattr(message.event, converter.name)

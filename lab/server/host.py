@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from google.protobuf import timestamp_pb2
 
-from lab.backends.base import Advance, Lab
+from lab.backends.base import WAIT_NS, Advance, Lab
 from lab.backends.until import Stopped, Until
 from lab.server.news import News
 from lab.trace.bundle import Bundle
 from nodes.base.clock import NEVER, SECOND
-from nodes.base.errors import Cancelled, FailedPrecondition, TcplabError
+from nodes.base.errors import Cancelled, FailedPrecondition, InvalidArgument, TcplabError
 from tcplab.v1 import lab_pb2, trace_pb2
 
 #: Virtual time runs for so long, in wall time, before other calls get their turn.
@@ -24,17 +26,29 @@ SLICE_NS: Final = 2_000_000
 PACE_TICK: Final = 0.005
 
 
-class LabHost:
-    """`name` is the lab's id; `news` tells of anything that may have changed."""
+#: What happened in a real-time lab is in its file after so long, wall seconds: nothing else would see to that.
+FLUSH_AFTER: Final = 0.2
 
-    def __init__(self, name: str, run: str, lab: Lab, bundle: Bundle) -> None:
+
+class LabHost:
+    """`name` is the lab's id; `news` tells of anything that may have changed. `keep`: it goes on without a controller.
+
+    Of a real-time lab `on_change` is called when it, or a node, has FAILED.
+    """
+
+    def __init__(self, name: str, run: str, lab: Lab, bundle: Bundle, keep: bool = False) -> None:
         self.name = name
         self.run = run
         self.lab = lab
         self.bundle = bundle
         self.news = News()
+        self.keep = keep
         self.ended = False
+        self.on_change: Callable[[], None] = lambda: None
+        self._failure = ""
         self._holder = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.TimerHandle | None = None
         self._created = timestamp_pb2.Timestamp()
         self._created.FromDatetime(datetime.fromisoformat(bundle.manifest["started"]))
 
@@ -56,10 +70,12 @@ class LabHost:
     def message(self) -> lab_pb2.Lab:
         """The lab as it is now."""
         lab = self.lab
-        next_time = lab.next_time()
+        next_time = NEVER if lab.real_time else lab.next_time()
+        keep = lab_pb2.CONTROLLER_LOSS_KEEP if self.keep else lab_pb2.CONTROLLER_LOSS_REMOVE
         return lab_pb2.Lab(
             name=f"labs/{self.name}",
-            state=lab_pb2.Lab.STATE_READY,
+            state=lab_pb2.Lab.STATE_FAILED if self.failure else lab_pb2.Lab.STATE_READY,
+            failure=self.failure,
             backend=lab.backend,
             topology=lab.topology.name,
             seed=lab.seed,
@@ -71,7 +87,74 @@ class LabHost:
             run=f"runs/{self.run}",
             directory=str(self.bundle.path),
             create_time=self._created,
+            real_time=lab.real_time,
+            failed_nodes={node: why for node in lab.nodes if (why := lab.node_failure(node))},
+            on_controller_loss=keep,
         )
+
+    @property
+    def failure(self) -> str:
+        """Why it cannot go on; "" while it can."""
+        return self._failure or self.lab.failure
+
+    # A real-time lab does its work in this loop, between calls.
+
+    def start_pumping(self) -> None:
+        """From now on what happens in a real-time lab is handled in the running loop. Nothing to do for others."""
+        if self.lab.real_time:
+            self.lab.on_change = self._on_lab
+            asyncio.get_running_loop().add_reader(self.lab.fileno(), self._pump)
+            self._pump()
+
+    def stop_pumping(self) -> None:
+        """Handle nothing any more. Idempotent."""
+        if self.lab.real_time and not self.ended:
+            asyncio.get_running_loop().remove_reader(self.lab.fileno())
+        for timer in (self._timer, self._flushing):
+            if timer is not None:
+                timer.cancel()
+
+    def called(self) -> None:
+        """To be told after every call: it may have set a timer."""
+        if self.lab.real_time and not self.ended:
+            self._arm()
+
+    def _on_lab(self) -> None:
+        self.news.tell()
+        self.on_change()
+
+    def _pump(self) -> None:
+        if self.ended:
+            return
+        with self._failing():
+            self.lab.pump()
+        self.news.tell()
+        self._arm()
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_AFTER, self._on_flush)
+
+    def _on_flush(self) -> None:
+        self._flushing = None
+        with self._failing():
+            self.flush()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        next_time = self.lab.next_time()
+        if next_time != NEVER:
+            delay = max(0, next_time - self.lab.now()) / SECOND
+            self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """An error in here, as of a disk that is full, is the end of the lab."""
+        try:
+            yield
+        except TcplabError as error:
+            self._failure = self._failure or str(error)
+            self.on_change()
 
     async def advance(self, until: Until, pace: float, holder: str) -> Stopped:
         """Move the clock, in slices, other calls in between; one at a time. Being cancelled leaves it where it is."""
@@ -79,9 +162,13 @@ class LabHost:
             raise FailedPrecondition(
                 f"the clock of labs/{self.name} is held by {self._holder}, at {self.lab.now()} ns; one can at a time"
             )
+        if self.lab.real_time and pace not in (0, 1):
+            raise InvalidArgument(f"pace: {pace:g}; the time of labs/{self.name} is real, it passes by itself", "pace")
         advance = self.lab.start_advance(until)
         self._holder = holder
         try:
+            if self.lab.real_time:
+                return await self._real(advance)
             if pace:
                 return await self._paced(advance, pace)
             return await self._fast(advance)
@@ -89,6 +176,17 @@ class LabHost:
             self._holder = ""
             advance.close()
             self.news.tell()
+
+    async def _real(self, advance: Advance) -> Stopped:
+        while True:
+            changed = self.news.next
+            stopped = advance.step(1)
+            if stopped is not None:
+                return stopped
+            self.called()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), WAIT_NS / SECOND)
+            self._check()
 
     async def _fast(self, advance: Advance) -> Stopped:
         calls = 64
@@ -127,13 +225,14 @@ class LabHost:
         """Close the lab and complete the manifest of its run; followers of the trace come to its end. Idempotent."""
         if self.ended:
             return
+        self.stop_pumping()
         self.ended = True
         try:
             self.lab.close_lab()
         except TcplabError as error:  # the disk is full, say
             why = why or str(error)
         facts = {"failure": why} if why else {}
-        self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **facts)
+        self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **self.lab.facts(), **facts)
         self.news.tell()
 
     def flush(self) -> None:

@@ -54,6 +54,7 @@ REQUESTS: Final[dict[str, tuple[str, Form]]] = {
     "UpdateParametersRequest": ("name", NODE),
     "GetCountersRequest": ("name", NODE),
     "PingRequest": ("node", NODE),
+    "ExecRequest": ("start.node", NODE),
     "OpenRequest": ("node", NODE),
     "ListenRequest": ("node", NODE),
     "CloseListenerRequest": ("listener", LISTENER),

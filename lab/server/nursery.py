@@ -2,7 +2,8 @@
 
 The controller makes it before it starts anything itself, and asks it over a socket; a fork takes a few milliseconds.
 Each child has a line of its own to the controller, a socket: the end of it means to either side that the other is gone.
-When the controller is gone the nursery ends what is left and removes `directory`, where the sockets are.
+When the controller is gone the nursery ends what is left and removes `directory`, where the sockets are. Children that
+were asked for with `keep` it leaves alone: they know themselves what to do then.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ BORN: Final = 1
 ENDED: Final = 2
 REPORT: Final = struct.Struct("<iii")
 
+#: What is to become of a child when the controller is gone.
+_KEEP: Final = b"k"
+_END: Final = b"e"
 #: Children get so long to end by themselves once the controller is gone, wall seconds.
 _PATIENCE: Final = 5.0
 
@@ -56,9 +60,9 @@ def start(main: Main, directory: Path) -> tuple[int, socket.socket]:
         os._exit(status)
 
 
-def ask(nursery: socket.socket, line: socket.socket, errors: int) -> None:
+def ask(nursery: socket.socket, line: socket.socket, errors: int, keep: bool = False) -> None:
     """Ask for a child that has `line` and whose standard error is the descriptor `errors`; BORN answers."""
-    socket.send_fds(nursery, [b"f"], [line.fileno(), errors])
+    socket.send_fds(nursery, [_KEEP if keep else _END], [line.fileno(), errors])
 
 
 def _serve(control: socket.socket, main: Main, directory: Path) -> None:
@@ -75,6 +79,7 @@ def _serve(control: socket.socket, main: Main, directory: Path) -> None:
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     children: set[int] = set()
+    kept: set[int] = set()
     poll = select.poll()
     poll.register(wake, select.POLLIN)
     poll.register(control, select.POLLIN)
@@ -83,6 +88,7 @@ def _serve(control: socket.socket, main: Main, directory: Path) -> None:
         if wake in ready:
             os.read(wake, 4096)
             _reap(children, control)
+            kept &= children
         if control.fileno() in ready:
             asked, descriptors, _, _ = socket.recv_fds(control, 1, 2)
             if not asked:
@@ -97,8 +103,10 @@ def _serve(control: socket.socket, main: Main, directory: Path) -> None:
             for descriptor in descriptors:
                 os.close(descriptor)
             children.add(pid)
+            if asked == _KEEP:
+                kept.add(pid)
             _report(control, BORN, pid, 0)
-    _end(children)
+    _end(children - kept)
     shutil.rmtree(directory, ignore_errors=True)
 
 

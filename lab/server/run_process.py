@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab import spec
+from lab.backends.catalogue import SIM
 from lab.experiments import spec as experiments
 from lab.experiments.runner import conclude, drive, prepare
 from lab.experiments.script import Script
@@ -25,11 +26,12 @@ _REPORT_EVERY: Final = 0.2
 
 
 def run(job: dict[str, Any], line: socket.socket) -> None:
-    """Do the experiment. `job`: yaml, overrides, seed (null: the experiment's), directory; field, the request's."""
+    """Do the experiment. `job`: yaml, overrides, seed (null: the experiment's), directory, backend; field, the
+    request's."""
     try:
-        experiment = load(job["yaml"], job["overrides"], job["field"])
+        experiment = load(job["yaml"], job["overrides"], job["field"], job["backend"])
         text = experiments.text_with(job["yaml"], job["overrides"])
-        bundle, lab = prepare(experiment, text, Path(job["directory"]), job["seed"])
+        bundle, lab = prepare(experiment, text, Path(job["directory"]), job["seed"], job["backend"])
     except Exception as error:
         _fail(line, error)
         return
@@ -49,7 +51,8 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
     finally:
         lab.close_lab()
     outcome = conclude(experiment, lab, script, bundle, round((time.monotonic() - started) * 1000))
-    lines.send(line, {"outcome": outcome.as_dict()})
+    facts = {name: bundle.manifest[name] for name in ("fidelity",) if name in bundle.manifest}
+    lines.send(line, {"outcome": {**outcome.as_dict(), **facts}})
 
 
 def validate(job: dict[str, Any], line: socket.socket) -> None:
@@ -62,10 +65,10 @@ def validate(job: dict[str, Any], line: socket.socket) -> None:
     lines.send(line, {"experiment": experiment.name, "description": experiment.description})
 
 
-def load(text: str, overrides: Any, field: str) -> Experiment:
+def load(text: str, overrides: Any, field: str, backend: str = SIM) -> Experiment:
     """Raises InvalidArgument with the place in the text; `field` is the request's."""
     try:
-        return experiments.load(spec.read_text(text), overrides)
+        return experiments.load(spec.read_text(text), overrides, backend)
     except InvalidArgument as error:
         place = f"{field}.{error.field}" if error.field else field
         raise InvalidArgument(f"{field}: {error}", place, error.line) from None

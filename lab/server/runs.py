@@ -6,15 +6,17 @@ import asyncio
 import base64
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf import empty_pb2
 from google.rpc import status_pb2
 
+from lab.backends.catalogue import SIM, check_backend
 from lab.server import names
 from lab.server.children import Child, Nursery
+from lab.server.convert import fidelity
 from lab.server.errors import CallFailed, OutOfRange
 from lab.server.news import News
 from lab.server.pages import page
@@ -53,6 +55,13 @@ class Run:
         self.lab = ""
         self.child = None
         self.news.tell()
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """What the manifest says in the end that the API has fields for."""
+        if (time_ns := facts.get("lab_time_ns")) is not None:
+            self.message.time_ns = time_ns
+        if (found := facts.get("fidelity")) is not None:
+            self.message.fidelity.CopyFrom(fidelity(found))
 
     # As a trace (trace_service.Source); what is not flushed yet shows later.
 
@@ -101,6 +110,13 @@ class Runs:
         run = self.by_name[name] = Run(self._made, name, self.directory / name, lab)
         return run
 
+    def adopt(self, name: str, directory: Path, lab: str, started: float) -> Run:
+        """The run of a lab of an earlier controller; `started` in wall seconds since 1970."""
+        self._made += 1
+        run = self.by_name[name] = Run(self._made, name, directory, lab)
+        run.message.create_time.FromNanoseconds(round(started * 1e9))
+        return run
+
     def discard(self, run: Run) -> None:
         """Forget a run and remove its files."""
         self.by_name.pop(run.name, None)
@@ -140,7 +156,7 @@ class Runs:
             with contextlib.suppress(TcplabError):
                 Bundle.open(run.directory).finish(failure=how)
             return
-        run.message.time_ns = outcome["lab_time_ns"]
+        run.take(outcome)
         for one in outcome["expectations"]:
             events = f" (events {', '.join(map(str, one['events'][:20]))})" if one["events"] else ""
             run.message.results.add(expectation=one["expected"], passed=one["ok"], found=one["found"] + events)
@@ -176,13 +192,16 @@ class RunService:
         source = request.WhichOneof("source")
         if source is None:
             raise InvalidArgument("experiment: is missing; give experiment, a name, or experiment_yaml", "experiment")
+        check_backend(request.backend or SIM)
         seed = request.seed if request.HasField("seed") else None
         if seed is not None and seed < 0:
             raise InvalidArgument(f"seed: {seed} is not 0 to {(1 << 63) - 1}", "seed")
         text = request.experiment_yaml if source == "experiment_yaml" else shipped_text(request.experiment)
         run = self.runs.reserve(request.run_id or request.experiment or "experiment", exact=bool(request.run_id))
+        run.message.backend = request.backend or SIM
         job = {
             "what": "run",
+            "backend": request.backend or SIM,
             "yaml": text,
             "overrides": [f"{path}={request.set[path]}" for path in sorted(request.set)],
             "seed": seed,

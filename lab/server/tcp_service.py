@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from google.protobuf import empty_pb2
 
-from nodes.agent.payload import MAX_PATTERN, Payload
 from lab.server import convert, names
 from lab.server.host import LabHost
 from lab.server.pages import page
 from lab.server.serving import Context
+from nodes.agent.payload import MAX_PATTERN, Payload
 from nodes.base.errors import InvalidArgument
 from tcplab.v1 import connection_pb2, operation_pb2, tcp_pb2
 

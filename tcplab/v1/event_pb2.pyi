@@ -18,6 +18,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Source:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Source.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SOURCE_UNSPECIFIED: _Source.ValueType  # 0
+    """None."""
+    SOURCE_CAPTURE: _Source.ValueType  # 1
+    """CAPTURE."""
+    SOURCE_INFERRED: _Source.ValueType  # 2
+    """INFERRED."""
+    SOURCE_TRACEFS: _Source.ValueType  # 3
+    """TRACEFS."""
+    SOURCE_SOCK_DIAG: _Source.ValueType  # 4
+    """SOCK_DIAG."""
+
+class Source(_Source, metaclass=_SourceEnumTypeWrapper):
+    """Who saw an event. UNSPECIFIED is our TCP, or whoever made the event."""
+
+SOURCE_UNSPECIFIED: Source.ValueType  # 0
+"""None."""
+SOURCE_CAPTURE: Source.ValueType  # 1
+"""CAPTURE."""
+SOURCE_INFERRED: Source.ValueType  # 2
+"""INFERRED."""
+SOURCE_TRACEFS: Source.ValueType  # 3
+"""TRACEFS."""
+SOURCE_SOCK_DIAG: Source.ValueType  # 4
+"""SOCK_DIAG."""
+Global___Source: _TypeAlias = Source  # noqa: Y015
+
 class _Origin:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ControllerLoss:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ControllerLossEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ControllerLoss.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTROLLER_LOSS_UNSPECIFIED: _ControllerLoss.ValueType  # 0
+    """KEEP; REMOVE for the controllers that programs start for themselves (`tcplab serve --until-eof`)."""
+    CONTROLLER_LOSS_KEEP: _ControllerLoss.ValueType  # 1
+    """It goes on. The next controller on the same socket adopts it: lab, run and trace have no gap."""
+    CONTROLLER_LOSS_REMOVE: _ControllerLoss.ValueType  # 2
+    """It ends, its run is completed."""
+
+class ControllerLoss(_ControllerLoss, metaclass=_ControllerLossEnumTypeWrapper):
+    """What becomes of a lab when its controller is gone. A sim lab is always removed."""
+
+CONTROLLER_LOSS_UNSPECIFIED: ControllerLoss.ValueType  # 0
+"""KEEP; REMOVE for the controllers that programs start for themselves (`tcplab serve --until-eof`)."""
+CONTROLLER_LOSS_KEEP: ControllerLoss.ValueType  # 1
+"""It goes on. The next controller on the same socket adopts it: lab, run and trace have no gap."""
+CONTROLLER_LOSS_REMOVE: ControllerLoss.ValueType  # 2
+"""It ends, its run is completed."""
+Global___ControllerLoss: _TypeAlias = ControllerLoss  # noqa: Y015
+
 @_typing.final
 class Lab(_message.Message):
     """A lab."""
@@ -39,7 +63,9 @@ class Lab(_message.Message):
         STATE_READY: Lab._State.ValueType  # 1
         """It takes calls."""
         STATE_FAILED: Lab._State.ValueType  # 2
-        """Its process has ended by itself; `failure` says how."""
+        """It cannot go on: its process, or its link engine, has ended by itself; `failure` says how."""
+        STATE_CREATING: Lab._State.ValueType  # 3
+        """It is being made; `progress` says how far it is. Only WatchLabs and GetLab show labs that are not there yet."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """What has become of it."""
@@ -49,7 +75,29 @@ class Lab(_message.Message):
     STATE_READY: Lab.State.ValueType  # 1
     """It takes calls."""
     STATE_FAILED: Lab.State.ValueType  # 2
-    """Its process has ended by itself; `failure` says how."""
+    """It cannot go on: its process, or its link engine, has ended by itself; `failure` says how."""
+    STATE_CREATING: Lab.State.ValueType  # 3
+    """It is being made; `progress` says how far it is. Only WatchLabs and GetLab show labs that are not there yet."""
+
+    @_typing.final
+    class FailedNodesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -65,6 +113,10 @@ class Lab(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     DIRECTORY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REAL_TIME_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    FAILED_NODES_FIELD_NUMBER: _builtins.int
+    ON_CONTROLLER_LOSS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """labs/{lab}."""
     state: Global___Lab.State.ValueType
@@ -84,16 +136,28 @@ class Lab(_message.Message):
     time_ns: _builtins.int
     """The current instant of lab time, ns; starts at 0."""
     next_time_ns: _builtins.int
-    """When something happens next, ns of lab time; absent when nothing will."""
+    """When something happens next, ns of lab time; absent when nothing will, and in real time."""
     advancing: _builtins.bool
     """Whether somebody's Advance holds the clock."""
     run: _builtins.str
     """Its run: runs/{run}."""
     directory: _builtins.str
     """Directory of the run's files on the controller's machine."""
+    real_time: _builtins.bool
+    """Whether its time passes by itself: it is made of processes and interfaces, not simulated."""
+    on_controller_loss: Global___ControllerLoss.ValueType
+    """What becomes of it when the controller ends without ending its labs, as by a crash."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Wall time of its creation."""
+
+    @_builtins.property
+    def progress(self) -> Global___CreateProgress:
+        """How far its creation is."""
+
+    @_builtins.property
+    def failed_nodes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Nodes whose process has ended by itself, by their names, and how it did. The rest of the lab goes on."""
 
     def __init__(
         self,
@@ -112,16 +176,50 @@ class Lab(_message.Message):
         run: _builtins.str = ...,
         directory: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        real_time: _builtins.bool = ...,
+        progress: Global___CreateProgress | None = ...,
+        failed_nodes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        on_controller_loss: Global___ControllerLoss.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_time_ns", b"_next_time_ns", "create_time", b"create_time", "next_time_ns", b"next_time_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_time_ns", b"_next_time_ns", "create_time", b"create_time", "next_time_ns", b"next_time_ns", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_time_ns", b"_next_time_ns", "advancing", b"advancing", "backend", b"backend", "capture", b"capture", "create_time", b"create_time", "directory", b"directory", "failure", b"failure", "name", b"name", "next_time_ns", b"next_time_ns", "run", b"run", "seed", b"seed", "state", b"state", "time_ns", b"time_ns", "topology", b"topology", "trace_level", b"trace_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_time_ns", b"_next_time_ns", "advancing", b"advancing", "backend", b"backend", "capture", b"capture", "create_time", b"create_time", "directory", b"directory", "failed_nodes", b"failed_nodes", "failure", b"failure", "name", b"name", "next_time_ns", b"next_time_ns", "on_controller_loss", b"on_controller_loss", "progress", b"progress", "real_time", b"real_time", "run", b"run", "seed", b"seed", "state", b"state", "time_ns", b"time_ns", "topology", b"topology", "trace_level", b"trace_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__next_time_ns: _TypeAlias = _typing.Literal["next_time_ns"]  # noqa: Y015
     _WhichOneofArgType__next_time_ns: _TypeAlias = _typing.Literal["_next_time_ns", b"_next_time_ns"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__next_time_ns) -> _WhichOneofReturnType__next_time_ns | None: ...
 
 Global___Lab: _TypeAlias = Lab  # noqa: Y015
+
+@_typing.final
+class CreateProgress(_message.Message):
+    """How far something is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """What is being made, such as processes."""
+    done: _builtins.int
+    """So many are."""
+    total: _builtins.int
+    """Of so many."""
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "total", b"total", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateProgress: _TypeAlias = CreateProgress  # noqa: Y015
 
 @_typing.final
 class CreateLabRequest(_message.Message):
@@ -137,6 +235,7 @@ class CreateLabRequest(_message.Message):
     TRACE_LEVEL_FIELD_NUMBER: _builtins.int
     CAPTURE_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
+    ON_CONTROLLER_LOSS_FIELD_NUMBER: _builtins.int
     lab_id: _builtins.str
     """Last part of the name, [a-z][a-z0-9-]{0,62}; chosen for you when empty."""
     request_id: _builtins.str
@@ -152,7 +251,9 @@ class CreateLabRequest(_message.Message):
     capture: _builtins.bool
     """Keep frames for captures. Default true."""
     backend: _builtins.str
-    """Default sim."""
+    """As ListBackends has it: sim (virtual time; default), netns (network namespaces, real time)."""
+    on_controller_loss: Global___ControllerLoss.ValueType
+    """What becomes of a real-time lab when the controller ends without ending its labs."""
     def __init__(
         self,
         *,
@@ -164,10 +265,11 @@ class CreateLabRequest(_message.Message):
         trace_level: _trace_pb2.TraceLevel.ValueType = ...,
         capture: _builtins.bool | None = ...,
         backend: _builtins.str = ...,
+        on_controller_loss: Global___ControllerLoss.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_capture", b"_capture", "_seed", b"_seed", "capture", b"capture", "seed", b"seed", "source", b"source", "topology", b"topology", "topology_yaml", b"topology_yaml"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capture", b"_capture", "_seed", b"_seed", "backend", b"backend", "capture", b"capture", "lab_id", b"lab_id", "request_id", b"request_id", "seed", b"seed", "source", b"source", "topology", b"topology", "topology_yaml", b"topology_yaml", "trace_level", b"trace_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capture", b"_capture", "_seed", b"_seed", "backend", b"backend", "capture", b"capture", "lab_id", b"lab_id", "on_controller_loss", b"on_controller_loss", "request_id", b"request_id", "seed", b"seed", "source", b"source", "topology", b"topology", "topology_yaml", b"topology_yaml", "trace_level", b"trace_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capture: _TypeAlias = _typing.Literal["capture"]  # noqa: Y015
     _WhichOneofArgType__capture: _TypeAlias = _typing.Literal["_capture", b"_capture"]  # noqa: Y015
@@ -360,7 +462,7 @@ class AdvanceRequest(_message.Message):
     idle: _builtins.bool
     """Until nothing is left to do."""
     pace: _builtins.float
-    """Lab seconds per wall second; 0 (default): as fast as it goes."""
+    """Lab seconds per wall second; 0 (default): as fast as it goes. In real time only 0 and 1 are taken."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """For so long from now, in lab time."""

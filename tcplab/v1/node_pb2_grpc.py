@@ -61,6 +61,11 @@ class NodeServiceStub:
                 request_serializer=tcplab_dot_v1_dot_node__pb2.PingRequest.SerializeToString,
                 response_deserializer=tcplab_dot_v1_dot_operation__pb2.Operation.FromString,
                 _registered_method=True)
+        self.Exec = channel.stream_stream(
+                '/tcplab.v1.NodeService/Exec',
+                request_serializer=tcplab_dot_v1_dot_node__pb2.ExecRequest.SerializeToString,
+                response_deserializer=tcplab_dot_v1_dot_node__pb2.ExecResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServiceServicer:
@@ -102,6 +107,14 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Exec(self, request_iterator, context):
+        """Runs a command on a node of kind linux. The first request starts it, the others feed it; the last answer says how
+        it ended. When the call ends before the command does, the command and what it started are killed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +142,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.Ping,
                     request_deserializer=tcplab_dot_v1_dot_node__pb2.PingRequest.FromString,
                     response_serializer=tcplab_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'Exec': grpc.stream_stream_rpc_method_handler(
+                    servicer.Exec,
+                    request_deserializer=tcplab_dot_v1_dot_node__pb2.ExecRequest.FromString,
+                    response_serializer=tcplab_dot_v1_dot_node__pb2.ExecResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +285,33 @@ class NodeService:
             '/tcplab.v1.NodeService/Ping',
             tcplab_dot_v1_dot_node__pb2.PingRequest.SerializeToString,
             tcplab_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exec(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tcplab.v1.NodeService/Exec',
+            tcplab_dot_v1_dot_node__pb2.ExecRequest.SerializeToString,
+            tcplab_dot_v1_dot_node__pb2.ExecResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -187,6 +187,8 @@ class Run(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     DIRECTORY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    FIDELITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """runs/{run}."""
     state: Global___Run.State.ValueType
@@ -201,6 +203,8 @@ class Run(_message.Message):
     """Why it could not be carried out."""
     directory: _builtins.str
     """Directory of its files on the controller's machine."""
+    backend: _builtins.str
+    """Its backend."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExpectationResult]:
         """Expectations, once it has ended."""
@@ -208,6 +212,10 @@ class Run(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Wall time it was started."""
+
+    @_builtins.property
+    def fidelity(self) -> Global___Fidelity:
+        """How far a run in real time can be believed, once it has ended."""
 
     def __init__(
         self,
@@ -221,14 +229,100 @@ class Run(_message.Message):
         error: _builtins.str = ...,
         directory: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        backend: _builtins.str = ...,
+        fidelity: Global___Fidelity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fidelity", b"fidelity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "directory", b"directory", "error", b"error", "experiment", b"experiment", "name", b"name", "results", b"results", "seed", b"seed", "state", b"state", "time_ns", b"time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "create_time", b"create_time", "directory", b"directory", "error", b"error", "experiment", b"experiment", "fidelity", b"fidelity", "name", b"name", "results", b"results", "seed", b"seed", "state", b"state", "time_ns", b"time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class Fidelity(_message.Message):
+    """How well the link engine of a real-time run kept to what was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    LATE_P50_NS_FIELD_NUMBER: _builtins.int
+    LATE_P99_NS_FIELD_NUMBER: _builtins.int
+    LATE_MAX_NS_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    WAITED_P50_NS_FIELD_NUMBER: _builtins.int
+    WAITED_P99_NS_FIELD_NUMBER: _builtins.int
+    WAITED_MAX_NS_FIELD_NUMBER: _builtins.int
+    DROPPED_IN_SOCKET_FIELD_NUMBER: _builtins.int
+    SEND_FAILURES_FIELD_NUMBER: _builtins.int
+    ELAPSED_NS_FIELD_NUMBER: _builtins.int
+    ENGINE_CPU_PERMILLE_FIELD_NUMBER: _builtins.int
+    MACHINE_CPU_PERMILLE_FIELD_NUMBER: _builtins.int
+    STEAL_PERMILLE_FIELD_NUMBER: _builtins.int
+    CORES_FIELD_NUMBER: _builtins.int
+    sent: _builtins.int
+    """Frames that links released."""
+    late_p50_ns: _builtins.int
+    """Frames left so long after their time: half of them at most this, ns."""
+    late_p99_ns: _builtins.int
+    """99 % of them."""
+    late_max_ns: _builtins.int
+    """All of them."""
+    received: _builtins.int
+    """Frames that came to links."""
+    waited_p50_ns: _builtins.int
+    """They waited so long for the engine, from the kernel's stamp on: half of them at most this, ns."""
+    waited_p99_ns: _builtins.int
+    """99 % of them."""
+    waited_max_ns: _builtins.int
+    """All of them."""
+    dropped_in_socket: _builtins.int
+    """Frames lost in the engine's sockets, which no link dropped."""
+    send_failures: _builtins.int
+    """Frames that could not be sent."""
+    elapsed_ns: _builtins.int
+    """Wall time the figures are about, ns."""
+    engine_cpu_permille: _builtins.int
+    """How much of one core the engine used, per mille."""
+    machine_cpu_permille: _builtins.int
+    """How busy all cores were, per mille."""
+    steal_permille: _builtins.int
+    """What a virtual machine asked for and did not get, per mille of all cores."""
+    cores: _builtins.int
+    """Cores of the machine."""
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the run should not be believed, one sentence each; empty when it can be."""
+
+    def __init__(
+        self,
+        *,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        sent: _builtins.int = ...,
+        late_p50_ns: _builtins.int = ...,
+        late_p99_ns: _builtins.int = ...,
+        late_max_ns: _builtins.int = ...,
+        received: _builtins.int = ...,
+        waited_p50_ns: _builtins.int = ...,
+        waited_p99_ns: _builtins.int = ...,
+        waited_max_ns: _builtins.int = ...,
+        dropped_in_socket: _builtins.int = ...,
+        send_failures: _builtins.int = ...,
+        elapsed_ns: _builtins.int = ...,
+        engine_cpu_permille: _builtins.int = ...,
+        machine_cpu_permille: _builtins.int = ...,
+        steal_permille: _builtins.int = ...,
+        cores: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cores", b"cores", "dropped_in_socket", b"dropped_in_socket", "elapsed_ns", b"elapsed_ns", "engine_cpu_permille", b"engine_cpu_permille", "late_max_ns", b"late_max_ns", "late_p50_ns", b"late_p50_ns", "late_p99_ns", b"late_p99_ns", "machine_cpu_permille", b"machine_cpu_permille", "received", b"received", "send_failures", b"send_failures", "sent", b"sent", "steal_permille", b"steal_permille", "waited_max_ns", b"waited_max_ns", "waited_p50_ns", b"waited_p50_ns", "waited_p99_ns", b"waited_p99_ns", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fidelity: _TypeAlias = Fidelity  # noqa: Y015
 
 @_typing.final
 class ExpectationResult(_message.Message):
@@ -292,6 +386,7 @@ class CreateRunRequest(_message.Message):
     EXPERIMENT_YAML_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Last part of the name; chosen for you when empty."""
     request_id: _builtins.str
@@ -302,6 +397,8 @@ class CreateRunRequest(_message.Message):
     """Text of an experiment file, at most 1 MiB."""
     seed: _builtins.int
     """Instead of the experiment's."""
+    backend: _builtins.str
+    """As ListBackends has it: sim (default), netns."""
     @_builtins.property
     def set(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values to replace, by path: links.h1-h2.loss -> 2%."""
@@ -315,10 +412,11 @@ class CreateRunRequest(_message.Message):
         experiment_yaml: _builtins.str = ...,
         seed: _builtins.int | None = ...,
         set: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        backend: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "experiment", b"experiment", "experiment_yaml", b"experiment_yaml", "seed", b"seed", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "experiment", b"experiment", "experiment_yaml", b"experiment_yaml", "request_id", b"request_id", "run_id", b"run_id", "seed", b"seed", "set", b"set", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "backend", b"backend", "experiment", b"experiment", "experiment_yaml", b"experiment_yaml", "request_id", b"request_id", "run_id", b"run_id", "seed", b"seed", "set", b"set", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015

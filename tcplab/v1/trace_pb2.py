@@ -26,7 +26,7 @@ from tcplab.v1 import cause_pb2 as tcplab_dot_v1_dot_cause__pb2
 from tcplab.v1 import event_pb2 as tcplab_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15tcplab/v1/trace.proto\x12\ttcplab.v1\x1a\x15tcplab/v1/cause.proto\x1a\x15tcplab/v1/event.proto\"\x92\x01\n\nTraceEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nconnection\x18\x04 \x01(\x05\x12\x1f\n\x05\x63\x61use\x18\x05 \x01(\x0e\x32\x10.tcplab.v1.Cause\x12#\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x14.tcplab.v1.EventBody\"\xc2\x01\n\x0b\x45ventFilter\x12\r\n\x05kinds\x18\x01 \x03(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x12\n\nconnection\x18\x03 \x01(\x05\x12\x1f\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32\x10.tcplab.v1.Cause\x12\x32\n\x06\x66ields\x18\x05 \x03(\x0b\x32\".tcplab.v1.EventFilter.FieldsEntry\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x12\x46ollowTraceRequest\x12\x0b\n\x03lab\x18\x01 \x01(\t\x12\x11\n\tstart_seq\x18\x02 \x01(\x03\x12&\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x16.tcplab.v1.EventFilter\"e\n\x13\x46ollowTraceResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.TraceEvent\x12\x10\n\x08next_seq\x18\x02 \x01(\x03\x12\x15\n\rsnapshot_done\x18\x03 \x01(\x08\"r\n\x11QueryTraceRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.tcplab.v1.EventFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x12QueryTraceResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.TraceEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10ListFlowsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"3\n\x11ListFlowsResponse\x12\x1e\n\x05\x66lows\x18\x01 \x03(\x0b\x32\x0f.tcplab.v1.Flow\"N\n\x04\x46low\x12\"\n\x06\x63lient\x18\x01 \x01(\x0b\x32\x12.tcplab.v1.FlowEnd\x12\"\n\x06server\x18\x02 \x01(\x0b\x32\x12.tcplab.v1.FlowEnd\"\xaa\x01\n\x07\x46lowEnd\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nconnection\x18\x02 \x01(\x05\x12\x15\n\rlocal_address\x18\x03 \x01(\t\x12\x12\n\nlocal_port\x18\x04 \x01(\x05\x12\x16\n\x0eremote_address\x18\x05 \x01(\t\x12\x13\n\x0bremote_port\x18\x06 \x01(\x05\x12%\n\x06\x65vents\x18\x07 \x03(\x0b\x32\x15.tcplab.v1.TraceEvent\"@\n\x0e\x43\x61ptureRequest\x12\x0b\n\x03lab\x18\x01 \x01(\t\x12\x11\n\tinterface\x18\x02 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"\x1f\n\x0f\x43\x61ptureResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c*\x8c\x01\n\nTraceLevel\x12\x1b\n\x17TRACE_LEVEL_UNSPECIFIED\x10\x00\x12\x16\n\x12TRACE_LEVEL_STATES\x10\x01\x12\x1a\n\x16TRACE_LEVEL_CONGESTION\x10\x02\x12\x18\n\x14TRACE_LEVEL_SEGMENTS\x10\x03\x12\x13\n\x0fTRACE_LEVEL_ALL\x10\x04\x32\xb5\x02\n\x0cTraceService\x12N\n\x0b\x46ollowTrace\x12\x1d.tcplab.v1.FollowTraceRequest\x1a\x1e.tcplab.v1.FollowTraceResponse0\x01\x12I\n\nQueryTrace\x12\x1c.tcplab.v1.QueryTraceRequest\x1a\x1d.tcplab.v1.QueryTraceResponse\x12\x46\n\tListFlows\x12\x1b.tcplab.v1.ListFlowsRequest\x1a\x1c.tcplab.v1.ListFlowsResponse\x12\x42\n\x07\x43\x61pture\x12\x19.tcplab.v1.CaptureRequest\x1a\x1a.tcplab.v1.CaptureResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15tcplab/v1/trace.proto\x12\ttcplab.v1\x1a\x15tcplab/v1/cause.proto\x1a\x15tcplab/v1/event.proto\"\xb5\x01\n\nTraceEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nconnection\x18\x04 \x01(\x05\x12\x1f\n\x05\x63\x61use\x18\x05 \x01(\x0e\x32\x10.tcplab.v1.Cause\x12#\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x14.tcplab.v1.EventBody\x12!\n\x06source\x18\x07 \x01(\x0e\x32\x11.tcplab.v1.Source\"\xc2\x01\n\x0b\x45ventFilter\x12\r\n\x05kinds\x18\x01 \x03(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x12\n\nconnection\x18\x03 \x01(\x05\x12\x1f\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32\x10.tcplab.v1.Cause\x12\x32\n\x06\x66ields\x18\x05 \x03(\x0b\x32\".tcplab.v1.EventFilter.FieldsEntry\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x12\x46ollowTraceRequest\x12\x0b\n\x03lab\x18\x01 \x01(\t\x12\x11\n\tstart_seq\x18\x02 \x01(\x03\x12&\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x16.tcplab.v1.EventFilter\"e\n\x13\x46ollowTraceResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.TraceEvent\x12\x10\n\x08next_seq\x18\x02 \x01(\x03\x12\x15\n\rsnapshot_done\x18\x03 \x01(\x08\"r\n\x11QueryTraceRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.tcplab.v1.EventFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x12QueryTraceResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.TraceEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10ListFlowsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"3\n\x11ListFlowsResponse\x12\x1e\n\x05\x66lows\x18\x01 \x03(\x0b\x32\x0f.tcplab.v1.Flow\"N\n\x04\x46low\x12\"\n\x06\x63lient\x18\x01 \x01(\x0b\x32\x12.tcplab.v1.FlowEnd\x12\"\n\x06server\x18\x02 \x01(\x0b\x32\x12.tcplab.v1.FlowEnd\"\xaa\x01\n\x07\x46lowEnd\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nconnection\x18\x02 \x01(\x05\x12\x15\n\rlocal_address\x18\x03 \x01(\t\x12\x12\n\nlocal_port\x18\x04 \x01(\x05\x12\x16\n\x0eremote_address\x18\x05 \x01(\t\x12\x13\n\x0bremote_port\x18\x06 \x01(\x05\x12%\n\x06\x65vents\x18\x07 \x03(\x0b\x32\x15.tcplab.v1.TraceEvent\"N\n\x0e\x43\x61ptureRequest\x12\x0b\n\x03lab\x18\x01 \x01(\t\x12\x11\n\tinterface\x18\x02 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0c\n\x04live\x18\x04 \x01(\x08\"\x1f\n\x0f\x43\x61ptureResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c*\x8c\x01\n\nTraceLevel\x12\x1b\n\x17TRACE_LEVEL_UNSPECIFIED\x10\x00\x12\x16\n\x12TRACE_LEVEL_STATES\x10\x01\x12\x1a\n\x16TRACE_LEVEL_CONGESTION\x10\x02\x12\x18\n\x14TRACE_LEVEL_SEGMENTS\x10\x03\x12\x13\n\x0fTRACE_LEVEL_ALL\x10\x04\x32\xb5\x02\n\x0cTraceService\x12N\n\x0b\x46ollowTrace\x12\x1d.tcplab.v1.FollowTraceRequest\x1a\x1e.tcplab.v1.FollowTraceResponse0\x01\x12I\n\nQueryTrace\x12\x1c.tcplab.v1.QueryTraceRequest\x1a\x1d.tcplab.v1.QueryTraceResponse\x12\x46\n\tListFlows\x12\x1b.tcplab.v1.ListFlowsRequest\x1a\x1c.tcplab.v1.ListFlowsResponse\x12\x42\n\x07\x43\x61pture\x12\x19.tcplab.v1.CaptureRequest\x1a\x1a.tcplab.v1.CaptureResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,34 +35,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTFILTER_FIELDSENTRY']._loaded_options = None
   _globals['_EVENTFILTER_FIELDSENTRY']._serialized_options = b'8\001'
-  _globals['_TRACELEVEL']._serialized_start=1269
-  _globals['_TRACELEVEL']._serialized_end=1409
+  _globals['_TRACELEVEL']._serialized_start=1318
+  _globals['_TRACELEVEL']._serialized_end=1458
   _globals['_TRACEEVENT']._serialized_start=83
-  _globals['_TRACEEVENT']._serialized_end=229
-  _globals['_EVENTFILTER']._serialized_start=232
-  _globals['_EVENTFILTER']._serialized_end=426
-  _globals['_EVENTFILTER_FIELDSENTRY']._serialized_start=381
-  _globals['_EVENTFILTER_FIELDSENTRY']._serialized_end=426
-  _globals['_FOLLOWTRACEREQUEST']._serialized_start=428
-  _globals['_FOLLOWTRACEREQUEST']._serialized_end=520
-  _globals['_FOLLOWTRACERESPONSE']._serialized_start=522
-  _globals['_FOLLOWTRACERESPONSE']._serialized_end=623
-  _globals['_QUERYTRACEREQUEST']._serialized_start=625
-  _globals['_QUERYTRACEREQUEST']._serialized_end=739
-  _globals['_QUERYTRACERESPONSE']._serialized_start=741
-  _globals['_QUERYTRACERESPONSE']._serialized_end=825
-  _globals['_LISTFLOWSREQUEST']._serialized_start=827
-  _globals['_LISTFLOWSREQUEST']._serialized_end=861
-  _globals['_LISTFLOWSRESPONSE']._serialized_start=863
-  _globals['_LISTFLOWSRESPONSE']._serialized_end=914
-  _globals['_FLOW']._serialized_start=916
-  _globals['_FLOW']._serialized_end=994
-  _globals['_FLOWEND']._serialized_start=997
-  _globals['_FLOWEND']._serialized_end=1167
-  _globals['_CAPTUREREQUEST']._serialized_start=1169
-  _globals['_CAPTUREREQUEST']._serialized_end=1233
-  _globals['_CAPTURERESPONSE']._serialized_start=1235
-  _globals['_CAPTURERESPONSE']._serialized_end=1266
-  _globals['_TRACESERVICE']._serialized_start=1412
-  _globals['_TRACESERVICE']._serialized_end=1721
+  _globals['_TRACEEVENT']._serialized_end=264
+  _globals['_EVENTFILTER']._serialized_start=267
+  _globals['_EVENTFILTER']._serialized_end=461
+  _globals['_EVENTFILTER_FIELDSENTRY']._serialized_start=416
+  _globals['_EVENTFILTER_FIELDSENTRY']._serialized_end=461
+  _globals['_FOLLOWTRACEREQUEST']._serialized_start=463
+  _globals['_FOLLOWTRACEREQUEST']._serialized_end=555
+  _globals['_FOLLOWTRACERESPONSE']._serialized_start=557
+  _globals['_FOLLOWTRACERESPONSE']._serialized_end=658
+  _globals['_QUERYTRACEREQUEST']._serialized_start=660
+  _globals['_QUERYTRACEREQUEST']._serialized_end=774
+  _globals['_QUERYTRACERESPONSE']._serialized_start=776
+  _globals['_QUERYTRACERESPONSE']._serialized_end=860
+  _globals['_LISTFLOWSREQUEST']._serialized_start=862
+  _globals['_LISTFLOWSREQUEST']._serialized_end=896
+  _globals['_LISTFLOWSRESPONSE']._serialized_start=898
+  _globals['_LISTFLOWSRESPONSE']._serialized_end=949
+  _globals['_FLOW']._serialized_start=951
+  _globals['_FLOW']._serialized_end=1029
+  _globals['_FLOWEND']._serialized_start=1032
+  _globals['_FLOWEND']._serialized_end=1202
+  _globals['_CAPTUREREQUEST']._serialized_start=1204
+  _globals['_CAPTUREREQUEST']._serialized_end=1282
+  _globals['_CAPTURERESPONSE']._serialized_start=1284
+  _globals['_CAPTURERESPONSE']._serialized_end=1315
+  _globals['_TRACESERVICE']._serialized_start=1461
+  _globals['_TRACESERVICE']._serialized_end=1770
 # @@protoc_insertion_point(module_scope)

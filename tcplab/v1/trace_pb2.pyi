@@ -65,6 +65,7 @@ class TraceEvent(_message.Message):
     CONNECTION_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Its number in the trace, from 1, strictly rising."""
     time_ns: _builtins.int
@@ -75,6 +76,8 @@ class TraceEvent(_message.Message):
     """Number of the connection on its node; 0 where there is none."""
     cause: _cause_pb2.Cause.ValueType
     """Why it happened."""
+    source: _event_pb2.Source.ValueType
+    """Who saw it; unspecified unless the node runs the kernel's TCP."""
     @_builtins.property
     def event(self) -> _event_pb2.EventBody:
         """What happened."""
@@ -88,10 +91,11 @@ class TraceEvent(_message.Message):
         connection: _builtins.int = ...,
         cause: _cause_pb2.Cause.ValueType = ...,
         event: _event_pb2.EventBody | None = ...,
+        source: _event_pb2.Source.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "connection", b"connection", "event", b"event", "node", b"node", "seq", b"seq", "time_ns", b"time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "connection", b"connection", "event", b"event", "node", b"node", "seq", b"seq", "source", b"source", "time_ns", b"time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,22 +426,28 @@ class CaptureRequest(_message.Message):
     LAB_FIELD_NUMBER: _builtins.int
     INTERFACE_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
     lab: _builtins.str
     """labs/{lab}."""
     interface: _builtins.str
     """Such as h1:eth0."""
     follow: _builtins.bool
     """Go on with what comes."""
+    live: _builtins.bool
+    """Not what the lab's file has but what passes the interface from now on, both ways, with the kernel's time stamps as
+    lab time. In real time only; capture off and low trace levels do not matter. It ends with the lab.
+    """
     def __init__(
         self,
         *,
         lab: _builtins.str = ...,
         interface: _builtins.str = ...,
         follow: _builtins.bool = ...,
+        live: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "interface", b"interface", "lab", b"lab"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "interface", b"interface", "lab", b"lab", "live", b"live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

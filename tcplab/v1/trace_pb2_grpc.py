@@ -84,7 +84,7 @@ class TraceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Capture(self, request, context):
-        """The pcapng file of one interface so far, in pieces, and with `follow` what comes.
+        """The pcapng file of one interface in pieces: so far, and with `follow` what comes; or `live`, what passes from now on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

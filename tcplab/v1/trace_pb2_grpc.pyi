@@ -42,7 +42,7 @@ class TraceServiceStub:
     ListFlows: _grpc.UnaryUnaryMultiCallable[_trace_pb2.ListFlowsRequest, _trace_pb2.ListFlowsResponse]
     """A summary of each connection: both ends' state paths, resets, retransmissions."""
     Capture: _grpc.UnaryStreamMultiCallable[_trace_pb2.CaptureRequest, _trace_pb2.CaptureResponse]
-    """The pcapng file of one interface so far, in pieces, and with `follow` what comes."""
+    """The pcapng file of one interface in pieces: so far, and with `follow` what comes; or `live`, what passes from now on."""
 
 @_typing.type_check_only
 class TraceServiceAsyncStub(TraceServiceStub):
@@ -58,7 +58,7 @@ class TraceServiceAsyncStub(TraceServiceStub):
     ListFlows: _aio.UnaryUnaryMultiCallable[_trace_pb2.ListFlowsRequest, _trace_pb2.ListFlowsResponse]  # type: ignore[assignment]
     """A summary of each connection: both ends' state paths, resets, retransmissions."""
     Capture: _aio.UnaryStreamMultiCallable[_trace_pb2.CaptureRequest, _trace_pb2.CaptureResponse]  # type: ignore[assignment]
-    """The pcapng file of one interface so far, in pieces, and with `follow` what comes."""
+    """The pcapng file of one interface in pieces: so far, and with `follow` what comes; or `live`, what passes from now on."""
 
 class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
     """What happened in a lab, event by event."""
@@ -95,6 +95,6 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trace_pb2.CaptureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trace_pb2.CaptureResponse], _abc.AsyncIterator[_trace_pb2.CaptureResponse]]:
-        """The pcapng file of one interface so far, in pieces, and with `follow` what comes."""
+        """The pcapng file of one interface in pieces: so far, and with `follow` what comes; or `live`, what passes from now on."""
 
 def add_TraceServiceServicer_to_server(servicer: TraceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

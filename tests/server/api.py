@@ -38,6 +38,7 @@ class Server:
         self.socket = directory / "s"
         self.runs = directory / "runs"
         self.log = directory / "log"
+        self.state = directory / "state"
         #: Every process of this controller has it in its environment.
         self.mark = str(directory)
         (directory / "tmp").mkdir(exist_ok=True)
@@ -52,6 +53,8 @@ class Server:
             str(self.socket),
             "--runs",
             str(self.runs),
+            "--state",
+            str(self.state),
             "--until-eof",
             *arguments,
         ]

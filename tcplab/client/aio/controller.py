@@ -257,7 +257,7 @@ async def _answers(socket: Path) -> bool:
         return False
     rpc = Rpc(Target(f"unix:{socket}"))
     try:
-        await rpc.call(rpc.backends.ListBackends, backend_pb2.ListBackendsRequest(), _ANSWER_WITHIN)
+        await rpc.call(rpc.labs.ListLabs, lab_pb2.ListLabsRequest(page_size=1), _ANSWER_WITHIN)
     except (Unavailable, Timeout):
         return False
     finally:

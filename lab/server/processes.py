@@ -1,0 +1,93 @@
+"""`Process`: a process told apart from whoever has its number later, by when it was started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+#: Fields of /proc/<pid>/stat after the command's name (proc_pid_stat(5)): the state, and the start in ticks after boot.
+_STATE: Final = 0
+_START: Final = 19
+#: States of a process that does nothing any more and whose parent has not asked how it ended.
+_DEAD: Final = ("Z", "X", "x")
+
+
+@dataclass(frozen=True)
+class Process:
+    """`start` is in clock ticks after boot, `machine` tells this boot and this pid namespace apart from others."""
+
+    pid: int
+    start: int
+    machine: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The running process that has a number now; None when none has."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        if fields[_STATE] in _DEAD:
+            return None
+        return cls(pid, int(fields[_START]), machine())
+
+    @classmethod
+    def current(cls) -> Process:
+        """This one."""
+        found = cls.of(os.getpid())
+        assert found is not None
+        return found
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it may run where its number means nothing here: in another pid namespace, of a container say."""
+        return self.machine != machine() and self.machine.partition(" ")[0] == machine().partition(" ")[0]
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still there."""
+        return Process.of(self.pid) == self
+
+    def open(self) -> int | None:
+        """A descriptor of it (pidfd_open(2)), readable when it has ended; None when it has."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.running:  # so the descriptor is that of this process, not of one that took its number
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def kill(self) -> None:
+        """End it at once; nothing happens when it has ended."""
+        descriptor = self.open()
+        if descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+
+    def wait(self, within_ms: int) -> bool:
+        """Whether it ends within so many wall milliseconds."""
+        descriptor = self.open()
+        if descriptor is None:
+            return True
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(within_ms))
+        finally:
+            os.close(descriptor)
+
+
+@cache
+def machine() -> str:
+    """This boot and this pid namespace: where numbers of processes mean what they mean here."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
