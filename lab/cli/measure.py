@@ -33,7 +33,7 @@ def measure(
     from lab import spec
     from lab.backends.netns.lab import NetnsLab
     from lab.engine import measure as measuring
-    from lab.engine.fidelity import line
+    from lab.engine.fidelity import words
     from lab.links.impairments import Impairments
     from lab.topology.loader import topology_from_mapping
     from nodes.base.events import LEVEL_OFF
@@ -62,10 +62,8 @@ def measure(
     else:
         _print(rows)
         print(f"\n{machine}")
-        if "late_ns" in fidelity:
-            print(f"Link engine: {line(fidelity)}")
-        for warning in fidelity.get("warnings", ()):
-            print(f"Warning: {warning}")
+        for said in words(fidelity):
+            print(said)
     if not fine:
         raise typer.Exit(1)
 

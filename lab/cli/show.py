@@ -46,9 +46,14 @@ def show(
             }
         )
         return
+    from lab.engine.fidelity import words
+    from lab.trace.bundle import Bundle
     from lab.trace.show import show as show_run
 
     show_run(run, sys.stdout, connections=connection or (), raw=raw, full=full)
+    if run.is_dir():
+        for said in words(Bundle.open(run).manifest.get("fidelity", {})):
+            print(said)
 
 
 def plot(

@@ -7,12 +7,14 @@ the kernel's time stamp on a frame until the engine looked. The thresholds of th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lab.engine.load import LoadShares
-from lab.engine.port import Port
 from nodes.base.clock import MILLISECOND
 from nodes.base.histogram import Histogram
+
+if TYPE_CHECKING:
+    from lab.engine.load import LoadShares
+    from lab.engine.port import Port
 
 #: Frames that leave later than this are noticed by TCP: it is a tenth of a short Internet path's delay.
 LATE_P99_NS: Final = MILLISECOND
@@ -80,14 +82,19 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def line(found: Mapping[str, Any]) -> str:
-    """The report in one line, for people."""
+def words(found: Mapping[str, Any]) -> list[str]:
+    """The report of a run for people: one line, and one for each warning; none for an empty report."""
+    if not found:
+        return []
+    if "warning" in found:
+        return [f"warning: {found['warning']}"]
     late = found["late_ns"]
-    return (
-        f"{found['sent']} frames sent, late by p50 {_ms(late['p50'])}, p99 {_ms(late['p99'])}, max {_ms(late['max'])}; "
-        f"lost in sockets {found['dropped_in_socket']}; CPU: engine {found['engine_cpu_permille'] / 10:.0f} % of a "
-        f"core, machine {found['machine_cpu_permille'] / 10:.0f} % of {found['cores']}"
+    said = (
+        f"link engine: {found['sent']} frames, late by p50 {_ms(late['p50'])}, p99 {_ms(late['p99'])}, "
+        f"max {_ms(late['max'])}; {found['dropped_in_socket']} lost in its sockets; "
+        f"CPU {found['engine_cpu_permille'] / 10:.0f} % of a core, machine {found['machine_cpu_permille'] / 10:.0f} %"
     )
+    return [said, *(f"warning: {warning}" for warning in found["warnings"])]
 
 
 def _ms(duration_ns: int) -> str:

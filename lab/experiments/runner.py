@@ -19,6 +19,7 @@ from pathlib import Path
 from lab.backends.base import WAIT_NS, Lab
 from lab.backends.catalogue import SIM
 from lab.backends.session import start
+from lab.engine.fidelity import words
 from lab.experiments.expectations import check
 from lab.experiments.report import Outcome
 from lab.experiments.script import Script
@@ -107,6 +108,7 @@ def conclude(
     for name, app in lab.apps.items():
         if app.error:
             notes.append(f"app {name} on {app.node} ended with {app.error}")
+    notes += words(lab.facts().get("fidelity", {}))
     results = check(experiment.expect, script.evidence(), experiment.tolerance_ns)
     outcome = Outcome(
         experiment.name,
