@@ -10,6 +10,7 @@ from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingRe
 from nodes.agent.payload import Payload, Received
 from nodes.apps.base import App
 from nodes.apps.catalogue import APPS
+from nodes.apps.sockets import StackSockets
 from nodes.base.clock import NEVER, Scheduler
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.tasks import Task, TaskRunner
@@ -269,7 +270,7 @@ class StackHost(Host):
     # applications
 
     def start_app(self, name: str, kind: str, settings: Any) -> Task:
-        app = self._apps[name] = APPS[kind](name, self.driver, self.order, settings, self._resolve)
+        app = self._apps[name] = APPS[kind](name, StackSockets(self.driver), self.order, settings, self._resolve)
         return app.start()
 
     def app(self, name: str) -> AppState:

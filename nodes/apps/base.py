@@ -7,11 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
+from nodes.apps.sockets import Datagrams, Listener, Sockets, Stream
 from nodes.base.errors import InvalidArgument
 from nodes.base.tasks import Task
-from nodes.sockets.datagram import DatagramSocket
-from nodes.sockets.driver import StackDriver
-from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream
 
 S = TypeVar("S")
 
@@ -31,7 +29,7 @@ def check_range(field: str, value: int, lowest: int, highest: int) -> None:
 
 
 class App(ABC, Generic[S]):
-    """One application called `name` on the node of `driver`; `order` is the node's place in the run queue.
+    """One application called `name` on the node of `sockets`; `order` is the node's place in the run queue.
 
     `resolve` turns a node's name or an address in text into an address. `connections` are the numbers of those it
     has, in order. `results` can be read at any time and is complete when the task is done; a failed app's task has
@@ -43,23 +41,21 @@ class App(ABC, Generic[S]):
     #: A frozen dataclass; field names end in their unit where they have one (`interval_ns`).
     Settings: ClassVar[type[Any]]
 
-    def __init__(
-        self, name: str, driver: StackDriver, order: int, settings: S, resolve: Callable[[str], bytes]
-    ) -> None:
+    def __init__(self, name: str, sockets: Sockets, order: int, settings: S, resolve: Callable[[str], bytes]) -> None:
         self.name = name
         self.order = order
-        self.driver = driver
+        self.sockets = sockets
         self.settings = settings
         self.resolve = resolve
         self.results: dict[str, int | str] = {}
         self.connections: list[int] = []
-        self._held: list[StreamSocket | StreamListener] = []
-        self._datagrams: list[DatagramSocket] = []
+        self._held: list[Stream | Listener] = []
+        self._datagrams: list[Datagrams] = []
 
     @property
     def node(self) -> str:
         """The name of its node."""
-        return self.driver.stack.name
+        return self.sockets.name
 
     @abstractmethod
     async def run(self) -> None:
@@ -67,7 +63,7 @@ class App(ABC, Generic[S]):
 
     def start(self) -> Task:
         """Run it as a task of its node. Cancelling the task stops it."""
-        return self.driver.runner.spawn(self.order, self.name, self._run())
+        return self.sockets.runner.spawn(self.order, self.name, self._run())
 
     async def _run(self) -> None:
         try:
@@ -82,9 +78,9 @@ class App(ABC, Generic[S]):
 
     def report(self, what: str, value: int, connection: int = 0) -> None:
         """Put an APP event into the trace."""
-        stack = self.driver.stack
-        sink = stack.sink
-        sink.app(self.driver.now(), stack.node, connection, sink.name(self.name), sink.name(what), value)
+        sockets = self.sockets
+        sink = sockets.sink
+        sink.app(sockets.now(), sockets.node, connection, sink.name(self.name), sink.name(what), value)
 
     def count(self, what: str, by: int = 1) -> None:
         """Add to a result."""
@@ -92,30 +88,28 @@ class App(ABC, Generic[S]):
 
     async def sleep(self, duration_ns: int) -> None:
         """Sleep for `duration_ns` of lab time."""
-        await self.driver.runner.sleep(duration_ns)
+        await self.sockets.runner.sleep(duration_ns)
 
-    async def connect(
-        self, to: str, port: int, local_port: int = 0, options: dict[str, Any] | None = None
-    ) -> StreamSocket:
+    async def connect(self, to: str, port: int, local_port: int = 0, options: dict[str, Any] | None = None) -> Stream:
         """Active OPEN, until established."""
-        socket = open_stream(self.driver, self.resolve(to), port, b"", local_port, options)
+        socket = self.sockets.open(self.resolve(to), port, local_port, options or {})
         self.hold(socket)
         await socket.established()
         return socket
 
-    def listen(self, port: int, backlog: int = 128, options: dict[str, Any] | None = None) -> StreamListener:
+    def listen(self, port: int, backlog: int = 128, options: dict[str, Any] | None = None) -> Listener:
         """Passive OPEN."""
-        listener = listen(self.driver, port, b"", backlog, options)
+        listener = self.sockets.listen(port, backlog, options or {})
         self._held.append(listener)
         return listener
 
-    def hold(self, socket: StreamSocket) -> None:
+    def hold(self, socket: Stream) -> None:
         """Close `socket` at the end, and list it among `connections`."""
         self._held.append(socket)
         self.connections.append(socket.number)
 
-    def bind(self, port: int = 0) -> DatagramSocket:
+    def bind(self, port: int = 0) -> Datagrams:
         """A UDP socket."""
-        socket = DatagramSocket(self.driver, port)
+        socket = self.sockets.bind(port)
         self._datagrams.append(socket)
         return socket

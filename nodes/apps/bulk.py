@@ -42,7 +42,7 @@ class Bulk(App[BulkSettings]):
         settings = self.settings
         if settings.start_ns:
             await self.sleep(settings.start_ns)
-        started = self.driver.now()
+        started = self.sockets.now()
         socket = await self.connect(settings.to, settings.port, settings.local_port, settings.options)
         pattern = Pattern(settings.bytes_, settings.pattern.encode() or DEFAULT_PATTERN)
         digest = hashlib.sha256()
@@ -60,7 +60,7 @@ class Bulk(App[BulkSettings]):
         socket.shutdown()
         while await socket.recv():
             pass
-        duration = self.driver.now() - started
+        duration = self.sockets.now() - started
         self.results["duration_ns"] = duration
         self.results["goodput_bps"] = sent * 8 * SECOND // duration if duration else 0
         self.report("done", sent, socket.number)

@@ -45,10 +45,10 @@ class UdpSource(App[UdpSourceSettings]):
         socket = self.bind()
         socket.connect(self.resolve(settings.to), settings.port)
         filling = Pattern(settings.size_bytes).part(0, settings.size_bytes - _NUMBER)
-        started = self.driver.now()
+        started = self.sockets.now()
         number = 0
         while (offset := number * settings.size_bytes * 8 * SECOND // settings.rate_bps) < settings.duration_ns:
-            await self.driver.runner.sleep_until(started + offset)
+            await self.sockets.runner.sleep_until(started + offset)
             try:
                 socket.send_to(number.to_bytes(_NUMBER, "big") + filling)
                 self.count("sent_datagrams")

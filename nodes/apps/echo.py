@@ -7,7 +7,7 @@ from typing import Any
 
 from nodes.apps.base import OPTIONS, App, check_range, setting
 from nodes.apps.serve import serve
-from nodes.sockets.stream import StreamSocket
+from nodes.apps.sockets import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Echo(App[EchoSettings]):
         self.results.update(accepted=0, echoed_bytes=0)
         await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._echo)
 
-    async def _echo(self, socket: StreamSocket) -> None:
+    async def _echo(self, socket: Stream) -> None:
         while data := await socket.recv():
             await socket.send_all(data)
             self.count("echoed_bytes", len(data))

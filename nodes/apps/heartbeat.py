@@ -44,11 +44,11 @@ class Heartbeat(App[HeartbeatSettings]):
         self.results.update(sent=0, answered=0, peer="alive")
         socket = await self.connect(settings.to, settings.port, 0, settings.options)
         while settings.count == 0 or int(self.results["sent"]) < settings.count:
-            started = self.driver.now()
+            started = self.sockets.now()
             try:
                 await socket.send_all(message, settings.timeout_ns)
                 self.count("sent")
-                left = max(started + settings.timeout_ns - self.driver.now(), 0)
+                left = max(started + settings.timeout_ns - self.sockets.now(), 0)
                 answer = await socket.recv_exactly(len(message), left)
                 reason = "" if len(answer) == len(message) else "closed"
             except TimeoutError:
@@ -56,11 +56,11 @@ class Heartbeat(App[HeartbeatSettings]):
             except SocketError as error:
                 reason = error.errno_name
             if reason:
-                now = self.driver.now()
+                now = self.sockets.now()
                 self.results.update(peer="dead", reason=reason, dead_at_ns=now)
                 self.report("peer dead", now - started, socket.number)
                 if reason in ("timeout", "closed"):
                     socket.abort()
                 return
             self.count("answered")
-            await self.driver.runner.sleep_until(started + settings.interval_ns)
+            await self.sockets.runner.sleep_until(started + settings.interval_ns)

@@ -11,9 +11,9 @@ from typing import Any
 from nodes.apps.base import OPTIONS, App, check_range, setting
 from nodes.apps.pattern import Pattern
 from nodes.apps.serve import serve
+from nodes.apps.sockets import Stream
 from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
-from nodes.sockets.stream import StreamSocket
 
 _HEADER = 8
 _MOST = 1 << 30
@@ -51,11 +51,11 @@ class Requests(App[RequestsSettings]):
         self.results["answered"] = 0
         lengths = settings.request_bytes.to_bytes(4, "big") + settings.response_bytes.to_bytes(4, "big")
         request = lengths + Pattern(settings.request_bytes).part(0, settings.request_bytes)
-        socket: StreamSocket | None = None
+        socket: Stream | None = None
         for index in range(settings.count):
             if index:
                 await self.sleep(settings.think_ns)
-            started = self.driver.now()
+            started = self.sockets.now()
             if socket is None:
                 socket = await self.connect(settings.to, settings.port, 0, settings.options)
             await socket.send_all(request)
@@ -68,7 +68,7 @@ class Requests(App[RequestsSettings]):
             if not settings.persistent:
                 socket.close()
                 socket = None
-            self._took(self.driver.now() - started)
+            self._took(self.sockets.now() - started)
 
     def _took(self, duration_ns: int) -> None:
         results = self.results
@@ -105,7 +105,7 @@ class Responder(App[ResponderSettings]):
         self.results.update(accepted=0, served=0)
         await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._respond)
 
-    async def _respond(self, socket: StreamSocket) -> None:
+    async def _respond(self, socket: Stream) -> None:
         while len(header := await socket.recv_exactly(_HEADER)) == _HEADER:
             left = int.from_bytes(header[:4], "big")
             while left:

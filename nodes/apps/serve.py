@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nodes.apps.base import App
+from nodes.apps.sockets import Stream
 from nodes.base.errors import SocketError
 from nodes.base.tasks import Task, Waiter
-from nodes.sockets.stream import StreamSocket
 
 
 async def serve(
@@ -17,7 +17,7 @@ async def serve(
     backlog: int,
     options: dict[str, Any],
     limit: int,
-    handle: Callable[[StreamSocket], Awaitable[None]],
+    handle: Callable[[Stream], Awaitable[None]],
 ) -> None:
     """Accept up to `limit` connections (0: no limit), each handled by a task of its own; return when all have ended.
 
@@ -30,7 +30,7 @@ async def serve(
     errors: list[SocketError] = []
     running = 0
 
-    async def one(socket: StreamSocket) -> None:
+    async def one(socket: Stream) -> None:
         try:
             await handle(socket)
         except SocketError as error:
@@ -51,7 +51,7 @@ async def serve(
             app.hold(socket)
             app.count("accepted")
             running += 1
-            task = app.driver.runner.spawn(app.order, f"{app.name}/{socket.number}", one(socket))
+            task = app.sockets.runner.spawn(app.order, f"{app.name}/{socket.number}", one(socket))
             tasks.append(task)
             task.on_done(ended)
         listener.release()

@@ -8,7 +8,7 @@ from typing import Any
 
 from nodes.apps.base import OPTIONS, App, check_range, setting
 from nodes.apps.serve import serve
-from nodes.sockets.stream import StreamSocket
+from nodes.apps.sockets import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Sink(App[SinkSettings]):
         self.results.update(accepted=0, received_bytes=0)
         await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._drain)
 
-    async def _drain(self, socket: StreamSocket) -> None:
+    async def _drain(self, socket: Stream) -> None:
         digest = hashlib.sha256()
         size = 0
         limit = self.settings.read_bytes

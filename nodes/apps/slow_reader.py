@@ -8,8 +8,8 @@ from typing import Any
 
 from nodes.apps.base import OPTIONS, App, check_range, setting
 from nodes.apps.serve import serve
+from nodes.apps.sockets import Stream
 from nodes.base.clock import MILLISECOND, NEVER
-from nodes.sockets.stream import StreamSocket
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class SlowReader(App[SlowReaderSettings]):
         self.results.update(accepted=0, received_bytes=0)
         await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._read)
 
-    async def _read(self, socket: StreamSocket) -> None:
+    async def _read(self, socket: Stream) -> None:
         settings = self.settings
         digest = hashlib.sha256()
         await self.sleep(settings.start_ns)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nodes.apps.base import App
 from nodes.apps.catalogue import APPS
 from nodes.apps.pattern import Pattern
+from nodes.apps.sockets import StackSockets
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
 from nodes.base.tasks import Task
@@ -21,7 +22,13 @@ from tests.nodes.net import Net, ip, pair
 def start(net: Net, node: str, kind: str, **settings: Any) -> tuple[App[Any], Task]:
     host = net.hosts[node]
     cls = APPS[kind]
-    app = cls(f"{node}-{kind}", host.driver, host.order, cls.Settings(**settings), lambda name: ip(f"10.0.0.{name[1]}"))
+    app = cls(
+        f"{node}-{kind}",
+        StackSockets(host.driver),
+        host.order,
+        cls.Settings(**settings),
+        lambda name: ip(f"10.0.0.{name[1]}"),
+    )
     return app, app.start()
 
 
