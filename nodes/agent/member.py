@@ -6,7 +6,9 @@ Its events go to the lab's process a few milliseconds after they happened, or wh
 from __future__ import annotations
 
 import inspect
+import select
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,15 +22,17 @@ from nodes.base.tasks import Task, TaskRunner
 
 #: Events are held for so long at most.
 HOLD_NS: Final = 5 * MILLISECOND
+#: So many bytes may wait for the lab's process; then this one waits too.
+MOST_BEHIND: Final = 64 << 20
 _IDLE_NS: Final = 3600 * SECOND
 
 
 class MemberSink(RecordWriter):
     """Events of this process, on their way to the lab's."""
 
-    def __init__(self, line: socket.socket, level: int, capture: bool) -> None:
+    def __init__(self, send: Callable[[Message], None], level: int, capture: bool) -> None:
         super().__init__(level, capture)
-        self._line = line
+        self._send = send
 
     @property
     def holds(self) -> bool:
@@ -36,8 +40,7 @@ class MemberSink(RecordWriter):
         return bool(self._held)
 
     def _write(self, data: bytes) -> None:
-        # Waits when the lab's process is behind: it always reads, and an event is never dropped.
-        self._line.sendall(pack({"records": data}))
+        self._send({"records": data})
 
 
 class Member:
@@ -48,13 +51,15 @@ class Member:
     ) -> None:
         self.scheduler = scheduler
         self.runner = runner
-        self.sink = MemberSink(line, level, capture)
+        self.sink = MemberSink(self._send, level, capture)
         self._line = line
         self._reader = LineReader(line)
         self._offered: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[int, Task] = {}
         self._translator = RecordTranslator(self.sink)
         self._listeners: dict[int, tuple[Listener, ...]] = {}
+        self._out: deque[memoryview] = deque()
+        self._out_bytes = 0
         self._ended = False
         self._flush_at = 0
         scheduler.add_reader(line.fileno(), self._on_line)
@@ -105,16 +110,49 @@ class Member:
                     sink.flush()
                 else:
                     wait_ns = self._flush_at - now
+        self._say_the_rest()
 
     def end(self) -> None:
         """Return from `run`."""
         self._ended = True
 
     def _send(self, message: Message) -> None:
-        try:
-            self._line.sendall(pack(message))
-        except OSError:
-            self._ended = True
+        """Without waiting, until very much has gathered: the lab's process may be behind, but nothing is dropped."""
+        data = pack(message)
+        self._out.append(memoryview(data))
+        self._out_bytes += len(data)
+        self._on_writable()
+        while self._out_bytes > MOST_BEHIND and not self._ended:
+            select.select((), (self._line,), ())
+            self._on_writable()
+
+    def _on_writable(self) -> None:
+        out = self._out
+        while out:
+            try:
+                sent = self._line.send(out[0], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self.scheduler.add_writer(self._line.fileno(), self._on_writable)
+                return
+            except OSError:
+                self._ended = True
+                return
+            self._out_bytes -= sent
+            if sent == len(out[0]):
+                out.popleft()
+            else:
+                out[0] = out[0][sent:]
+        self.scheduler.remove_writer(self._line.fileno())
+
+    def _say_the_rest(self) -> None:
+        """Before the end, what is still to be said; whoever does not listen any more has closed the line."""
+        self.sink.flush()
+        while self._out:
+            select.select((), (self._line,), ())
+            before = len(self._out), self._out_bytes
+            self._on_writable()
+            if before == (len(self._out), self._out_bytes):
+                return
 
     def _on_line(self) -> None:
         for message in self._reader.read():
