@@ -15,6 +15,8 @@ from nodes.agent.stack_host import StackHost
 from nodes.base.clock import NEVER
 from nodes.base.random import Randomness
 from nodes.drivers.veth import attach
+from nodes.kernel.exec import Commands
+from nodes.packet.address import address_text
 
 
 def serve_stack(
@@ -33,6 +35,13 @@ def serve_stack(
         scheduler, randomness, member.sink, {}, addresses, lambda _, packet: host.send_raw(packet), member.subscribe
     )
     MemberAttacks(context).offer_to(member.offer)
+    commands = Commands(
+        scheduler, member.runner, {one: address_text(known[0]) for one, known in addresses.items() if known}
+    )
+    commands.offer_to(member)
     member.offer("idle", lambda: [scheduler.next_time() == NEVER, scheduler.handled])
     member.tell("ready")
-    member.run()
+    try:
+        member.run()
+    finally:
+        commands.close()
