@@ -13,7 +13,6 @@ import signal
 import socket as sockets
 import stat
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from lab.server.backends import BackendService
 from lab.server.children import Nursery
 from lab.server.journal import default_state
 from lab.server.labs import Labs, LabsService
+from lab.server.reap import make_private_directory
 from lab.server.router import Router
 from lab.server.runs import ExperimentService, Runs, RunService
 from lab.server.serving import OPTIONS, Context, Handlers
@@ -112,10 +112,7 @@ def serve(settings: Settings, ready: Callable[[str], None], until_eof: bool = Fa
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     _claim(settings.socket)
     settings.runs.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix="tcplab-"))
-    if len(os.fsencode(private)) > _MAX_PATH - 10:
-        private.rmdir()
-        private = Path(tempfile.mkdtemp(prefix="tcplab-", dir="/tmp"))
+    private = make_private_directory()
     pid, control = nursery.start(_child, private)
     try:
         asyncio.run(_serve(settings, ready, until_eof, pid, control, private))

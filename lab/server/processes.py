@@ -50,6 +50,11 @@ class Process:
         return self.machine != machine() and self.machine.partition(" ")[0] == machine().partition(" ")[0]
 
     @property
+    def namespace(self) -> str:
+        """The number of its pid namespace."""
+        return self.machine.rpartition("[")[2].rstrip("]")
+
+    @property
     def running(self) -> bool:
         """Whether it is still there."""
         return Process.of(self.pid) == self

@@ -1,0 +1,146 @@
+"""`tcplab reap`: removes what controllers and labs that were killed have left, and nothing else.
+
+What is ours is told by the journal: a process by its number and its start, never by its name; a directory by the
+process in its name. What a living controller holds stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket as sockets
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lab.server import line as lines
+from lab.server.journal import Owned, owned_in
+from lab.server.leftovers import bury
+from lab.server.processes import Process, machine
+from tcplab.client.address import default_socket
+
+#: A lab that is asked to end has so long to complete its run, wall seconds; then it is killed.
+_END_WITHIN_S: Final = 10.0
+_GONE_WITHIN_MS: Final = 10_000
+#: Directories of controllers: number, start and pid namespace of the controller.
+_PRIVATE: Final = re.compile(r"tcplab-([1-9][0-9]*)-([0-9]+)-([0-9]+)-\w+")
+#: A socket's path has at most 107 bytes on Linux, 103 on macOS; so much is left for the directory.
+_MAX_PRIVATE: Final = 93
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something of ours. `what` is lab, leftovers, directory or socket; `why` it is removed, or stays (`stays`)."""
+
+    what: str
+    name: str
+    path: str
+    pid: int
+    why: str
+    stays: bool = False
+
+
+def reap(state: Path, dry_run: bool = False) -> list[Found]:
+    """Remove what nobody holds; what was found, in order. With `dry_run` only look."""
+    found = []
+    sockets_named = {str(default_socket())}
+    for owned in owned_in(state):
+        one = _judge(owned)
+        found.append(one)
+        if owned.controller:
+            sockets_named.add(owned.controller)
+        if not dry_run and not one.stays:
+            _remove(owned)
+    for path in ended_directories():
+        found.append(Found("directory", path.name, str(path), 0, "its controller has ended"))
+        if not dry_run:
+            shutil.rmtree(path, ignore_errors=True)
+    for name in sorted(sockets_named):
+        if _is_stale(Path(name)):
+            found.append(Found("socket", Path(name).name, name, 0, "nobody serves there"))
+            if not dry_run:
+                Path(name).unlink(missing_ok=True)
+    return found
+
+
+def _judge(owned: Owned) -> Found:
+    def say(what: str, why: str, stays: bool = False) -> Found:
+        return Found(what, owned.lab or owned.path.name, str(owned.path), owned.process.pid, why, stays)
+
+    if owned.process.elsewhere:
+        return say("lab", "it is of another pid namespace, as of a container: reap it there", stays=True)
+    if owned.controller and _answers(Path(owned.controller)):
+        return say("lab", f"the controller at {owned.controller} holds it: tcplab labs delete", stays=True)
+    if not owned.process.running:
+        return say("leftovers", "its process has ended")
+    return say("lab", "its controller has ended")
+
+
+def _remove(owned: Owned) -> None:
+    if owned.process.running and not _end(owned):
+        owned.process.kill()
+        owned.process.wait(_GONE_WITHIN_MS)
+    bury(owned, "removed by tcplab reap")
+
+
+def _end(owned: Owned) -> bool:
+    """Have a lab end in order; whether it did."""
+    with sockets.socket(sockets.AF_UNIX) as line:
+        line.settimeout(_END_WITHIN_S)
+        try:
+            line.connect(str(owned.control))
+            lines.send(line, {"end": True, "export": False})
+            while lines.receive(line) is not None:
+                pass
+        except OSError:
+            return False
+    return owned.process.wait(_GONE_WITHIN_MS)
+
+
+def make_private_directory() -> Path:
+    """A directory for the calling process alone, whose name tells whose it is."""
+    process = Process.of(os.getpid())
+    prefix = f"tcplab-{process.pid}-{process.start}-{process.namespace}-" if process is not None else "tcplab-"
+    path = Path(tempfile.mkdtemp(prefix=prefix))
+    if len(os.fsencode(path)) > _MAX_PRIVATE:
+        path.rmdir()
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    return path
+
+
+def ended_directories() -> list[Path]:
+    """Private directories of this user whose processes have ended."""
+    ended = []
+    for parent in {Path(tempfile.gettempdir()), Path("/tmp")}:
+        for path in parent.iterdir():
+            match = _PRIVATE.fullmatch(path.name)
+            if match is None:
+                continue
+            process = Process(int(match[1]), int(match[2]), machine())
+            with contextlib.suppress(OSError):
+                info = path.lstat()
+                mine = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
+                if mine and match[3] == process.namespace and not process.running:
+                    ended.append(path)
+    return sorted(ended)
+
+
+def _answers(path: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        probe.settimeout(_END_WITHIN_S)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path)
+    except OSError:
+        return False
