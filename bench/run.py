@@ -3,9 +3,10 @@
 Dumbbell h1 - r1 - r2 - h2 with a 10 ms bottleneck, 1448-byte segments, one NewReno transfer: data packets carried per
 second of wall time, in tcplab (trace level congestion, no capture) and in ns-3 (PyPI `ns3`), alternating, median of
 three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs. Then goodput over a direct
-veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root.
+veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root. Then frames through the link engine, beside a bare
+relay in Python and the kernel's bridge.
 
-    python bench/run.py [dumbbell] [window] [api] [veth]      all without a name
+    python bench/run.py [dumbbell] [window] [api] [veth] [engine]      all without a name
 """
 
 from __future__ import annotations
@@ -80,7 +81,32 @@ def veth() -> None:
         print(f"{sender:>8} {receiver:>8} {level or '-':>12} {goodput:>10.1f} {ratio}")
 
 
-PARTS = {"dumbbell": dumbbell, "window": window, "api": api, "veth": veth}
+def engine() -> None:
+    print("\nFrames of 1514 bytes between two veths, as many as are offered (median of 3)")
+    print(f"{'carried by':>34} {'frames/s':>10} {'us of CPU a frame':>18}")
+    carriers = {
+        "bridge": "the kernel's bridge",
+        "relay": "a bare relay in Python",
+        "engine-plain": "the link engine, a perfect wire",
+        "engine": "the link engine, 20 ms",
+    }
+    for kind, words in carriers.items():
+        found = [measure("engine_frames.py", kind, 1514, 0, 2) for _ in range(RUNS)]
+        rate, cost = (
+            statistics.median(one[name] for one in found) for name in ("frames_per_s", "carrier_us_per_frame")
+        )
+        print(f"{words:>34} {rate:>10,.0f} {cost:>18.1f}")
+    print("\nHow late frames arrive that a link of 20 ms carries, and that the kernel's bridge carries")
+    print(f"{'offered/s':>10} {'by':>12} {'lost':>6} {'p50':>11} {'p99':>11} {'max':>11}")
+    for rate in (1_000, 10_000, 40_000, 60_000):
+        for kind in ("engine", "bridge"):
+            one = measure("engine_frames.py", kind, 1514, rate, 3)
+            late = (f"{one[f'late_{name}_us']:>8,.0f} us" for name in ("p50", "p99", "max"))
+            print(f"{rate:>10,} {kind:>12} {max(0, one['sent'] - one['received']):>6} {' '.join(late)}")
+
+
+PARTS = {"dumbbell": dumbbell, "window": window, "api": api, "veth": veth, "engine": engine}
+
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or PARTS:
