@@ -3,8 +3,8 @@
 Dumbbell h1 - r1 - r2 - h2 with a 10 ms bottleneck, 1448-byte segments, one NewReno transfer: data packets carried per
 second of wall time, in tcplab (trace level congestion, no capture) and in ns-3 (PyPI `ns3`), alternating, median of
 three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs. Then goodput over a direct
-veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root. Then frames through the link engine, beside a bare
-relay in Python and the kernel's bridge.
+veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root. Then frames through
+the link engine, beside a bare relay in Python and the kernel's bridge.
 
     python bench/run.py [dumbbell] [window] [api] [veth] [engine]      all without a name
 """
