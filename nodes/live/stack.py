@@ -35,6 +35,8 @@ from nodes.tcp.info import TcpInfo, info
 from nodes.tcp.parameters import Parameters
 
 _DEFAULT: Final = object()
+#: A peer may send a whole receive window at once, while the program holds the interpreter.
+_RING_FRAMES: Final = 4096
 
 
 class LiveStack:
@@ -76,7 +78,7 @@ class LiveStack:
         stack.add_interface(interface, mac, parse_address(own, "address"), int(prefix), mtu)
         if gateway:
             stack.add_route(bytes(4), 0, parse_address(gateway, "gateway"))
-        self._packets = packets or PacketSocket(interface)
+        self._packets = packets or PacketSocket(interface, ring_frames=_RING_FRAMES)
         self._loop = loop = Loop(f"stack on {interface}")
         self._driver = StackDriver(stack, loop.scheduler, loop.runner, [self._packets.send])
         self._stack = stack
