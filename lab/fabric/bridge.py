@@ -6,6 +6,7 @@ other. `Documentation/networking/bridge.rst`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from lab.fabric.netlink import IFF_NOARP, IFF_UP, Netlink
@@ -13,6 +14,17 @@ from lab.fabric.netlink import IFF_NOARP, IFF_UP, Netlink
 _KIND: Final = "bridge"
 #: Of the link-local group addresses 01:80:C2:00:00:0x, those that the kernel lets a bridge pass on: not 0 to 2.
 _GROUPS: Final = 0xFFF8
+
+#: Docker has the kernel show bridges' frames to iptables, in new namespaces too; there it would also drop what is
+#: malformed.
+_FILTERS: Final = Path("/proc/sys/net/bridge")
+
+
+def prepare() -> None:
+    """Have bridges in the calling thread's namespace pass on what they get, unseen by netfilter. Raises OSError."""
+    for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"):
+        if (_FILTERS / name).exists():
+            (_FILTERS / name).write_text("0")
 
 
 def splice(netlink: Netlink, what: str, bridge: str, ends: tuple[str, str]) -> None:

@@ -44,6 +44,7 @@ class Fabric:
                 self.engine = self._namespace()
                 with self.engine.entered():
                     quieten()
+                    bridge.prepare()
                     self._netlink = self._close.enter_context(Netlink())
                     self._probe = self._close.enter_context(_probe())
                 self._offloads = Offloads()
