@@ -67,11 +67,13 @@ class Loop:
         """As `call`; when `work` returns a coroutine, wait for its end too. An exception in the waiting thread, such as
         KeyboardInterrupt, cancels it."""
         reply: _Reply[T] = _Reply()
-        with self._lock:
-            self._put(lambda: self._begin(work, reply))
-            self._outstanding.add(reply)
         try:
+            with self._lock:
+                self._put(lambda: self._begin(work, reply))
+                self._outstanding.add(reply)
             reply.ready.acquire()
+        except FailedPrecondition:
+            raise
         except BaseException:
             self.post(reply.cancel)
             raise
