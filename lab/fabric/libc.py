@@ -11,6 +11,8 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 
+_PR_SET_DUMPABLE: Final = 4
+
 #: System calls since Linux 5.2 have the same number everywhere.
 _FSOPEN: Final = 430
 _FSCONFIG: Final = 431
@@ -29,6 +31,11 @@ def setns(descriptor: int, kind: int) -> None:
     _call("setns", descriptor, kind)
 
 
+def set_dumpable() -> None:
+    """Have the calling process own what is in its /proc/self; a process that has changed its user does not."""
+    _call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
 def open_filesystem(kind: str) -> int:
     """A descriptor of a file system's root, such as `tracefs`, mounted nowhere. Raises OSError."""
     context = _call("syscall", _FSOPEN, kind.encode(), _CLOEXEC)
@@ -43,5 +50,5 @@ def _call(name: str, *arguments: object) -> int:
     found: int = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
     if found < 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"{name}: {os.strerror(error)}")
+        raise OSError(error, os.strerror(error))
     return found

@@ -14,6 +14,8 @@ from nodes.base.errors import TcplabError, Unsupported
 #: CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN (linux/capability.h).
 _NEEDED: Final = 1 << 12 | 1 << 13 | 1 << 21
 
+_NOBODY: Final = 65534
+
 ROOT: Final = "root"
 USER_NAMESPACE: Final = "user namespace"
 
@@ -47,9 +49,44 @@ def become_root() -> str:
     To be called before the process has threads. Raises Unsupported, saying what forbids it; then nothing has changed.
     """
     if not has_rights():
-        _try()
+        reason = forbidden()
+        if reason:
+            raise Unsupported(reason)
         _take()
     return standing()
+
+
+def forbidden() -> str:
+    """Why a process without root cannot have a user namespace and make network namespaces in it; "" when it can.
+
+    A child tries. To be called in a process without threads.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if not child:
+        try:
+            if not os.geteuid():
+                _be_nobody()
+            _take()
+            Namespace().close()
+        except TcplabError as error:
+            os.write(write, str(error).encode())
+        except BaseException as error:
+            os.write(write, f"trying it failed: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:  # noqa: PTH123
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+def _be_nobody() -> None:
+    os.setgroups([])
+    os.setgid(_NOBODY)
+    os.setuid(_NOBODY)
+    libc.set_dumpable()  # what it was before may not write what is in /proc/self
 
 
 def _take() -> None:
@@ -63,26 +100,6 @@ def _take() -> None:
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except OSError as error:
         raise Unsupported(_why_not(error)) from None
-
-
-def _try() -> None:
-    """Raise what becoming root and making a network namespace would raise: a child tries."""
-    read, write = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if not child:
-        try:
-            _take()
-            Namespace().close()
-        except TcplabError as error:
-            os.write(write, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with open(read, "rb") as pipe:  # noqa: PTH123
-        said = pipe.read().decode()
-    os.waitpid(child, 0)
-    if said:
-        raise Unsupported(said)
 
 
 def _why_not(error: OSError) -> str:
