@@ -6,9 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
+from lab.experiments.spec import backends_of
+from lab.shipped import shipped_files
+from lab.spec import read_file
 
-SHIPPED = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+#: The shipped experiments by the backends they are for.
+BACKENDS = {name: backends_of(read_file(path)) for name, path in shipped_files("experiments").items()}
+#: Those that run in virtual time.
+SHIPPED = [name for name, backends in BACKENDS.items() if "sim" in backends]
 
 
 def run_experiment(name: str, out: Path, *options: str, python: str = sys.executable, check: bool = True) -> Path:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,10 +21,11 @@ from lab.backends.until import Stopped, Until
 from lab.operations import Operation, Operations
 from nodes.agent.payload import Payload
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
-from nodes.base.errors import FailedPrecondition
+from nodes.base.errors import FailedPrecondition, Unsupported
 
 if TYPE_CHECKING:
     from lab.attacks.base import Attack, AttackSpec
+    from lab.backends.real.execution import Execution
     from lab.links.link import Link
     from lab.links.rules import Rule, RuleSpec
     from lab.topology.model import Topology
@@ -99,6 +101,8 @@ class Lab(ABC):
     backend: str
     #: Whether time passes by itself; `fileno` and `pump` are for such labs.
     real_time: bool = False
+    #: Of a real-time lab: what CLOCK_MONOTONIC read at lab time 0, ns.
+    epoch_ns: int = 0
     topology: Topology
     operations: Operations
     #: Called when the lab or a node has FAILED by itself, for whoever shows states.
@@ -355,6 +359,26 @@ class Lab(ABC):
     @abstractmethod
     def stop_app(self, app: str) -> None:
         """Cancel an application; it closes what it holds."""
+
+    def execute(
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        timeout_ns: int = NEVER,
+    ) -> Execution:
+        """Run a command, without a shell, on a node of kind linux; `env` adds to its environment, `cwd` "" is the root
+        directory, `timeout_ns` is wall time. Raises NotFound for a program that is not there, Unsupported."""
+        raise Unsupported(
+            f"backend {self.backend} runs no commands: its nodes are not on this machine's kernel; nodes of kind linux "
+            "of backend netns run them"
+        )
+
+    def inside(self, node: str) -> AbstractContextManager[None]:
+        """Have the calling thread in the node's network namespace meanwhile, to open a socket there."""
+        raise Unsupported(f"backend {self.backend} has no interfaces on this machine; backend netns has")
 
     # -- the end
 

@@ -31,8 +31,12 @@ def run(
         ),
     ] = None,
     backend: Annotated[
-        str, typer.Option(envvar="TCPLAB_BACKEND", help="sim (virtual time) or netns (network namespaces, real time).")
-    ] = "sim",
+        str,
+        typer.Option(
+            envvar="TCPLAB_BACKEND",
+            help="sim (virtual time) or netns (network namespaces, real time). Not given: the file's first.",
+        ),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Directory of the run. Not given: <runs>/<name>-<seed>-<n>.")] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.", envvar="TCPLAB_RUNS")] = Path("runs"),
     replace: Annotated[bool, typer.Option("--replace", help="Remove the run that is in --out first.")] = False,
@@ -67,7 +71,7 @@ def run(
 
         if out is not None and out.exists() and any(out.iterdir()):
             raise AlreadyExists(f"{out}: exists and is not empty; give another directory, or --replace the run in it")
-        ok = run_on_server(server, text, seed, out, as_json)
+        ok = run_on_server(server, text, seed, out, as_json, backend)
     else:
         from lab.experiments.runner import run as run_here
 

@@ -27,7 +27,8 @@ def validate(
     path = shipped[file] if file in shipped else experiments.find(file)
     value = read_file(path)
     if isinstance(value.data, dict) and "topology" in value.data:
-        spec = experiments.load(value)
+        for backend in experiments.backends_of(value):
+            spec = experiments.load(read_file(path), (), backend)
         topology, kind, name = spec.topology, "experiment", spec.name
     else:
         topology = load_topology(path)

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.backends.base import WAIT_NS, Lab
-from lab.backends.catalogue import SIM
 from lab.backends.session import start
 from lab.engine.fidelity import words
 from lab.experiments.expectations import check
@@ -35,9 +34,9 @@ def run(
     directory: Path,
     seed: int | None = None,
     export: bool = True,
-    backend: str = SIM,
+    backend: str = "",
 ) -> Outcome:
-    """Run it on a backend, for which it was read. `text` is the experiment as run, for the manifest;
+    """Run it on the backend for which it was read. `text` is the experiment as run, for the manifest;
     `directory` must be new or empty.
 
     Raises AlreadyExists, InvalidArgument, Unsupported; what happens in the lab is told by the Outcome.
@@ -55,7 +54,7 @@ def run(
 
 
 def prepare(
-    experiment: Experiment, text: str, directory: Path, seed: int | None = None, backend: str = SIM
+    experiment: Experiment, text: str, directory: Path, seed: int | None = None, backend: str = ""
 ) -> tuple[Bundle, Lab]:
     """Make the bundle and the lab."""
     seed = experiment.seed if seed is None else seed
@@ -68,7 +67,7 @@ def prepare(
         level,
         experiment.trace.capture,
         text,
-        backend,
+        backend or experiment.backends[0],
         experiment=experiment.name,
     )
 

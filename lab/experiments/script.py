@@ -67,7 +67,9 @@ class Script:
                 break
             if not done:
                 waited = f"it waited for {_words(step)}" if lab.now() >= self._stop_ns else "nothing was left to happen"
-                self.problems.append(f"timeline[{index}] was not reached by {_seconds(lab.now() - self._origin_ns)}: {waited}")
+                self.problems.append(
+                    f"timeline[{index}] was not reached by {_seconds(lab.now() - self._origin_ns)}: {waited}"
+                )
                 return
         stop = self.experiment.stop
         try:

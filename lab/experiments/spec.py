@@ -270,20 +270,28 @@ def text_with(text: str, overrides: Sequence[str]) -> str:
     return yaml.safe_dump(value.plain(), sort_keys=False, allow_unicode=True)
 
 
-def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = SIM) -> Experiment:
-    """Read an experiment as it is on a backend; each override is `path=value`, as `--set` takes it, and counts more
+def backends_of(value: spec.Value) -> tuple[str, ...]:
+    """The backends that an experiment's text is for. Raises InvalidArgument for what is none."""
+    given = value.data.get("backends") if isinstance(value.data, dict) else None
+    if given is None or given.data is None:
+        return (SIM,)
+    return tuple(spec.Items(spec.Text(choices=BACKENDS), 1).parse(given, "backends"))
+
+
+def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = "") -> Experiment:
+    """Read an experiment as it is on a backend, the first of its own when none is named; each override is `path=value`, as `--set` takes it, and counts more
     than `live`. Raises InvalidArgument, Unsupported when the experiment is not for that backend."""
+    known = backends_of(value)
+    backend = backend or known[0]
     check_backend(backend)
+    if backend not in known:
+        raise Unsupported(
+            f"this experiment is for {', '.join(known)}, not for {backend}; its field backends says where it makes sense"
+        )
     if backend in REAL:
         _be_live(value)
     _override(value, overrides)
-    experiment = spec.parse(Experiment, value)
-    if backend not in experiment.backends:
-        raise Unsupported(
-            f"experiment {experiment.name} is for {', '.join(experiment.backends)}, not for {backend}; "
-            "its field backends says where it makes sense"
-        )
-    return experiment
+    return spec.parse(Experiment, value)
 
 
 def _be_live(value: spec.Value) -> None:

@@ -10,18 +10,15 @@ from lab.experiments import spec as experiments
 from lab.experiments.report import Outcome
 from lab.experiments.runner import run
 from lab.links.frame import FrameView
-from lab.shipped import shipped_files
 from lab.spec import read_file
 from lab.trace.analysis import analyse
 from lab.trace.bundle import Bundle
 from lab.trace.spool_reader import SpoolReader
 from nodes.base.events import FRAME, VERDICT
+from tests.runs import BACKENDS
 
-NETNS = [
-    name
-    for name, path in shipped_files("experiments").items()
-    if path.suffix == ".yaml" and "netns" in experiments.load(read_file(path)).backends
-]
+NETNS = [name for name, backends in BACKENDS.items() if "netns" in backends]
+VIRTUAL_TOO = [name for name in NETNS if "sim" in BACKENDS[name]]
 
 pytestmark = pytest.mark.requires("root")
 
@@ -59,10 +56,10 @@ def dropped_by_rule(run: Path) -> list[tuple[str, str, int, int]]:
 
 
 def test_there_are_experiments_for_it() -> None:
-    assert len(NETNS) >= 10
+    assert len(VIRTUAL_TOO) >= 10
 
 
-@pytest.mark.parametrize("name", NETNS)
+@pytest.mark.parametrize("name", VIRTUAL_TOO)
 def test_as_in_virtual_time(name: str, tmp_path: Path) -> None:
     virtual = outcome_on("sim", name, tmp_path / "sim")
     real = outcome_on("netns", name, tmp_path / "netns")
@@ -70,3 +67,9 @@ def test_as_in_virtual_time(name: str, tmp_path: Path) -> None:
     assert real.ok, "\n".join(real.lines())
     assert state_paths(tmp_path / "netns") == state_paths(tmp_path / "sim")
     assert dropped_by_rule(tmp_path / "netns") == dropped_by_rule(tmp_path / "sim")
+
+
+@pytest.mark.parametrize("name", [name for name in NETNS if name not in VIRTUAL_TOO])
+def test_only_for_real(name: str, tmp_path: Path) -> None:
+    real = outcome_on("netns", name, tmp_path / "netns")
+    assert real.ok, "\n".join(real.lines())

@@ -8,25 +8,28 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final, Protocol
 
 from lab.backends.base import Advance
 from lab.backends.hosted import HostedLab
 from lab.backends.real.advance import RealAdvance
+from lab.backends.real.execution import Execution
 from lab.backends.real.fork import how_it_ended
 from lab.backends.real.merge import Merge
 from lab.backends.real.wires import EngineWires
 from lab.backends.until import Until
-from lab.topology.model import Topology
+from lab.topology.model import LINUX, Topology
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host_calls import RemoteHost
 from nodes.agent.line import Message
 from nodes.agent.remote import Remote
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
-from nodes.base.errors import FailedPrecondition, TcplabError
+from nodes.base.errors import FailedPrecondition, TcplabError, Unsupported
 from nodes.base.events import ACTION
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
+from nodes.kernel.remote_exec import RemoteCommands
 
 #: Members that were told to end have so long, wall time; then they are killed.
 _END_WITHIN_NS: Final = 5 * SECOND
@@ -100,6 +103,7 @@ class RealLab(HostedLab):
         super().__init__(name, topology, seed, sink, runner, hosts, wires)
         #: Called when a member has ended by itself, for whoever shows states.
         self.on_change: Callable[[], None] = _nothing
+        self.epoch_ns = scheduler.epoch_ns
         self._scheduler = scheduler
         self._merge = merge
         self._engine = engine
@@ -149,6 +153,26 @@ class RealLab(HostedLab):
         self._host(node)
         self._check_open()
         return self._plumbing.nodes[node].entered()
+
+    def execute(
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        timeout_ns: int = NEVER,
+    ) -> Execution:
+        host = self._remote_hosts[self._host(node).name]
+        if self.topology.nodes[node].kind != LINUX:
+            raise Unsupported(
+                f"node {node} has tcplab's TCP, which programs of this machine do not see; nodes of `kind: linux` run "
+                "commands"
+            )
+        self._log("execute", node=node, argv=list(argv), cwd=cwd, timeout_ns=timeout_ns)
+        commands = RemoteCommands(host.remote)
+        number = commands.start(argv, env, cwd, timeout_ns)
+        return Execution(commands, number, partial(self._runner.spawn, host.order))
 
     # -- the clock
 
@@ -221,6 +245,7 @@ class RealLab(HostedLab):
         self._merge.write(NEVER)
         self._facts["late_events"] = self._merge.late
         self._plumbing.close()
+        self._scheduler.close()
 
 
 def end_members(members: Sequence[RunningMember], scheduler: RealScheduler) -> None:

@@ -17,8 +17,9 @@ from nodes.agent.payload import Payload
 from nodes.base.clock import SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import LEVEL_ALL, LEVEL_OFF
+from tests.runs import BACKENDS
 
-SHIPPED = shipped_files("experiments")
+SHIPPED = {name: path for name, path in shipped_files("experiments").items() if "sim" in BACKENDS[name]}
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "blind-rst"])

@@ -13,8 +13,9 @@ from lab.experiments.script import Script
 from lab.experiments.spec import load
 from lab.shipped import shipped_files
 from lab.spec import read_file, read_text
+from tests.runs import BACKENDS
 
-SHIPPED = shipped_files("experiments")
+SHIPPED = {name: path for name, path in shipped_files("experiments").items() if "sim" in BACKENDS[name]}
 
 
 def outcome_of(name: str, directory: Path, *changes: str, seed: int | None = None) -> Outcome:
