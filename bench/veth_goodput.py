@@ -195,6 +195,7 @@ async def pytcp_tasks(work: Work, tally: Tally) -> None:
         mac_address=MacAddress("02:00:00:00:00:07"),
         interface_name="tap0",
         ip4_host=Ip4IfAddr(f"{ADDRESSES[work.role]}/24"),
+        ip4_dhcp=False,
         ip6_support=False,
     )
     await stack.start()
