@@ -44,6 +44,8 @@ def make_lab(
     try:
         from lab.backends.netns.lab import NetnsLab
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("pyroute2", "msgpack"):
+            raise
         raise Unsupported(
             f"backend netns needs the Python package {error.name}: pip install 'tcplab[netns]'; sim needs nothing"
         ) from None
