@@ -41,10 +41,12 @@ def list_labs(server: Address = None, as_json: Json = False) -> None:
                 {
                     "name": one.name.rpartition("/")[2],
                     "state": states[one.name],
+                    "backend": one.backend,
                     "topology": one.topology,
                     "seed": one.seed,
                     "time_ns": one.time_ns,
                     "failure": one.failure,
+                    "failed_nodes": dict(one.failed_nodes),
                     "directory": one.directory,
                 }
                 for one in labs
@@ -56,7 +58,9 @@ def list_labs(server: Address = None, as_json: Json = False) -> None:
         print_table(
             (
                 one.name.rpartition("/")[2],
-                f"{states[one.name]}  {one.topology}, seed {one.seed}, {one.time_ns / 1e9:g} s  {one.failure}",
+                f"{states[one.name]}  {one.backend}, {one.topology}, seed {one.seed}, {one.time_ns / 1e9:g} s  "
+                + one.failure
+                + "".join(f"  node {node}: {why}" for node, why in one.failed_nodes.items()),
             )
             for one in labs
         )

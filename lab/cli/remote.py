@@ -36,10 +36,12 @@ def controller_at(address: str | None) -> Iterator[Controller]:
         raise FailedPrecondition(str(error)) from None
 
 
-def run_on_server(address: str, text: str, seed: int | None, out: Path | None, as_json: bool) -> bool:
+def run_on_server(
+    address: str, text: str, seed: int | None, out: Path | None, as_json: bool, backend: str = ""
+) -> bool:
     """Run an experiment there, print its report; with `out` its files are copied here. Whether it passed."""
     with controller_at(address) as controller:
-        run = controller.start_run(text + "\n", seed=seed)
+        run = controller.start_run(text + "\n", seed=seed, backend=backend)
         message = run.wait()
         if out is not None:
             run.save(out)
@@ -56,6 +58,8 @@ def run_on_server(address: str, text: str, seed: int | None, out: Path | None, a
                 ],
                 "directory": directory,
                 "lab_time_ns": message.time_ns,
+                "backend": message.backend,
+                "warnings": list(message.fidelity.warnings),
                 "run": run.name,
                 "state": run.state,
             }
@@ -68,5 +72,7 @@ def run_on_server(address: str, text: str, seed: int | None, out: Path | None, a
         print(f"  {'ok  ' if one.passed else 'FAIL'}  {one.expectation}")
         if not one.passed:
             print(f"        found: {one.found}")
+    for warning in message.fidelity.warnings:
+        print(f"  WARNING  {warning}")
     print(f"Run: {directory}{'' if out is not None else ' (on the server)'}")
     return run.passed

@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf import timestamp_pb2
 
 from lab.backends.base import WAIT_NS, Advance, Lab
 from lab.backends.until import Stopped, Until
+from lab.server.live_capture import Wire
 from lab.server.news import News
 from lab.trace.bundle import Bundle
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import Cancelled, FailedPrecondition, InvalidArgument, TcplabError
+from nodes.base.tasks import Task
 from tcplab.v1 import lab_pb2, trace_pb2
 
 #: Virtual time runs for so long, in wall time, before other calls get their turn.
@@ -113,6 +115,34 @@ class LabHost:
         for timer in (self._timer, self._flushing):
             if timer is not None:
                 timer.cancel()
+
+    def future(self, task: Task) -> asyncio.Future[Any]:
+        """What a task of the lab comes to; being cancelled cancels it."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def on_done(task: Task) -> None:
+            if future.done():
+                return
+            if task.error is not None:
+                future.set_exception(task.error)
+            else:
+                future.set_result(task.result)
+
+        def on_future(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():
+                task.cancel()
+                self.called()
+
+        task.on_done(on_done)
+        future.add_done_callback(on_future)
+        self.called()
+        return future
+
+    def tap(self, interface: str) -> Wire:
+        """What passes an interface from now on. Raises Unsupported in virtual time."""
+        node, _, name = interface.partition(":")
+        with self.lab.inside(node):
+            return Wire(name, interface, self.lab.epoch_ns)
 
     def called(self) -> None:
         """To be told after every call: it may have set a timer."""

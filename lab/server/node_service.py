@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from lab.server import convert, names
+from lab.server.exec_service import execute
 from lab.server.host import LabHost
 from lab.server.pages import page
 from lab.server.serving import Context
@@ -36,6 +39,11 @@ class NodeService:
     def GetCounters(self, request: node_pb2.GetCountersRequest, context: Context) -> node_pb2.GetCountersResponse:
         _, node = names.parts_of(request)
         return node_pb2.GetCountersResponse(counters=self.lab.counters(node))
+
+    def Exec(
+        self, requests: AsyncIterator[node_pb2.ExecRequest], context: Context
+    ) -> AsyncIterator[node_pb2.ExecResponse]:
+        return execute(self.host, requests)
 
     def Ping(self, request: node_pb2.PingRequest, context: Context) -> operation_pb2.Operation:
         _, node = names.parts_of(request)

@@ -84,7 +84,28 @@ class Router:
             except Exception as error:
                 await fail(context, error, resource)
 
-        return make_handler(stream if method.server_streaming else unary, method.server_streaming)
+        async def both(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            resource = ""
+            try:
+                first = await anext(requests, b"")
+                request = parse(request_class, first)
+                resource = names.resource_of(request)
+                record = self._record(request)
+                method_: Any = record.channel.stream_stream(path)
+                call = method_(_after(first, requests), timeout=_time_left(context))
+                try:
+                    async for answer in call:
+                        yield answer
+                except _BROKEN as error:
+                    raise await _translated(error, record) from None
+                finally:
+                    call.cancel()
+            except RAISED:
+                raise
+            except Exception as error:
+                await fail(context, error, resource)
+
+        return make_handler(method, unary, stream, both)
 
     def divert(self, handlers: Handlers, of_runs: Handlers, service: ServiceDescriptor, *methods: str) -> None:
         """Let calls of these methods whose parent is a run be answered by `of_runs`, all others as before."""
@@ -102,6 +123,12 @@ class Router:
         return record
 
 
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for one in rest:
+        yield one
+
+
 def _diverted(forward: Any, local: Any, request_class: type[Message]) -> Handler:
     async def unary(data: bytes, context: Context) -> Any:
         try:
@@ -111,7 +138,8 @@ def _diverted(forward: Any, local: Any, request_class: type[Message]) -> Handler
             return None
         return await (local if of_run else forward).unary_unary(data, context)
 
-    return make_handler(unary, False)
+    handler: Handler = grpc.unary_unary_rpc_method_handler(unary)  # type: ignore[arg-type,unused-ignore]
+    return handler
 
 
 def _time_left(context: Context) -> float | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab import spec
-from lab.backends.catalogue import SIM
 from lab.experiments import spec as experiments
 from lab.experiments.runner import conclude, drive, prepare
 from lab.experiments.script import Script
@@ -35,7 +34,7 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
     except Exception as error:
         _fail(line, error)
         return
-    lines.send(line, {"experiment": experiment.name, "seed": lab.seed})
+    lines.send(line, {"experiment": experiment.name, "seed": lab.seed, "backend": lab.backend})
     started = reported = time.monotonic()
     script = Script(experiment, lab)
     try:
@@ -65,7 +64,7 @@ def validate(job: dict[str, Any], line: socket.socket) -> None:
     lines.send(line, {"experiment": experiment.name, "description": experiment.description})
 
 
-def load(text: str, overrides: Any, field: str, backend: str = SIM) -> Experiment:
+def load(text: str, overrides: Any, field: str, backend: str = "") -> Experiment:
     """Raises InvalidArgument with the place in the text; `field` is the request's."""
     try:
         return experiments.load(spec.read_text(text), overrides, backend)

@@ -13,11 +13,12 @@ from typing import Any, Final
 from google.protobuf import empty_pb2
 from google.rpc import status_pb2
 
-from lab.backends.catalogue import SIM, check_backend
+from lab.backends.catalogue import check_backend
 from lab.server import names
 from lab.server.children import Child, Nursery
 from lab.server.convert import fidelity
 from lab.server.errors import CallFailed, OutOfRange
+from lab.server.live_capture import Wire
 from lab.server.news import News
 from lab.server.pages import page
 from lab.server.requests import Requests
@@ -80,6 +81,9 @@ class Run:
     def flush(self) -> None:
         return
 
+    def tap(self, interface: str) -> Wire:
+        raise FailedPrecondition(f"runs/{self.name}: captures are made of labs")
+
 
 class Runs:
     """Runs by name, oldest first. Their directories are in `directory`."""
@@ -139,6 +143,7 @@ class Runs:
             raise
         run.message.experiment = answer["experiment"]
         run.message.seed = answer["seed"]
+        run.message.backend = answer["backend"]
         task = asyncio.create_task(self._follow(run, child))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -192,16 +197,16 @@ class RunService:
         source = request.WhichOneof("source")
         if source is None:
             raise InvalidArgument("experiment: is missing; give experiment, a name, or experiment_yaml", "experiment")
-        check_backend(request.backend or SIM)
+        if request.backend:
+            check_backend(request.backend)
         seed = request.seed if request.HasField("seed") else None
         if seed is not None and seed < 0:
             raise InvalidArgument(f"seed: {seed} is not 0 to {(1 << 63) - 1}", "seed")
         text = request.experiment_yaml if source == "experiment_yaml" else shipped_text(request.experiment)
         run = self.runs.reserve(request.run_id or request.experiment or "experiment", exact=bool(request.run_id))
-        run.message.backend = request.backend or SIM
         job = {
             "what": "run",
-            "backend": request.backend or SIM,
+            "backend": request.backend,
             "yaml": text,
             "overrides": [f"{path}={request.set[path]}" for path in sorted(request.set)],
             "seed": seed,

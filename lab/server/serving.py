@@ -98,12 +98,42 @@ def _handler(method: MethodDescriptor, call: Callable[[Any, Any], Any], called: 
         except Exception as error:
             await fail(context, error, resource)
 
-    return make_handler(stream if method.server_streaming else unary, method.server_streaming)
+    async def both(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        resource = ""
+
+        async def parsed() -> AsyncIterator[Any]:
+            nonlocal resource
+            async for data in requests:
+                request = parse(request_class, data)
+                resource = resource or names.resource_of(request)
+                yield request
+
+        try:
+            async for answer in call(parsed(), context):
+                yield answer.SerializeToString()
+        except RAISED:
+            raise
+        except Exception as error:
+            await fail(context, error, resource)
+
+    return make_handler(method, unary, stream, both)
 
 
-def make_handler(call: Callable[[bytes, Context], Any], streaming: bool) -> Handler:
-    """A handler of serialized messages."""
+def make_handler(
+    method: MethodDescriptor,
+    unary: Callable[[bytes, Context], Any],
+    stream: Callable[[bytes, Context], AsyncIterator[Any]],
+    both: Callable[[AsyncIterator[bytes], Context], AsyncIterator[Any]],
+) -> Handler:
+    """A handler of serialized messages: the one of these that fits the method; `both` for streams both ways."""
     # The types of grpc's stubs are those of its threaded server.
-    make: Any = grpc.unary_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
+    make: Any
+    call: Callable[[Any, Context], Any]
+    if method.client_streaming:
+        make, call = grpc.stream_stream_rpc_method_handler, both
+    elif method.server_streaming:
+        make, call = grpc.unary_stream_rpc_method_handler, stream
+    else:
+        make, call = grpc.unary_unary_rpc_method_handler, unary
     handler: Handler = make(call)
     return handler

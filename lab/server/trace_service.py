@@ -11,6 +11,7 @@ from lab.backends.until import EventFilter
 from lab.server import convert
 from lab.server.capture import CaptureStream, capture_so_far, pieces
 from lab.server.convert_event import event_message
+from lab.server.live_capture import Wire
 from lab.server.news import News
 from lab.server.pages import position, size_of
 from lab.server.serving import Context
@@ -47,6 +48,8 @@ class Source(Protocol):
     def interfaces(self) -> tuple[str, ...]: ...
 
     def flush(self) -> None: ...
+
+    def tap(self, interface: str) -> Wire: ...
 
 
 class TraceService:
@@ -130,6 +133,10 @@ class TraceService:
             raise InvalidArgument(
                 f"interface: {request.interface[:80]!r} is none of this lab; there are {known}", "interface"
             )
+        if request.live:
+            async for piece in source.tap(request.interface).pieces(lambda: source.ended):
+                yield trace_pb2.CaptureResponse(data=piece)
+            return
         if not source.has_frames:
             raise FailedPrecondition(f"{request.lab} was made with capture off: no frames are kept")
         if not request.follow:

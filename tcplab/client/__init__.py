@@ -16,6 +16,7 @@ the same for asyncio. What goes wrong is raised as an Error.
 """
 
 from tcplab.client import aio
+from tcplab.client.completed import Completed
 from tcplab.client.errors import (
     Aborted,
     AlreadyExists,
@@ -38,6 +39,7 @@ from tcplab.client.event import Event
 from tcplab.client.sync import (
     App,
     Attack,
+    Command,
     Connection,
     Controller,
     Lab,
@@ -58,6 +60,8 @@ __all__ = [
     "App",
     "Attack",
     "Cancelled",
+    "Command",
+    "Completed",
     "Connection",
     "Controller",
     "Error",

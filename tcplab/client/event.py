@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from tcplab.v1 import trace_pb2
 from tcplab.v1.cause_pb2 import Cause
+from tcplab.v1.event_pb2 import Source
 
 
 class Event:
@@ -44,6 +45,11 @@ class Event:
     def cause(self) -> str:
         """Why, such as `RTO_EXPIRED`; "" when there is no cause."""
         return Cause.Name(self.message.cause).removeprefix("CAUSE_") if self.message.cause else ""
+
+    @property
+    def source(self) -> str:
+        """Who saw it, where that was not our TCP: CAPTURE, INFERRED, TRACEFS, SOCK_DIAG; else ""."""
+        return Source.Name(self.message.source).removeprefix("SOURCE_") if self.message.source else ""
 
     @property
     def kind(self) -> str:

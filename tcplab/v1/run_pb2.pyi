@@ -398,7 +398,7 @@ class CreateRunRequest(_message.Message):
     seed: _builtins.int
     """Instead of the experiment's."""
     backend: _builtins.str
-    """As ListBackends has it: sim (default), netns."""
+    """As ListBackends has it: sim, netns; empty: the first of those the experiment is for."""
     @_builtins.property
     def set(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values to replace, by path: links.h1-h2.loss -> 2%."""

@@ -7,6 +7,7 @@ async with tcplab.client.aio.lab("dumbbell", seed=1) as lab:
 
 from tcplab.client.aio.app import App
 from tcplab.client.aio.attack import Attack
+from tcplab.client.aio.command import Command
 from tcplab.client.aio.connection import Connection, Listener
 from tcplab.client.aio.controller import Controller, lab, run
 from tcplab.client.aio.labs import Lab
@@ -19,6 +20,7 @@ from tcplab.client.aio.sweeps import sweep
 __all__ = [
     "App",
     "Attack",
+    "Command",
     "Connection",
     "Controller",
     "Lab",

@@ -102,12 +102,15 @@ class Controller:
         level: str = "segments",
         capture: bool = True,
         backend: str = "",
+        on_controller_loss: str = "",
         request_id: str = "",
     ) -> Lab:
         """Make a lab from a shipped topology (`dumbbell`), a generator (`linear,3`), a YAML file here (a Path, or text
         that ends in .yaml or .yml), YAML text (several lines) or a mapping of the same content.
 
-        `level` is how much the trace records: states, congestion, segments or all.
+        `level` is how much the trace records: states, congestion, segments or all. `backend` is sim (default) or netns,
+        in real time; `on_controller_loss`, keep or remove, says what becomes of a real-time lab when the controller is
+        killed.
         """
         request = lab_pb2.CreateLabRequest(
             lab_id=name,
@@ -115,6 +118,7 @@ class Controller:
             seed=seed,
             capture=capture,
             backend=backend,
+            on_controller_loss=lab_pb2.ControllerLoss.ValueType(_loss(on_controller_loss)),
             trace_level=trace_pb2.TraceLevel.ValueType(enum_value(trace_pb2.TraceLevel.DESCRIPTOR, level, "level")),
         )
         if isinstance(topology, Mapping):
@@ -144,10 +148,16 @@ class Controller:
         return {one.name: one.description for one in answer.experiments}
 
     async def start_run(
-        self, experiment: str | Path, *, seed: int | None = None, set: Mapping[str, Any] | None = None, name: str = ""
+        self,
+        experiment: str | Path,
+        *,
+        seed: int | None = None,
+        set: Mapping[str, Any] | None = None,
+        name: str = "",
+        backend: str = "",
     ) -> Run:
-        """Start a run of a shipped experiment, a file here, or YAML text; without waiting."""
-        request = run_pb2.CreateRunRequest(run_id=name, seed=seed, set=texts(set))
+        """Start a run of a shipped experiment, a file here, or YAML text, on a backend; without waiting."""
+        request = run_pb2.CreateRunRequest(run_id=name, seed=seed, set=texts(set), backend=backend)
         if (text := _file_text(experiment)) is not None:
             request.experiment_yaml = text
         else:
@@ -155,10 +165,16 @@ class Controller:
         return Run(self._rpc, await self._rpc.call(self._rpc.runs.CreateRun, request))
 
     async def run(
-        self, experiment: str | Path, *, seed: int | None = None, set: Mapping[str, Any] | None = None, name: str = ""
+        self,
+        experiment: str | Path,
+        *,
+        seed: int | None = None,
+        set: Mapping[str, Any] | None = None,
+        name: str = "",
+        backend: str = "",
     ) -> Run:
         """Run an experiment to its end: `controller.run("bulk-loss", set={"links.h1-h2.loss": "2%"}).passed`."""
-        run = await self.start_run(experiment, seed=seed, set=set, name=name)
+        run = await self.start_run(experiment, seed=seed, set=set, name=name, backend=backend)
         await run.wait()
         return run
 
@@ -230,6 +246,7 @@ async def run(
     *,
     seed: int | None = None,
     set: Mapping[str, Any] | None = None,
+    backend: str = "",
     address: str = "",
     save: Path | str | None = None,
 ) -> Run:
@@ -238,10 +255,14 @@ async def run(
     `save` is a directory here that its files are copied to; a private controller's are gone afterwards.
     """
     async with Controller(address) as controller:
-        run = await controller.run(experiment, seed=seed, set=set)
+        run = await controller.run(experiment, seed=seed, set=set, backend=backend)
         if save is not None:
             await run.save(save)
     return run
+
+
+def _loss(word: str) -> int:
+    return enum_value(lab_pb2.ControllerLoss.DESCRIPTOR, word, "on_controller_loss") if word else 0
 
 
 def _file_text(what: str | Path) -> str | None:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tcplab.client.aio.command import Command
 from tcplab.client.aio.connection import Connection, Listener
 from tcplab.client.aio.operation import Clock, Operation, texts
+from tcplab.client.completed import Completed
 from tcplab.client.values import Time, duration
 from tcplab.v1 import node_pb2, operation_pb2, tcp_pb2
 
@@ -105,6 +107,46 @@ class Node:
         """Every counter by its nstat name."""
         answer = await self._rpc.call(self._rpc.nodes.GetCounters, node_pb2.GetCountersRequest(name=self._path))
         return dict(answer.counters)
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        timeout: Time | None = None,
+    ) -> Command:
+        """Start a command on a node of kind linux, without a shell; `timeout` is wall time, after which it is killed.
+
+        Raises NotFound for a program that is not there, InvalidArgument, FailedPrecondition on other nodes.
+        """
+        exchange = self._rpc.exchange(self._rpc.nodes.Exec)
+        start = node_pb2.ExecStart(
+            node=self._path, argv=argv, env=env or {}, cwd=cwd, timeout=duration(timeout, "timeout")
+        )
+        await exchange.send(node_pb2.ExecRequest(start=start))
+        try:
+            await exchange.receive()  # that it has started, or why not
+        except BaseException:
+            await exchange.close()
+            raise
+        return Command(exchange)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        timeout: Time | None = None,
+    ) -> Completed:
+        """Run a command to its end: `lab.node("h1").run(["ping", "-c1", "h2"]).code`. See exec."""
+        async with await self.exec(argv, env=env, cwd=cwd, timeout=timeout) as command:
+            if stdin:
+                await command.write(stdin)
+            await command.end_input()
+            return await command.wait()
 
     async def start_ping(
         self, remote: str, count: int = 1, *, interval: Time | None = None, timeout: Time | None = None

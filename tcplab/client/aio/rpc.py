@@ -82,9 +82,48 @@ class Rpc:
         finally:
             call.cancel()
 
+    def exchange(self, method: Any) -> Exchange:
+        """Begin a call that streams both ways."""
+        requests: asyncio.Queue[Any] = asyncio.Queue()
+        return Exchange(requests, method(_until_none(requests), metadata=self._metadata))
+
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close()
+
+
+class Exchange:
+    """A call that streams both ways. All raise Error."""
+
+    def __init__(self, requests: asyncio.Queue[Any], call: Any) -> None:
+        self._requests = requests
+        self._call = call
+        self._answers = aiter(call)
+
+    async def send(self, request: Any) -> None:
+        """Send one message; nothing happens when the call has ended."""
+        self._requests.put_nowait(request)
+
+    async def end(self) -> None:
+        """Nothing more will be sent."""
+        self._requests.put_nowait(None)
+
+    async def receive(self) -> Any:
+        """The next message; None when there are no more."""
+        try:
+            return await anext(self._answers, None)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+
+    async def close(self) -> None:
+        """Cancel the call if it goes on."""
+        self._requests.put_nowait(None)
+        self._call.cancel()
+
+
+async def _until_none(requests: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+    while (request := await requests.get()) is not None:
+        yield request
 
 
 async def start_private(runs: str | None) -> PrivateController:

@@ -3,6 +3,7 @@
 
 from tcplab.client.sync.app import App
 from tcplab.client.sync.attack import Attack
+from tcplab.client.sync.command import Command
 from tcplab.client.sync.connection import Connection, Listener
 from tcplab.client.sync.controller import Controller, lab, run
 from tcplab.client.sync.labs import Lab
@@ -15,6 +16,7 @@ from tcplab.client.sync.sweeps import sweep
 __all__ = [
     "App",
     "Attack",
+    "Command",
     "Connection",
     "Controller",
     "Lab",

@@ -39,10 +39,12 @@ class Lab:
         self._rpc = rpc
         self._path = message.name
         self._clock = Clock(rpc, message.name)
-        #: Name without its prefix; seed; name of the topology; `runs/{run}` and its directory at the controller.
+        #: Name without its prefix; seed; name of the topology; whether its time passes by itself; `runs/{run}` and its
+        #: directory at the controller.
         self.name = message.name.rpartition("/")[2]
         self.seed = message.seed
         self.topology = message.topology
+        self.real_time = message.real_time
         self.run = message.run
         self.run_directory = message.directory
 
@@ -285,9 +287,12 @@ class Lab:
         answer = self._rpc.call(self._rpc.traces.ListFlows, trace_pb2.ListFlowsRequest(parent=self._path))
         return list(answer.flows)
 
-    def capture(self, interface: str, *, follow: bool = False) -> Iterator[bytes]:
-        """The pcapng file of an interface (`h1:eth0`) in pieces; with `follow` then what comes."""
-        request = trace_pb2.CaptureRequest(lab=self._path, interface=interface, follow=follow)
+    def capture(self, interface: str, *, follow: bool = False, live: bool = False) -> Iterator[bytes]:
+        """The pcapng file of an interface (`h1:eth0`) in pieces; with `follow` then what comes.
+
+        `live`, in real time only: what passes the interface from now on, with the kernel's time stamps.
+        """
+        request = trace_pb2.CaptureRequest(lab=self._path, interface=interface, follow=follow, live=live)
         for answer in self._rpc.stream(self._rpc.traces.Capture, request):
             yield answer.data
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tcplab.client.completed import Completed
+from tcplab.client.sync.command import Command
 from tcplab.client.sync.connection import Connection, Listener
 from tcplab.client.sync.operation import Clock, Operation, texts
 from tcplab.client.values import Time, duration
@@ -105,6 +107,46 @@ class Node:
         """Every counter by its nstat name."""
         answer = self._rpc.call(self._rpc.nodes.GetCounters, node_pb2.GetCountersRequest(name=self._path))
         return dict(answer.counters)
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        timeout: Time | None = None,
+    ) -> Command:
+        """Start a command on a node of kind linux, without a shell; `timeout` is wall time, after which it is killed.
+
+        Raises NotFound for a program that is not there, InvalidArgument, FailedPrecondition on other nodes.
+        """
+        exchange = self._rpc.exchange(self._rpc.nodes.Exec)
+        start = node_pb2.ExecStart(
+            node=self._path, argv=argv, env=env or {}, cwd=cwd, timeout=duration(timeout, "timeout")
+        )
+        exchange.send(node_pb2.ExecRequest(start=start))
+        try:
+            exchange.receive()  # that it has started, or why not
+        except BaseException:
+            exchange.close()
+            raise
+        return Command(exchange)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        timeout: Time | None = None,
+    ) -> Completed:
+        """Run a command to its end: `lab.node("h1").run(["ping", "-c1", "h2"]).code`. See exec."""
+        with self.exec(argv, env=env, cwd=cwd, timeout=timeout) as command:
+            if stdin:
+                command.write(stdin)
+            command.end_input()
+            return command.wait()
 
     def start_ping(
         self, remote: str, count: int = 1, *, interval: Time | None = None, timeout: Time | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -80,9 +81,42 @@ class Rpc:
         finally:
             call.cancel()
 
+    def exchange(self, method: Any) -> Exchange:
+        """Begin a call that streams both ways."""
+        requests: SimpleQueue[Any] = SimpleQueue()
+        return Exchange(requests, method(iter(requests.get, None), metadata=self._metadata))
+
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
+
+
+class Exchange:
+    """A call that streams both ways. All raise Error."""
+
+    def __init__(self, requests: SimpleQueue[Any], call: Any) -> None:
+        self._requests = requests
+        self._call = call
+
+    def send(self, request: Any) -> None:
+        """Send one message; nothing happens when the call has ended."""
+        self._requests.put(request)
+
+    def end(self) -> None:
+        """Nothing more will be sent."""
+        self._requests.put(None)
+
+    def receive(self) -> Any:
+        """The next message; None when there are no more."""
+        try:
+            return next(self._call, None)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+
+    def close(self) -> None:
+        """Cancel the call if it goes on."""
+        self._requests.put(None)
+        self._call.cancel()
 
 
 def start_private(runs: str | None) -> PrivateController:
