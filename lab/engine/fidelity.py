@@ -57,6 +57,15 @@ def report(ports: Iterable[Port], load: LoadShares) -> dict[str, Any]:
     return {**overall, "ports": by_port, "warnings": warnings(overall)}
 
 
+def with_nodes(found: Mapping[str, Any], dropped: Mapping[str, int]) -> dict[str, Any]:
+    """The report with the frames that were lost at nodes' interfaces (`h1:eth0`) because the node was too slow."""
+    said = [*found["warnings"]]
+    if dropped:
+        where = ", ".join(f"{count} at {name}" for name, count in dropped.items())
+        said.append(f"Nodes were too slow for the frames that came, and lost some: {where}.")
+    return {**found, "dropped_in_nodes": dict(dropped), "warnings": said}
+
+
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """Why a run should not be believed, one sentence each."""
     said = []

@@ -8,6 +8,7 @@ from lab.attacks.base import AttackContext
 from lab.backends.network import make_stack
 from lab.backends.real.settings import read_settings
 from lab.engine.attacks import MemberAttacks
+from lab.engine.rings import ring_frames
 from lab.topology.model import SWITCH, Topology
 from nodes.agent.host_calls import offer_host
 from nodes.agent.member import Member
@@ -28,7 +29,9 @@ def serve_stack(
     scheduler = member.scheduler
     stack = make_stack(node, randomness, member.sink)
     host = StackHost(stack, scheduler, member.runner, order, [], resolve)
-    attach(host.driver, scheduler, [interface.name for interface in node.interfaces])
+    names = [interface.name for interface in node.interfaces]
+    ports = attach(host.driver, scheduler, names, ring_frames(topology))
+    member.offer("dropped", lambda: {one.packets.interface: one.packets.statistics().dropped for one in ports})
     offer_host(member, host, read_settings)
     addresses = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
     context = AttackContext(

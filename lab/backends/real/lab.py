@@ -7,7 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,7 @@ from lab.backends.real.fork import how_it_ended
 from lab.backends.real.merge import Merge
 from lab.backends.real.wires import EngineWires
 from lab.backends.until import Until
+from lab.engine.fidelity import with_nodes
 from lab.topology.model import LINUX, Topology
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host_calls import RemoteHost
@@ -232,7 +233,7 @@ class RealLab(HostedLab):
             host.freeze()
         try:
             self._engine_wires.freeze()
-            self._facts["fidelity"] = self._engine.remote.call("fidelity")
+            self._facts["fidelity"] = with_nodes(self._engine.remote.call("fidelity"), self._dropped())
         except TcplabError as error:
             self._facts["fidelity"] = {"warning": f"there is no report of the link engine: {error}"}
         failures = {name: one.remote.failure for name, one in self._nodes.items() if one.remote.failure}
@@ -246,6 +247,15 @@ class RealLab(HostedLab):
         self._facts["late_events"] = self._merge.late
         self._plumbing.close()
         self._scheduler.close()
+
+    def _dropped(self) -> dict[str, int]:
+        """Frames that the kernel dropped at the nodes' interfaces, because their process did not take them in time."""
+        dropped = {}
+        for name, member in self._nodes.items():
+            with suppress(TcplabError):  # it has failed, or its stack is the kernel's
+                counts = member.remote.call("dropped")
+                dropped.update({f"{name}:{interface}": count for interface, count in counts.items() if count})
+        return dropped
 
 
 def end_members(members: Sequence[RunningMember], scheduler: RealScheduler) -> None:
