@@ -1,0 +1,188 @@
+"""The kernel's struct tcp_info as a TcpInfo (include/uapi/linux/tcp.h)."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import Final, NamedTuple
+
+from nodes.base.clock import MICROSECOND, MILLISECOND
+from nodes.tcp import states
+from nodes.tcp.info import TcpInfo
+
+#: To `tcpi_rcv_wnd` (Linux 6.2); older kernels give less, and what is missing reads as 0.
+_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q5I")
+SIZE: Final = _LAYOUT.size
+_CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+_TIMESTAMPS: Final = 1
+_WSCALE: Final = 4
+#: What the kernel says for "no threshold yet".
+INFINITE: Final = 0x7FFF_FFFF
+
+
+class RawInfo(NamedTuple):
+    """The fields that are used, in the kernel's units: times in us (`last_...`: ms ago), windows in segments where the
+    kernel counts so."""
+
+    state: int
+    ca_state: int
+    retransmits: int
+    probes: int
+    backoff: int
+    options: int
+    snd_wscale: int
+    rcv_wscale: int
+    rto: int
+    snd_mss: int
+    rcv_mss: int
+    unacked: int
+    sacked: int
+    lost: int
+    retrans: int
+    last_data_sent: int
+    last_data_recv: int
+    last_ack_recv: int
+    pmtu: int
+    rtt: int
+    rttvar: int
+    snd_ssthresh: int
+    snd_cwnd: int
+    advmss: int
+    reordering: int
+    total_retrans: int
+    pacing_rate: int
+    bytes_acked: int
+    bytes_received: int
+    segs_out: int
+    segs_in: int
+    notsent_bytes: int
+    delivered: int
+    rcv_ooopack: int
+    snd_wnd: int
+    rcv_wnd: int
+
+
+class Identity(NamedTuple):
+    """Which connection it is, by number and addresses."""
+
+    number: int
+    local: bytes
+    local_port: int
+    remote: bytes
+    remote_port: int
+
+
+def parse(data: bytes) -> RawInfo:
+    """What getsockopt(TCP_INFO) or INET_DIAG_INFO gave."""
+    v = _LAYOUT.unpack(data[:SIZE].ljust(SIZE, b"\0"))
+    return RawInfo(
+        state=v[0],
+        ca_state=v[1],
+        retransmits=v[2],
+        probes=v[3],
+        backoff=v[4],
+        options=v[5],
+        snd_wscale=v[6] & 15,
+        rcv_wscale=v[6] >> 4,
+        rto=v[8],
+        snd_mss=v[10],
+        rcv_mss=v[11],
+        unacked=v[12],
+        sacked=v[13],
+        lost=v[14],
+        retrans=v[15],
+        last_data_sent=v[17],
+        last_data_recv=v[19],
+        last_ack_recv=v[20],
+        pmtu=v[21],
+        rtt=v[23],
+        rttvar=v[24],
+        snd_ssthresh=v[25],
+        snd_cwnd=v[26],
+        advmss=v[27],
+        reordering=v[28],
+        total_retrans=v[31],
+        pacing_rate=v[32],
+        bytes_acked=v[34],
+        bytes_received=v[35],
+        segs_out=v[36],
+        segs_in=v[37],
+        notsent_bytes=v[38],
+        delivered=v[46],
+        rcv_ooopack=v[52],
+        snd_wnd=v[53],
+        rcv_wnd=v[54],
+    )
+
+
+def tcp_info(
+    raw: RawInfo,
+    who: Identity,
+    now: int,
+    congestion: str,
+    unread: int,
+    unacked: int,
+    numbers: tuple[int, int, int, int, int],
+) -> TcpInfo:
+    """All but its state. `unread` and `unacked` are bytes; `numbers` are ISS, IRS, SND.UNA, SND.NXT, RCV.NXT as the wire
+    showed them."""
+    agreed = []
+    if raw.options & _TIMESTAMPS:
+        agreed.append("timestamps")
+    if raw.options & _WSCALE:
+        agreed.append("wscale")
+    mss = raw.snd_mss
+    last = min(raw.last_data_recv, raw.last_ack_recv)
+    return TcpInfo(
+        number=who.number,
+        local_address=who.local,
+        local_port=who.local_port,
+        remote_address=who.remote,
+        remote_port=who.remote_port,
+        state=states.CLOSED,
+        state_name="",
+        error="",
+        ca_state=_CA_STATES[raw.ca_state] if raw.ca_state < len(_CA_STATES) else str(raw.ca_state),
+        congestion=congestion,
+        options=tuple(agreed),
+        snd_wscale=raw.snd_wscale,
+        rcv_wscale=raw.rcv_wscale,
+        rto=raw.rto * MICROSECOND,
+        rtt=raw.rtt * MICROSECOND,
+        rttvar=raw.rttvar * MICROSECOND,
+        retransmits=raw.retransmits,
+        probes=raw.probes,
+        backoff=raw.backoff,
+        snd_mss=mss,
+        rcv_mss=raw.rcv_mss,
+        advmss=raw.advmss,
+        pmtu=raw.pmtu,
+        snd_cwnd=raw.snd_cwnd * mss,
+        snd_ssthresh=INFINITE if raw.snd_ssthresh >= INFINITE else raw.snd_ssthresh * mss,
+        snd_wnd=raw.snd_wnd,
+        rcv_wnd=raw.rcv_wnd,
+        unacked=unacked,
+        lost=raw.lost * mss,
+        retrans=raw.retrans,
+        total_retrans=raw.total_retrans,
+        notsent_bytes=raw.notsent_bytes,
+        rcv_queue=unread,
+        reordering_queue=0,  # the kernel does not say
+        bytes_acked=raw.bytes_acked,
+        bytes_received=raw.bytes_received,
+        delivered=raw.bytes_acked,
+        segs_in=raw.segs_in,
+        segs_out=raw.segs_out,
+        last_data_sent=max(0, now - raw.last_data_sent * MILLISECOND),
+        last_segment_received=max(0, now - last * MILLISECOND),
+        iss=numbers[0],
+        irs=numbers[1],
+        snd_una=numbers[2],
+        snd_nxt=numbers[3],
+        rcv_nxt=numbers[4],
+    )
+
+
+def with_state(info: TcpInfo, state: int, error: str) -> TcpInfo:
+    """The same with this state."""
+    return dataclasses.replace(info, state=state, state_name=states.STATE_NAMES[state], error=error)
