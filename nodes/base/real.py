@@ -14,10 +14,10 @@ import ctypes
 import gc
 import os
 import select
-import time
 from bisect import bisect_right
 from collections.abc import Callable
 from heapq import heappop, heappush
+from time import monotonic_ns
 from typing import Any, Final
 
 from nodes.base.clock import NEVER, SECOND, Scheduler, Timer
@@ -54,6 +54,7 @@ class RealScheduler(Scheduler):
 
     def __init__(self, epoch_ns: int, spin_ns: int = 0) -> None:
         self.epoch_ns = epoch_ns
+        #: How late the clock was when a call took `now()` on, ns. What is called at once, after others, does not count.
         self.lateness = Histogram()
         #: Grows with everything that is handled.
         self.handled = 0
@@ -76,7 +77,7 @@ class RealScheduler(Scheduler):
 
     def real_now(self) -> int:
         """The clock, ns of lab time."""
-        return time.monotonic_ns() - self.epoch_ns
+        return monotonic_ns() - self.epoch_ns
 
     def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
         if time_ns < self._now:
@@ -194,8 +195,10 @@ class RealScheduler(Scheduler):
         else:
             self._early = []
         self.handled += len(frames)
+        heap = self._heap
         for stamp, source, frame in frames:
-            self._run_timers(stamp)
+            if heap and heap[0][0] <= stamp:
+                self._run_timers(stamp)
             if stamp > self._now:
                 self._now = stamp
             source.on_frame(frame)
@@ -216,7 +219,6 @@ class RealScheduler(Scheduler):
     def _run_timers(self, limit_ns: int) -> None:
         """Make the calls due up to `limit_ns`, which is not in the future."""
         heap = self._heap
-        add = self.lateness.add
         while heap and heap[0][0] <= limit_ns:
             time_ns, _, fn, arg = heappop(heap)
             if fn is None:
@@ -226,7 +228,7 @@ class RealScheduler(Scheduler):
                 arg = arg.arg
             if time_ns > self._now:
                 self._now = time_ns
-            add(self.real_now() - time_ns)
+                self.lateness.add(monotonic_ns() - self.epoch_ns - time_ns)
             self.handled += 1
             fn(arg)
 

@@ -36,6 +36,7 @@ class Gate:
                 await waiter
             else:
                 await self._runner.within(waiter, deadline_ns)
-        finally:
+        except BaseException:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+            raise

@@ -33,7 +33,7 @@ class TimerHeap:
         while heap:
             deadline, _, c = heap[0]
             if deadline == c.wake_at:
-                if c.rto_at != NEVER or c.next_deadline() != NEVER:
+                if c.rto_at != NEVER or c.delack_at != NEVER or c.next_deadline() != NEVER:
                     return deadline
                 c.wake_at = NEVER
             heapq.heappop(heap)
