@@ -30,6 +30,9 @@ _PACKAGES: Final = (
     ("matplotlib", "tcplab plot", "plots"),
 )
 
+#: Capabilities of the backend that are the same everywhere.
+_OF_EVERY_MACHINE: Final = ("packet-rules", "attacks", "capture", "virtual-time", "deterministic")
+
 #: Programs that go well with labs; none is needed. With their Debian and Ubuntu packages.
 _PROGRAMS: Final = (
     ("tcpdump", "measuring links on the wire (tcplab measure)", "tcpdump"),
@@ -67,7 +70,9 @@ def doctor(as_json: Json = False) -> None:
     sections = {
         "Installation": [*_ours(), *packages],
         "Backends": list(_backends(capabilities)),
-        "Real interfaces": [Finding(one.name, one.available, one.reason) for one in capabilities],
+        "Real interfaces": [
+            Finding(one.name, one.available, one.reason) for one in capabilities if one.name not in _OF_EVERY_MACHINE
+        ],
         "Programs": list(_programs()),
     }
     well = all(finding.present for findings in sections.values() for finding in findings if finding.needed)

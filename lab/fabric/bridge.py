@@ -1,7 +1,8 @@
 """A link that the kernel carries: the far ends of both its interfaces in a bridge of their own.
 
 The bridge learns nothing and keeps nothing for itself, so that it is a wire: what comes in at one end goes out at the
-other. `Documentation/networking/bridge.rst`.
+other; but not what has no unicast source, nor what is for 01:80:C2:00:00:00 to 02, which no bridge passes on.
+`Documentation/networking/bridge.rst`.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def forbidden() -> str:
     child = os.fork()
     if not child:
         try:
-            if not os.geteuid():
+            if has_rights():
                 _be_nobody()
             _take()
             Namespace().close()
