@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
+import os
 import socket
 import struct
 import time
@@ -74,7 +75,7 @@ class Capture:
             request = _REQUEST.pack(_BLOCK, blocks, slot, blocks * per_block)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
             self._memory = mmap.mmap(self._socket.fileno(), blocks * _BLOCK)
-            self._socket.bind(("", _ETH_P_ALL))
+            _bind_to_all(self._socket)
         except OSError as error:
             self._socket.close()
             raise Unsupported(f"this kernel gives no ring for captured frames: {error.strerror}") from None
@@ -136,3 +137,11 @@ class Capture:
         self._words.release()
         self._memory.close()
         self._socket.close()
+
+
+def _bind_to_all(one: socket.socket) -> None:
+    """bind(2) to no interface in particular, which Python's `bind` cannot say."""
+    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.bind(one.fileno(), address, len(address)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -81,7 +81,7 @@ def forwards(parameters: Mapping[str, object]) -> bool:
 def read(full: str) -> int | str:
     """A sysctl of the calling thread's network namespace. Raises InvalidArgument when this kernel has none."""
     try:
-        text = " ".join(_path(full).read_text().split())
+        text = " ".join(_path(_places(full)[0]).read_text().split())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise InvalidArgument(_unknown(full), full) from None
     return int(text) if text.removeprefix("-").isdecimal() else text
@@ -93,7 +93,7 @@ def read_all() -> dict[str, int | str]:
     for full in _listed():
         try:
             values[short_name(full)] = read(full)
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, InvalidArgument):
             continue  # one that can only be written, or not by us
     return dict(sorted(values.items()))
 
@@ -138,15 +138,12 @@ def _write(name: str, full: str, text: str) -> None:
 
 
 def _places(full: str) -> list[str]:
-    """Where a value is to be written: for a neighbours' default, to the interfaces there are as well."""
+    """Where a value is. Only the first network namespace has defaults for neighbours: elsewhere they mean all the
+    interfaces there are."""
     before, dot, last = full.rpartition(".default.")
     if not dot or not before.endswith(".neigh"):
         return [full]
-    try:
-        interfaces = sorted(one.name for one in _path(before).iterdir())
-    except FileNotFoundError:
-        return [full]
-    return [f"{before}.{interface}.{last}" for interface in interfaces]
+    return [f"{before}.{one.name}.{last}" for one in sorted(_path(before).iterdir())]
 
 
 def _listed() -> Iterator[str]:
@@ -154,9 +151,8 @@ def _listed() -> Iterator[str]:
         for entry in os.scandir(_path(directory)):
             if entry.is_file():
                 yield f"{directory}.{entry.name}"
-    for entry in os.scandir(_path("net.ipv4.neigh.default")):
-        if entry.name in _NEIGHBOUR:
-            yield f"net.ipv4.neigh.default.{entry.name}"
+    for name in _NEIGHBOUR:
+        yield full_name(name)
 
 
 def _path(full: str) -> Path:

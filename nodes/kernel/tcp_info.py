@@ -124,8 +124,8 @@ def tcp_info(
     unacked: int,
     numbers: tuple[int, int, int, int, int],
 ) -> TcpInfo:
-    """All but its state. `unread` and `unacked` are bytes; `numbers` are ISS, IRS, SND.UNA, SND.NXT, RCV.NXT as the wire
-    showed them."""
+    """All but its state. `unread` and `unacked` are bytes; `numbers` are ISS, IRS, SND.UNA, SND.NXT, RCV.NXT as the
+    wire showed them."""
     agreed = []
     if raw.options & _TIMESTAMPS:
         agreed.append("timestamps")

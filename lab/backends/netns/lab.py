@@ -12,7 +12,7 @@ from typing import Final
 
 from lab import spec
 from lab.backends.base import Capability
-from lab.backends.netns.node_process import serve_stack
+from lab.backends.netns.node_process import serve_node
 from lab.backends.real.crew import Crew
 from lab.backends.real.lab import RealLab
 from lab.backends.real.merge import Merge
@@ -86,9 +86,7 @@ class NetnsLab(RealLab):
                 node.name: crew.add(
                     f"node {node.name}",
                     fabric.nodes[node.name].enter,
-                    partial(
-                        serve_stack, topology=topology, name=node.name, randomness=randomness, resolve=self.resolve
-                    ),
+                    partial(serve_node, topology=topology, name=node.name, randomness=randomness, resolve=self.resolve),
                 )
                 for node in topology.nodes.values()
                 if node.kind != SWITCH

@@ -1,4 +1,4 @@
-"""The process of a node with our stack: the stack bound to the node's interfaces in its network namespace."""
+"""The process of a node: our stack bound to the interfaces of its network namespace, or the kernel's there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from lab.backends.network import make_stack
 from lab.backends.real.settings import read_settings
 from lab.engine.attacks import MemberAttacks
 from lab.engine.rings import ring_frames
-from lab.topology.model import SWITCH, Topology
+from lab.topology.model import LINUX, SWITCH, Node, Topology
+from nodes.agent.host import Host
 from nodes.agent.host_calls import offer_host
 from nodes.agent.member import Member
 from nodes.agent.stack_host import StackHost
@@ -17,34 +18,57 @@ from nodes.base.clock import NEVER
 from nodes.base.random import Randomness
 from nodes.drivers.veth import attach
 from nodes.kernel.exec import Commands
+from nodes.kernel.node import kernel_host
 from nodes.packet.address import address_text
 
 
-def serve_stack(
+def serve_node(
     member: Member, topology: Topology, name: str, randomness: Randomness, resolve: Callable[[str], bytes]
 ) -> None:
     """Be the node until told to end. The calling thread is in the node's network namespace."""
     node = topology.nodes[name]
     order = list(topology.nodes).index(name)
+    host: Host
+    if node.kind == LINUX:
+        host = kernel_host(member, name, order, resolve)
+    else:
+        host = _stack_host(member, topology, node, order, randomness, resolve)
+    offer_host(member, host, read_settings)
+    addresses = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
+    context = AttackContext(
+        member.scheduler,
+        randomness,
+        member.sink,
+        {},
+        addresses,
+        lambda _, packet: host.send_raw(packet),
+        member.subscribe,
+    )
+    MemberAttacks(context).offer_to(member.offer)
+    commands = Commands(
+        member.scheduler, member.runner, {one: address_text(known[0]) for one, known in addresses.items() if known}
+    )
+    commands.offer_to(member)
+    member.tell("ready")
+    try:
+        member.run()
+    finally:
+        commands.close()
+
+
+def _stack_host(
+    member: Member,
+    topology: Topology,
+    node: Node,
+    order: int,
+    randomness: Randomness,
+    resolve: Callable[[str], bytes],
+) -> StackHost:
     scheduler = member.scheduler
     stack = make_stack(node, randomness, member.sink)
     host = StackHost(stack, scheduler, member.runner, order, [], resolve)
     names = [interface.name for interface in node.interfaces]
     ports = attach(host.driver, scheduler, names, ring_frames(topology))
     member.offer("dropped", lambda: {one.packets.interface: one.packets.statistics().dropped for one in ports})
-    offer_host(member, host, read_settings)
-    addresses = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
-    context = AttackContext(
-        scheduler, randomness, member.sink, {}, addresses, lambda _, packet: host.send_raw(packet), member.subscribe
-    )
-    MemberAttacks(context).offer_to(member.offer)
-    commands = Commands(
-        scheduler, member.runner, {one: address_text(known[0]) for one, known in addresses.items() if known}
-    )
-    commands.offer_to(member)
     member.offer("idle", lambda: [scheduler.next_time() == NEVER, scheduler.handled])
-    member.tell("ready")
-    try:
-        member.run()
-    finally:
-        commands.close()
+    return host
