@@ -20,6 +20,10 @@ def reap(
         Path | None,
         typer.Option(help="The journal to go by, as of `serve`. Not given: the default one.", envvar="TCPLAB_STATE"),
     ] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A controller's socket, as of `serve`. Not given: the default one."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,8 +33,9 @@ def reap(
     """
     from lab.server.journal import default_state
     from lab.server.reap import reap as reap_here
+    from tcplab.client.address import default_socket
 
-    found = reap_here(state or default_state(), dry_run)
+    found = reap_here(state or default_state(), socket or default_socket(), dry_run)
     if as_json:
         print_json([asdict(one) for one in found])
         return

@@ -21,7 +21,6 @@ from lab.server import line as lines
 from lab.server.journal import Owned, owned_in
 from lab.server.leftovers import bury
 from lab.server.processes import Process, machine
-from tcplab.client.address import default_socket
 
 #: A lab that is asked to end has so long to complete its run, wall seconds; then it is killed.
 _END_WITHIN_S: Final = 10.0
@@ -44,10 +43,11 @@ class Found:
     stays: bool = False
 
 
-def reap(state: Path, dry_run: bool = False) -> list[Found]:
-    """Remove what nobody holds; what was found, in order. With `dry_run` only look."""
+def reap(state: Path, socket: Path, dry_run: bool = False) -> list[Found]:
+    """Remove what nobody holds; what was found, in order. With `dry_run` only look. `socket` is that of a controller
+    which may have left no more than that."""
     found = []
-    sockets_named = {str(default_socket())}
+    sockets_named = {str(socket.absolute())}
     for owned in owned_in(state):
         one = _judge(owned)
         found.append(one)

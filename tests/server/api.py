@@ -71,13 +71,15 @@ class Server:
 
     def processes(self) -> list[int]:
         """Those there are, the controller's own and the nursery included."""
+        return self.processes_marked(self.mark)
+
+    @staticmethod
+    def processes_marked(mark: str) -> list[int]:
+        """Those of all controllers that were started with this directory."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if (
-                    entry.name.isdigit()
-                    and f"TCPLAB_TEST_MARK={self.mark}\0".encode() in (entry / "environ").read_bytes()
-                ):
+                if entry.name.isdigit() and f"TCPLAB_TEST_MARK={mark}\0".encode() in (entry / "environ").read_bytes():
                     found.append(int(entry.name))
             except OSError:  # it has just ended
                 continue
