@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LATE_P99_NS: Final = MILLISECOND
 #: Frames that wait longer than this before the engine sees them stand in a queue that no link asked for.
 WAITED_P99_NS: Final = 5 * MILLISECOND
+#: Timers of nodes that fire later than this make a stack look slower than it is: it is a tick of old kernels.
+NODE_LATE_P99_NS: Final = 10 * MILLISECOND
 #: Per mille of one core, for the engine: above it the next burst has nowhere to go.
 PROCESS_SHARE: Final = 900
 #: Per mille of all cores: above it everybody waits for everybody.
@@ -57,13 +59,19 @@ def report(ports: Iterable[Port], load: LoadShares) -> dict[str, Any]:
     return {**overall, "ports": by_port, "warnings": warnings(overall)}
 
 
-def with_nodes(found: Mapping[str, Any], dropped: Mapping[str, int]) -> dict[str, Any]:
-    """The report with the frames that were lost at nodes' interfaces (`h1:eth0`) because the node was too slow."""
+def with_nodes(found: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The report with what the nodes say (`nodes`): frames `dropped` at each interface because the node's process was
+    too slow, and `late_ns`, how late its timers were."""
     said = [*found["warnings"]]
-    if dropped:
-        where = ", ".join(f"{count} at {name}" for name, count in dropped.items())
+    lost = {f"{node}:{name}": n for node, one in reports.items() for name, n in one["dropped"].items() if n}
+    if lost:
+        where = ", ".join(f"{count} at {name}" for name, count in lost.items())
         said.append(f"Nodes were too slow for the frames that came, and lost some: {where}.")
-    return {**found, "dropped_in_nodes": dict(dropped), "warnings": said}
+    late = {node: one["late_ns"]["p99"] for node, one in reports.items() if one["late_ns"]["p99"] > NODE_LATE_P99_NS}
+    if late:
+        who = ", ".join(f"{node} by {_ms(p99)}" for node, p99 in late.items())
+        said.append(f"1 % of the timers of nodes were late, {who} or more (more than {_ms(NODE_LATE_P99_NS)}).")
+    return {**found, "nodes": {node: dict(one) for node, one in reports.items()}, "warnings": said}
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:

@@ -69,6 +69,12 @@ def _stack_host(
     host = StackHost(stack, scheduler, member.runner, order, [], resolve)
     names = [interface.name for interface in node.interfaces]
     ports = attach(host.driver, scheduler, names, ring_frames(topology))
-    member.offer("dropped", lambda: {one.packets.interface: one.packets.statistics().dropped for one in ports})
+    member.offer(
+        "report",
+        lambda: {
+            "dropped": {one.packets.interface: one.packets.statistics().dropped for one in ports},
+            "late_ns": scheduler.lateness.summary(),
+        },
+    )
     member.offer("idle", lambda: [scheduler.next_time() == NEVER, scheduler.handled])
     return host

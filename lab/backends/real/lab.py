@@ -233,7 +233,7 @@ class RealLab(HostedLab):
             host.freeze()
         try:
             self._engine_wires.freeze()
-            self._facts["fidelity"] = with_nodes(self._engine.remote.call("fidelity"), self._dropped())
+            self._facts["fidelity"] = with_nodes(self._engine.remote.call("fidelity"), self._reports())
         except TcplabError as error:
             self._facts["fidelity"] = {"warning": f"there is no report of the link engine: {error}"}
         failures = {name: one.remote.failure for name, one in self._nodes.items() if one.remote.failure}
@@ -248,14 +248,13 @@ class RealLab(HostedLab):
         self._plumbing.close()
         self._scheduler.close()
 
-    def _dropped(self) -> dict[str, int]:
-        """Frames that the kernel dropped at the nodes' interfaces, because their process did not take them in time."""
-        dropped = {}
+    def _reports(self) -> dict[str, Mapping[str, Any]]:
+        """What nodes say of how they kept up: not those that have failed, or whose stack is the kernel's."""
+        reports = {}
         for name, member in self._nodes.items():
-            with suppress(TcplabError):  # it has failed, or its stack is the kernel's
-                counts = member.remote.call("dropped")
-                dropped.update({f"{name}:{interface}": count for interface, count in counts.items() if count})
-        return dropped
+            with suppress(TcplabError):
+                reports[name] = member.remote.call("report")
+        return reports
 
 
 def end_members(members: Sequence[RunningMember], scheduler: RealScheduler) -> None:
