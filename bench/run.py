@@ -4,9 +4,9 @@ Dumbbell h1 - r1 - r2 - h2 with a 10 ms bottleneck, 1448-byte segments, one NewR
 second of wall time, in tcplab (trace level congestion, no capture) and in ns-3 (PyPI `ns3`), alternating, median of
 three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs. Then goodput over a direct
 veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root. Then frames through
-the link engine, beside a bare relay in Python and the kernel's bridge.
+the link engine, beside a bare relay in Python and the kernel's bridge; last, how late timers are in real time.
 
-    python bench/run.py [dumbbell] [window] [api] [veth] [engine]      all without a name
+    python bench/run.py [dumbbell] [window] [api] [veth] [engine] [timers]      all without a name
 """
 
 from __future__ import annotations
@@ -105,7 +105,16 @@ def engine() -> None:
             print(f"{rate:>10,} {kind:>12} {max(0, one['sent'] - one['received']):>6} {' '.join(late)}")
 
 
-PARTS = {"dumbbell": dumbbell, "window": window, "api": api, "veth": veth, "engine": engine}
+def timers() -> None:
+    print("\nHow late calls are in real time, us; the share of a core used")
+    print(f"{'spinning':>10} {'p50':>8} {'p90':>8} {'p99':>8} {'max':>8} {'core':>6}")
+    for spin_us in (0, 150):
+        found = measure("timers.py", spin_us)
+        shown = " ".join(f"{found[name]:>8.1f}" for name in ("p50_us", "p90_us", "p99_us", "max_us"))
+        print(f"{spin_us:>7} us {shown} {found['core_used']:>6.1%}")
+
+
+PARTS = {"dumbbell": dumbbell, "window": window, "api": api, "veth": veth, "engine": engine, "timers": timers}
 
 
 if __name__ == "__main__":
