@@ -64,7 +64,6 @@ def configure_kernel(netlink: Netlink, node: Node) -> None:
 
     Raises InvalidArgument for a sysctl that this kernel has not, Unsupported for one that it lets nobody change.
     """
-    sysctls.write_all(node.parameters)
     netlink.set_link(f"loopback of {node.name}", "lo", flags=IFF_UP)
     indexes = []
     for interface in node.interfaces:
@@ -86,6 +85,8 @@ def configure_kernel(netlink: Netlink, node: Node) -> None:
             route.prefix_len,
             address_text(route.via),
         )
+    # After the routes: some congestion controls can only be asked for by them.
+    sysctls.write_all(node.parameters)
 
 
 def _write(name: str, value: str) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from nodes.base.errors import FailedPrecondition, InvalidArgument, Unsupported
@@ -23,6 +24,8 @@ NAME_WORDS: Final = "a parameter such as tcp_retries2, or a sysctl such as net.i
 KERNEL_PREFIXES: Final = ("net.", "tcp_", "ip_", "icmp_", "udp_", "ipfrag_", "igmp_", "fib_", "inet_peer_")
 
 _PLACE: Final = "/proc/sys/"
+_CONGESTION: Final = "net.ipv4.tcp_congestion_control"
+_AVAILABLE: Final = "net.ipv4.tcp_available_congestion_control"
 _CORE: Final = ("somaxconn",)
 #: Of neighbours (ARP): the kernel has each of them once for every interface, and once for those to come.
 _NEIGHBOUR: Final = ("base_reachable_time_ms", "retrans_time_ms", "mcast_solicit", "ucast_solicit", "app_solicit")
@@ -81,7 +84,9 @@ def forwards(parameters: Mapping[str, object]) -> bool:
 def read(full: str) -> int | str:
     """A sysctl of the calling thread's network namespace. Raises InvalidArgument when this kernel has none."""
     try:
-        text = " ".join(_path(_places(full)[0]).read_text().split())
+        text = _read(_places(full)[0])
+        if full == _CONGESTION:
+            text = _congestion().asked_on_routes() or text
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise InvalidArgument(_unknown(full), full) from None
     return int(text) if text.removeprefix("-").isdecimal() else text
@@ -113,7 +118,7 @@ def write_all(values: Mapping[str, object]) -> None:
             before.append((full, old))
     except BaseException:
         for full, old in reversed(before):
-            _path(full).write_text(old)
+            _write(full, full, old)
         raise
 
 
@@ -121,20 +126,39 @@ def _write(name: str, full: str, text: str) -> None:
     try:
         _path(full).write_text(text)
     except PermissionError:
-        if full == "net.ipv4.tcp_congestion_control":
-            raise Unsupported(
-                f"{name}: {text!r} is not among those that the machine allows everywhere "
-                f"({read('net.ipv4.tcp_allowed_congestion_control')}); the socket option TCP_CONGESTION takes it as "
-                "root, or allow it once for the machine: sysctl net.ipv4.tcp_allowed_congestion_control"
-            ) from None
-        raise Unsupported(f"{name}: the kernel lets nobody change {full} in a network namespace") from None
+        if full != _CONGESTION:
+            raise Unsupported(f"{name}: the kernel lets nobody change {full} in a network namespace") from None
+        _ask_on_routes(name, text)
+        return
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ERANGE):
             raise InvalidArgument(f"{name}: the kernel does not take {text!r} for {full}", name) from None
         if error.errno == errno.ENOENT:
-            available = read("net.ipv4.tcp_available_congestion_control")
-            raise InvalidArgument(f"{name}: {text!r} is not there; this kernel has {available}", name) from None
+            raise InvalidArgument(_no_control(name, text), name) from None
         raise FailedPrecondition(f"{name}: {full} = {text!r}: {os.strerror(error.errno or 0)}") from None
+    if full == _CONGESTION and _congestion().asked_on_routes():
+        _ask_on_routes(name, text)
+
+
+def _ask_on_routes(name: str, text: str) -> None:
+    if text not in _read(_AVAILABLE).split():
+        raise InvalidArgument(_no_control(name, text), name)
+    _congestion().ask_on_routes(text)
+
+
+def _no_control(name: str, text: str) -> str:
+    return f"{name}: {text!r} is not there; this kernel has {_read(_AVAILABLE)}"
+
+
+def _congestion() -> ModuleType:
+    # It needs pyroute2, which who only reads topologies has not.
+    from nodes.kernel import congestion
+
+    return congestion
+
+
+def _read(full: str) -> str:
+    return " ".join(_path(full).read_text().split())
 
 
 def _places(full: str) -> list[str]:
