@@ -112,6 +112,12 @@ def test_impairments_change_while_it_runs(labs: Labs) -> None:
     assert lab.link_statistics("h1-h2")["h1->h2"]["dropped_down"] == 1
 
 
+def test_an_instant_just_past_is_now(labs: Labs) -> None:
+    lab = labs.make()
+    asked = lab.now()
+    assert lab.advance(Until(time_ns=asked)).time_ns >= asked
+
+
 def test_a_rule_names_one_packet(labs: Labs) -> None:
     lab = labs.make()
     lab.add_rule(

@@ -32,7 +32,8 @@ class RealAdvance(UntilAdvance):
     ) -> None:
         self._scheduler = scheduler
         self._is_idle = is_idle
-        super().__init__(scheduler.real_now(), until, operations, apps, sink, released)
+        # No instant is refused for being past: time went by while the caller spoke.
+        super().__init__(0, until, operations, apps, sink, released)
         self._ask_at = scheduler.real_now() + _ASK_EVERY_NS if until.idle else NEVER
         self._was_idle = False
         if self._time_ns != NEVER:
