@@ -3,69 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
-import os
 import socket
-import struct
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
 
+from lab.fabric import namespaces
+from lab.fabric.netlink import IFF_UP, Netlink
+from lab.fabric.offloads import Offloads
+
 T = TypeVar("T")
 
-_CLONE_NEWNET = 0x40000000
-_SIOCETHTOOL = 0x8946
-_IFREQ = struct.Struct("16sP16x")
-#: ETHTOOL_SRXCSUM, STXCSUM, SSG, STSO, SGSO, SGRO
-_OFFLOADS = (0x15, 0x17, 0x19, 0x1F, 0x24, 0x2C)
 
-
-def _libc(call: str, *arguments: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, call)(*arguments):
-        raise OSError(ctypes.get_errno(), f"{call}: {os.strerror(ctypes.get_errno())}")
-
-
-class Namespace:
+class Namespace(namespaces.Namespace):
     """A network namespace without IPv6, its loopback interface up. `close()` lets go of it."""
 
     def __init__(self) -> None:
-        made: list[int] = []
-        failed: list[BaseException] = []
-
-        def make() -> None:
-            try:
-                _libc("unshare", _CLONE_NEWNET)
-                made.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-            except BaseException as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        if failed:
-            raise failed[0]
-        self.descriptor = made[0]
+        super().__init__()
         with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
             self.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
-        with self.entered(), IPRoute() as ip:
-            ip.link("set", index=1, state="up")
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """The calling thread is in the namespace; sockets made meanwhile stay in it."""
-        outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _libc("setns", self.descriptor, _CLONE_NEWNET)
-            try:
-                yield
-            finally:
-                _libc("setns", outside, _CLONE_NEWNET)
-        finally:
-            os.close(outside)
+        self.up("lo")
 
     def call(self, fn: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """`fn(...)` inside."""
@@ -86,27 +44,18 @@ class Namespace:
 
     def up(self, interface: str, up: bool = True) -> None:
         """Set an interface up or down."""
-        with self.entered(), IPRoute() as ip:
-            ip.link("set", index=socket.if_nametoindex(interface), state="up" if up else "down")
+        with self.entered(), Netlink() as netlink:
+            netlink.set_link(interface, interface, flags=IFF_UP if up else 0, change=IFF_UP)
 
     def address(self, interface: str, address: str, prefix_len: int) -> None:
         """Give the kernel an IPv4 address here."""
-        with self.entered(), IPRoute() as ip:
-            ip.addr("add", index=socket.if_nametoindex(interface), address=address, prefixlen=prefix_len)
+        with self.entered(), Netlink() as netlink:
+            netlink.add_address(interface, netlink.index(interface), address, prefix_len)
 
     def offloads_off(self, interface: str) -> None:
         """No super-frames, and checksums complete."""
         with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            for command in _OFFLOADS:
-                value = ctypes.create_string_buffer(struct.pack("II", command, 0))
-                with contextlib.suppress(OSError):
-                    fcntl.ioctl(probe, _SIOCETHTOOL, _IFREQ.pack(interface.encode(), ctypes.addressof(value)))
-
-    def close(self) -> None:
-        """Let go of it. Idempotent."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+            Offloads().turn_off(probe, interface)
 
 
 def veth(one: Namespace, other: Namespace, name: str = "eth0", mtu: int = 1500, offloads: bool = False) -> None:
