@@ -153,7 +153,9 @@ class Nursery:
         except OSError as error:
             ours.close()
             os.close(errors)
-            raise ResourceExhausted(f"no process can be started for {name}: {error}") from None
+            gone = isinstance(error, BrokenPipeError)
+            why = "the process that makes processes has ended; restart the controller" if gone else str(error)
+            raise ResourceExhausted(f"no process can be started for {name}: {why}") from None
         finally:
             theirs.close()
             os.close(errors_in)
@@ -180,7 +182,7 @@ class Nursery:
             self._loop.remove_reader(self._control)
             for birth in self._births:
                 if not birth.done():
-                    birth.set_exception(OSError("the process that makes processes has ended; restart the controller"))
+                    birth.set_exception(BrokenPipeError())
             for pid, status in self._statuses.items():
                 process = Process.of(pid)
                 if process is not None:

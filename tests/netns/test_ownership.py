@@ -17,11 +17,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
 import pytest
 
+from lab.server.processes import Process
 from lab.trace.bundle import Bundle
 from lab.trace.spool_reader import SpoolReader
 from tcplab.v1 import lab_pb2, node_pb2, run_pb2, tcp_pb2, trace_pb2
@@ -47,7 +49,7 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.server: Server | None = None
-        self.namespaces: set[str] = set()
+        self.seen: set[Process] = set()
 
     def start(self) -> Api:
         """A controller, the one that runs or a new one."""
@@ -79,12 +81,14 @@ class Machine:
         return []
 
     def remember(self) -> None:
-        """Note the network namespaces of our processes."""
+        """Note who is in the network namespaces of our processes now, programs on nodes included."""
         assert self.server is not None
-        for pid in self.server.processes():
-            with contextlib.suppress(OSError):
-                self.namespaces.add(namespace_of(pid))
-        self.namespaces.discard(namespace_of("self"))
+        ours = {namespace_of(pid) for pid in self.server.processes()} - {namespace_of("self"), ""}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and namespace_of(entry.name) in ours:
+                found = Process.of(int(entry.name))
+                if found is not None:
+                    self.seen.add(found)
 
     def reap(self, *options: str) -> Any:
         """What `tcplab reap` says."""
@@ -101,15 +105,10 @@ class Machine:
     def left(self) -> dict[str, list[str]]:
         """What there still is of ours, where nothing should be."""
         mark = Server.processes_marked(str(self.directory))
-        inside = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and namespace_of(entry.name) in self.namespaces:
-                    inside.append(entry.name)
         state = self.directory / "state"
         return {
             "processes": [str(pid) for pid in mark],
-            "processes in our namespaces": inside,
+            "processes in our namespaces": [str(one.pid) for one in self.seen if one.running],
             "journal": [path.name for path in state.iterdir()] if state.exists() else [],
             "private directories": [path.name for path in (self.directory / "tmp").iterdir()],
             "mounts": [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "tcplab" in line],
@@ -159,8 +158,11 @@ def bystanders(machine: Machine) -> Iterator[None]:
 
 
 def namespace_of(pid: int | str) -> str:
-    """The network namespace of a process."""
-    return str(Path(f"/proc/{pid}/ns/net").readlink())
+    """The network namespace of a process; "" when it has ended."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return ""
 
 
 def interfaces() -> list[str]:
@@ -171,15 +173,25 @@ def make(api: Api, **more: Any) -> str:
     return api.lab(STAR, backend="netns", trace_level=trace_pb2.TRACE_LEVEL_STATES, capture=False, **more)
 
 
-def members(lab_process: int) -> list[int]:
-    """Children of a lab's process: the link engine first, then the nodes."""
-    return [int(pid) for pid in Path(f"/proc/{lab_process}/task/{lab_process}/children").read_text().split()]
+def members(process: int) -> list[int]:
+    """Children of a process; of a lab's the link engine first, then the nodes."""
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-def busy(api: Api, lab: str) -> None:
-    """Something goes on: a transfer, and a program on the kernel's node."""
+@contextlib.contextmanager
+def busy(api: Api, lab: str) -> Iterator[None]:
+    """Meanwhile something goes on: a transfer, and a program with a child on the kernel's node."""
     client, _ = api.connect(lab)
     api.tcp.Send(tcp_pb2.SendRequest(connection=client, pattern=tcp_pb2.Pattern(pattern=b"x", length=1 << 30)))
+    requests: SimpleQueue[node_pb2.ExecRequest | None] = SimpleQueue()
+    argv = ["sh", "-c", "setsid sleep 1000 & echo; wait"]
+    requests.put(node_pb2.ExecRequest(start=node_pb2.ExecStart(node=f"{lab}/nodes/h3", argv=argv)))
+    running = api.nodes.Exec(iter(requests.get, None))
+    assert next(running).HasField("started")
+    assert next(running).stdout == b"\n"
+    yield
+    requests.put(None)
+    running.cancel()
 
 
 def await_state(api: Api, lab: str, wanted: Any) -> lab_pb2.Lab:
@@ -313,6 +325,21 @@ def test_without_its_link_engine_a_lab_has_failed(machine: Machine) -> None:
     assert machine.left() == NOTHING
 
 
+def test_without_its_nursery_a_controller_keeps_its_labs(machine: Machine) -> None:
+    api = machine.start()
+    real, sim = make(api), api.lab()
+    assert machine.server is not None
+    (nursery,) = members(machine.server.process.pid)
+    os.kill(nursery, signal.SIGKILL)
+    found = fails(api.labs.CreateLab, lab_pb2.CreateLabRequest(topology="pair"))
+    assert (found.code, "restart the controller" in found.message) == ("RESOURCE_EXHAUSTED", True)
+    api.connect(real)
+    api.connect(sim)
+    api.delete(real)
+    machine.close()
+    assert machine.left() == NOTHING
+
+
 def test_reap_leaves_what_a_controller_holds(machine: Machine, bystanders: None) -> None:
     api = machine.start()
     lab = make(api, on_controller_loss=KEEP)
@@ -377,7 +404,8 @@ def one_round(machine: Machine, draw: random.Random) -> None:
                 making.result()
     else:
         lab = make(api, on_controller_loss=policy)
-        busy(api, lab)
+        going_on = contextlib.ExitStack()
+        going_on.enter_context(busy(api, lab))
         info = api.get(lab)
         (pid,) = set(machine.labs()) - known
         machine.remember()
@@ -397,16 +425,18 @@ def one_round(machine: Machine, draw: random.Random) -> None:
             api = machine.start()
             states = {one.name: one.state for one in api.labs.ListLabs(lab_pb2.ListLabsRequest()).labs}
             assert states == ({lab: lab_pb2.Lab.STATE_READY} if policy == KEEP else {})
+        going_on.close()
         list(SpoolReader(Path(info.directory) / "events.spool"))
     if machine.server.process.poll() is None:
         for one in api.labs.ListLabs(lab_pb2.ListLabsRequest()).labs:
             api.delete(one.name)
-        left = machine.left()
-        assert left["journal"] == ["precious"]
-        assert len(left["processes"]) == 2  # the controller and its nursery
+        until(lambda: len(Server.processes_marked(str(machine.directory))) == 2)  # the controller and its nursery
+        until(lambda: not machine.left()["processes in our namespaces"])
+        assert machine.left()["journal"] == ["precious"]
         return
     machine.reap()
     until(lambda: not Server.processes_marked(str(machine.directory)))
+    until(lambda: not machine.left()["processes in our namespaces"])
     machine.reap()
     assert machine.left() == {**NOTHING, "journal": ["precious"]}
 
