@@ -34,7 +34,7 @@ def report(ports: Iterable[Port], load: LoadShares) -> dict[str, Any]:
     """The report: overall, by port that carried something, and `warnings`, empty when the run can be believed."""
     late, waited = Histogram(), Histogram()
     by_port: dict[str, Any] = {}
-    dropped = failures = received = 0
+    dropped = failures = received = too_long = 0
     for port in ports:
         late.merge(port.late)
         waited.merge(port.waited)
@@ -42,6 +42,7 @@ def report(ports: Iterable[Port], load: LoadShares) -> dict[str, Any]:
             one = by_port[port.name] = port.report()
             received += one["received"]
             dropped += one["dropped_in_socket"]
+            too_long += one["too_long"]
             failures += one["send_failures"]
     overall: dict[str, Any] = {
         "sent": late.count,
@@ -49,6 +50,7 @@ def report(ports: Iterable[Port], load: LoadShares) -> dict[str, Any]:
         "received": received,
         "waited_ns": waited.summary(),
         "dropped_in_socket": dropped,
+        "too_long": too_long,
         "send_failures": failures,
         "elapsed_ns": load.elapsed_ns,
         "engine_cpu_permille": load.process,
@@ -79,6 +81,10 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
     said = []
     if found["dropped_in_socket"]:
         said.append(f"{found['dropped_in_socket']} frames were lost in the link engine's sockets, not by a link.")
+    if found["too_long"]:
+        said.append(
+            f"{found['too_long']} frames were longer than the MTU and lost: offloads are on at an interface (ethtool -k)."
+        )
     if found["send_failures"]:
         said.append(f"{found['send_failures']} frames could not be sent by the link engine.")
     late, waited = found["late_ns"]["p99"], found["waited_ns"]["p99"]

@@ -18,6 +18,8 @@ class FrameCounts(Protocol):
     def received(self) -> int: ...
     @property
     def dropped(self) -> int: ...
+    @property
+    def too_long(self) -> int: ...
 
 
 class FrameSocket(Protocol):
@@ -67,6 +69,7 @@ class Port(Source):
         self._last = 0
         self._received = 0
         self._dropped = 0
+        self._too_long = 0
 
     def open(self, socket: FrameSocket) -> None:
         """Have a socket, in which frames gather."""
@@ -85,7 +88,7 @@ class Port(Source):
         if socket is not None:
             if self._started:
                 self._scheduler.remove_source(self)
-            self._received, self._dropped = self.counts()
+            self._received, self._dropped, self._too_long = self.counts()
             self._socket = None
             self._started = False
         return socket
@@ -95,12 +98,15 @@ class Port(Source):
         """Whether it has its socket."""
         return self._socket is not None
 
-    def counts(self) -> tuple[int, int]:
-        """Frames received, and those that the kernel dropped because the socket was full, since the port was made."""
-        if self._socket is None:
-            return self._received, self._dropped
-        counted = self._socket.statistics()
-        return self._received + counted.received, self._dropped + counted.dropped
+    def counts(self) -> tuple[int, int, int]:
+        """Frames received, those that the kernel dropped because the socket was full, and those dropped because they
+        were longer than the MTU, since the port was made."""
+        received, dropped, too_long = self._received, self._dropped, self._too_long
+        if self._socket is not None:
+            counted = self._socket.statistics()
+            received, dropped = received + counted.received, dropped + counted.dropped
+            too_long += counted.too_long
+        return received, dropped, too_long
 
     # The source.
 
@@ -148,13 +154,14 @@ class Port(Source):
 
     def report(self) -> dict[str, Any]:
         """Its part of a fidelity report, durations in ns."""
-        received, dropped = self.counts()
+        received, dropped, too_long = self.counts()
         return {
             "sent": self.late.count,
             "late_ns": self.late.summary(),
             "received": received,
             "waited_ns": self.waited.summary(),
             "dropped_in_socket": dropped,
+            "too_long": too_long,
             "send_failures": self.send_failures,
         }
 

@@ -45,7 +45,11 @@ class WireLog:
             if not more:
                 self._process.kill()
                 self.end()
-                raise FailedPrecondition(f"tcpdump does not start on {interface}: {said.decode(errors='replace')}")
+                reason = said.decode(errors="replace").strip()
+                raise FailedPrecondition(
+                    f"tcpdump does not start on {interface} ({reason}); it needs root, for in a user namespace it cannot "
+                    "become the user that it wants to be"
+                )
             said += more
 
     def __enter__(self) -> WireLog:

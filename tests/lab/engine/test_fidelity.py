@@ -18,6 +18,7 @@ GOOD: dict[str, Any] = {
     "received": 1000,
     "waited_ns": {"p50": 40_000, "p99": 300_000, "max": 6 * MILLISECOND},
     "dropped_in_socket": 0,
+    "too_long": 0,
     "send_failures": 0,
     "elapsed_ns": 10**9,
     "engine_cpu_permille": 200,
@@ -60,10 +61,11 @@ def test_counts_outlive_the_socket() -> None:
     try:
         wired.carry_all()
         wired.socket("h1:eth0").counted.dropped = 3
+        wired.socket("h1:eth0").counted.too_long = 2
         wired.engine.uncarry("h1-h2")
         wired.carry_all()
         wired.socket("h1:eth0").counted.dropped = 4
-        assert wired.engine.ports["h1:eth0"].counts() == (0, 7)
+        assert wired.engine.ports["h1:eth0"].counts() == (0, 7, 2)
     finally:
         wired.close()
 
@@ -79,6 +81,7 @@ def test_a_good_run_has_no_warning() -> None:
         ({"late_ns": {"p50": 0, "p99": 2 * MILLISECOND, "max": 0}}, "left 2 ms or more after their time"),
         ({"waited_ns": {"p50": 0, "p99": 6 * MILLISECOND, "max": 0}}, "a queue that no link has"),
         ({"dropped_in_socket": 1}, "1 frames were lost in the link engine's sockets"),
+        ({"too_long": 4}, "4 frames were longer than the MTU"),
         ({"send_failures": 2}, "2 frames could not be sent"),
         ({"engine_cpu_permille": 930}, "used 93 % of its core"),
         ({"machine_cpu_permille": 990}, "busy for 99 %"),

@@ -21,6 +21,7 @@ from tests.lab.attacks.arena import Sink
 class Counted:
     received: int = 0
     dropped: int = 0
+    too_long: int = 0
 
 
 class FakeSocket:
