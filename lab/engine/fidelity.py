@@ -83,7 +83,7 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         said.append(f"{found['dropped_in_socket']} frames were lost in the link engine's sockets, not by a link.")
     if found["too_long"]:
         said.append(
-            f"{found['too_long']} frames were longer than the MTU and lost: offloads are on at an interface (ethtool -k)."
+            f"{found['too_long']} frames longer than the MTU were lost: an interface has its offloads on (ethtool -k)."
         )
     if found["send_failures"]:
         said.append(f"{found['send_failures']} frames could not be sent by the link engine.")

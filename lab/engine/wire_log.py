@@ -47,7 +47,7 @@ class WireLog:
                 self.end()
                 reason = said.decode(errors="replace").strip()
                 raise FailedPrecondition(
-                    f"tcpdump does not start on {interface} ({reason}); it needs root, for in a user namespace it cannot "
+                    f"tcpdump does not start on {interface} ({reason}); it needs root: in a user namespace it cannot "
                     "become the user that it wants to be"
                 )
             said += more

@@ -81,7 +81,7 @@ def test_a_good_run_has_no_warning() -> None:
         ({"late_ns": {"p50": 0, "p99": 2 * MILLISECOND, "max": 0}}, "left 2 ms or more after their time"),
         ({"waited_ns": {"p50": 0, "p99": 6 * MILLISECOND, "max": 0}}, "a queue that no link has"),
         ({"dropped_in_socket": 1}, "1 frames were lost in the link engine's sockets"),
-        ({"too_long": 4}, "4 frames were longer than the MTU"),
+        ({"too_long": 4}, "4 frames longer than the MTU"),
         ({"send_failures": 2}, "2 frames could not be sent"),
         ({"engine_cpu_permille": 930}, "used 93 % of its core"),
         ({"machine_cpu_permille": 990}, "busy for 99 %"),
