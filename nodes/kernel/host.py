@@ -18,7 +18,7 @@ from nodes.base.events import EventSink
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import Task, TaskRunner
 from nodes.kernel import sysctls, tcp_info
-from nodes.kernel.connections import Connection, Connections
+from nodes.kernel.connections import ACTIVE, Connection, Connections
 from nodes.kernel.counters import read_counters
 from nodes.kernel.failures import socket_error
 from nodes.kernel.follower import Follower
@@ -34,6 +34,9 @@ from nodes.tcp.info import TcpInfo
 _PIECE: Final = 1 << 18
 #: How often the kernel is asked whether a connection has ended, by whoever waits for that.
 _ASK_NS: Final = 20 * MILLISECOND
+#: The kernel has the peer's FIN, or its acknowledgment of ours, in these (TIME-WAIT has no struct tcp_info).
+_FIN_RECEIVED: Final = (states.CLOSE_WAIT, states.LAST_ACK, states.CLOSING)
+_FIN_ACKNOWLEDGED: Final = (states.FIN_WAIT_2,)
 _SYN_RECEIVED_ONLY: Final = 1 << states.SYN_RECEIVED | 1 << 12
 
 
@@ -233,14 +236,25 @@ class KernelHost(Host):
             unread = listed.unread if listed is not None else 0
             unacked = max(listed.unacked - raw.notsent_bytes, 0) if listed is not None else 0
             numbers = self.follower.flow(connection).numbers
-            connection.info = tcp_info.tcp_info(raw, _who(connection), now, congestion, unread, unacked, numbers)
+            connection.info = tcp_info.tcp_info(
+                raw, _who(connection), now, congestion, unread, unacked, numbers, self._not_data(connection, raw.state)
+            )
         return connection
 
     def _info(self, connection: Connection) -> TcpInfo:
         if connection.info is None:
             numbers = self.follower.flow(connection).numbers
-            connection.info = tcp_info.tcp_info(tcp_info.parse(b""), _who(connection), 0, "", 0, 0, numbers)
+            connection.info = tcp_info.tcp_info(tcp_info.parse(b""), _who(connection), 0, "", 0, 0, numbers, (0, 0))
         return tcp_info.with_state(connection.info, connection.state, connection.error)
+
+    def _not_data(self, connection: Connection, state: int) -> tuple[int, int]:
+        """How much of what the kernel counts as bytes acknowledged, and received, is SYN and FIN."""
+        flow = self.follower.flow(connection)
+        ended = state == states.CLOSED
+        syn = int(connection.origin == ACTIVE and state != states.SYN_SENT)
+        ours = state in _FIN_ACKNOWLEDGED or (ended and flow.fin_acknowledged)
+        theirs = state in _FIN_RECEIVED or (ended and flow.fin_taken)
+        return syn + ours, int(theirs)
 
     def readiness(self, connection: int) -> Readiness:
         one = self.connections.get(connection)

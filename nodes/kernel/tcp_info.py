@@ -123,9 +123,11 @@ def tcp_info(
     unread: int,
     unacked: int,
     numbers: tuple[int, int, int, int, int],
+    not_data: tuple[int, int],
 ) -> TcpInfo:
     """All but its state. `unread` and `unacked` are bytes; `numbers` are ISS, IRS, SND.UNA, SND.NXT, RCV.NXT as the
-    wire showed them."""
+    wire showed them; `not_data` is how many of the sequence numbers acknowledged, and received, were SYN and FIN: the
+    kernel counts them as bytes."""
     agreed = []
     if raw.options & _TIMESTAMPS:
         agreed.append("timestamps")
@@ -168,9 +170,9 @@ def tcp_info(
         notsent_bytes=raw.notsent_bytes,
         rcv_queue=unread,
         reordering_queue=0,  # the kernel does not say
-        bytes_acked=raw.bytes_acked,
-        bytes_received=raw.bytes_received,
-        delivered=raw.bytes_acked,
+        bytes_acked=max(raw.bytes_acked - not_data[0], 0),
+        bytes_received=max(raw.bytes_received - not_data[1], 0),
+        delivered=max(raw.bytes_acked - not_data[0], 0),
         segs_in=raw.segs_in,
         segs_out=raw.segs_out,
         last_data_sent=max(0, now - raw.last_data_sent * MILLISECOND),
