@@ -142,9 +142,10 @@ class RealScheduler(Scheduler):
         self._sources[descriptor] = source
 
     def remove_source(self, source: Source) -> None:
-        """Nothing happens when it is not there."""
+        """Nothing more of it is handled but what has been begun. Nothing happens when it is not there."""
         if self._sources.pop(source.fileno(), None) is not None:
             self._epoll.unregister(source.fileno())
+            self._early = [entry for entry in self._early if entry[1] is not source]
 
     # The loop.
 

@@ -39,6 +39,7 @@ _NOT_SENT: Final = frozenset(
         errno.EAGAIN,
         errno.ENOBUFS,
         errno.ENETDOWN,
+        errno.EBADF,  # the socket is closed
         errno.ENXIO,  # the interface is gone
         errno.ENODEV,
         errno.EMSGSIZE,  # longer than the MTU

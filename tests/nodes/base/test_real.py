@@ -170,6 +170,18 @@ def test_a_full_source_lets_nothing_later_run_ahead(
     assert [at for at, what in diary.lines if what == b"other"] == [start + n * 10 + 5 for n in range(0, flood, 7)]
 
 
+def test_nothing_held_of_a_removed_source_is_handled(scheduler: RealScheduler, diary: Diary, trays: list[Tray]) -> None:
+    start = scheduler.now()
+    trays[0].fill(*((start + number, b"flood") for number in range(2 * BUDGET)))
+    trays[1].fill((start + 2 * BUDGET, b"removed"))
+    scheduler.run_once(0)  # the flood goes first, so the other waits
+    scheduler.remove_source(trays[1])
+    while len(diary.lines) < 2 * BUDGET:
+        scheduler.run_once(0)
+    scheduler.run_once(0)
+    assert [what for _, what in diary.lines] == [b"flood"] * (2 * BUDGET)
+
+
 def test_now_never_goes_back(scheduler: RealScheduler, diary: Diary, trays: list[Tray]) -> None:
     start = scheduler.now()
     trays[0].fill((start + 100, b"late"))
