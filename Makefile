@@ -33,6 +33,7 @@ static: dev
 	cd proto && ../$(BIN)/buf lint
 
 bench:
+	@tools/packages mininet:mn bridge-utils:brctl
 	@tools/setup .venv-bench $(PYTHON) sim,netns bench
 	.venv-bench/bin/python bench/run.py
 

@@ -1,6 +1,6 @@
 """100 hosts on one switch, up and gone again: seconds, median of the rounds. The last line is JSON.
 
-    python bench/hundred_nodes.py [HOSTS] [ROUNDS]
+    python bench/hundred_nodes.py [--hosts N] [--rounds N]
 
 tcplab: a lab in network namespaces as `tcplab up` makes it, every host a process with our stack on its interface, the
 link engine carrying all links, everything traced. Mininet (Debian's package, by the system's own Python): bare hosts,
@@ -10,6 +10,7 @@ a network and a mount namespace of its own, so that the machine's are left alone
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -23,8 +24,8 @@ MININET = Path(__file__).with_name("hundred_nodes_mininet.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-def tcplab(hosts: int, rounds: int) -> None:
-    """Our part, in a process of its own: a line of JSON for each round."""
+def tcplab(hosts: int) -> None:
+    """Our part, in a process of its own."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from lab.backends.netns.lab import NetnsLab
     from lab.topology.loader import topology_from_mapping
@@ -34,13 +35,12 @@ def tcplab(hosts: int, rounds: int) -> None:
         {"nodes": {"s1": "switch", **dict.fromkeys(names, "host")}, "links": [f"{name}-s1" for name in names]}
     )
     with tempfile.TemporaryDirectory() as directory:
-        for number in range(rounds):
-            start = time.perf_counter()
-            lab = NetnsLab("hundred", topology, 1, Path(directory, f"spool{number}"))
-            up = time.perf_counter()
-            lab.close_lab()
-            gone = time.perf_counter()
-            print(json.dumps({"up_s": up - start, "gone_s": gone - up}), flush=True)
+        start = time.perf_counter()
+        lab = NetnsLab("hundred", topology, 1, Path(directory, "spool"))
+        up = time.perf_counter()
+        lab.close_lab()
+        gone = time.perf_counter()
+    print(json.dumps({"up_s": up - start, "gone_s": gone - up}))
 
 
 def measured(command: list[str]) -> dict[str, float]:
@@ -55,7 +55,7 @@ def measured(command: list[str]) -> dict[str, float]:
 def main(hosts: int, rounds: int) -> None:
     if os.geteuid():
         raise SystemExit("Mininet needs root; so does this comparison")
-    ours = [sys.executable, __file__, "tcplab", str(hosts)]
+    ours = [sys.executable, __file__, "--ours", "--hosts", str(hosts)]
     theirs = ["unshare", "--net", "--mount", SYSTEM_PYTHON, str(MININET), str(hosts)]
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -66,7 +66,12 @@ def main(hosts: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["tcplab"]:
-        tcplab(int(sys.argv[2]), 1)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hosts", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ours", action="store_true", help="only our part, once")
+    options = parser.parse_args()
+    if options.ours:
+        tcplab(options.hosts)
     else:
-        main(*(int(one) for one in (sys.argv[1:] + ["100", "3"][len(sys.argv) - 1 :])))
+        main(options.hosts, options.rounds)

@@ -105,6 +105,18 @@ def engine() -> None:
             print(f"{rate:>10,} {kind:>12} {max(0, one['sent'] - one['received']):>6} {' '.join(late)}")
 
 
+def hundred() -> None:
+    print("\n100 hosts on one switch, seconds (median of 3)")
+    if os.getuid():
+        print("left out: Mininet needs root")
+        return
+    found = measure("hundred_nodes.py")
+    print(f"{'':>8} {'tcplab':>8} {'Mininet':>8} {'tcplab/Mininet':>15}")
+    for what in ("up", "gone"):
+        ours, theirs = found[f"tcplab_{what}_s"], found[f"mininet_{what}_s"]
+        print(f"{what:>8} {ours:>8.2f} {theirs:>8.2f} {ours / theirs:>15.2f}")
+
+
 def timers() -> None:
     print("\nHow late calls are in real time, us; the share of a core used")
     print(f"{'spinning':>10} {'p50':>8} {'p90':>8} {'p99':>8} {'max':>8} {'core':>6}")
@@ -114,7 +126,15 @@ def timers() -> None:
         print(f"{spin_us:>7} us {shown} {found['core_used']:>6.1%}")
 
 
-PARTS = {"dumbbell": dumbbell, "window": window, "api": api, "veth": veth, "engine": engine, "timers": timers}
+PARTS = {
+    "dumbbell": dumbbell,
+    "window": window,
+    "api": api,
+    "veth": veth,
+    "engine": engine,
+    "timers": timers,
+    "hundred": hundred,
+}
 
 
 if __name__ == "__main__":
