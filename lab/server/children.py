@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from lab.server import line as lines
 from lab.server import nursery
-from lab.server.processes import Process
 from nodes.base.errors import ResourceExhausted
+from nodes.base.processes import Process
 
 #: After the end of a child's line its exit status follows within this, wall seconds.
 _STATUS_WITHIN: Final = 5.0

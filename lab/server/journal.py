@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lab.server.processes import Process, machine
 from nodes.base.errors import FailedPrecondition
+from nodes.base.processes import Process, machine
 from tcplab.client.address import default_socket
 
 #: Longest path of a socket (unix(7), sun_path).

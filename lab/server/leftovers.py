@@ -1,16 +1,21 @@
 """What a lab process leaves when it is killed, and removing it. Its own processes, namespaces and interfaces the kernel
-removes with it; what stays are its entry in the journal, its sockets, and its run, which is completed."""
+removes with it; what stays are its entry in the journal, its sockets, instances of the kernel's tracer, and its run,
+which is completed."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from lab.fabric.libc import open_filesystem
 from lab.server.journal import Owned
 from lab.trace.bundle import MANIFEST, Bundle
 from nodes.base.errors import TcplabError
+from nodes.base.processes import owner_of
 
 
 def bury(owned: Owned, why: str) -> None:
@@ -22,6 +27,47 @@ def bury(owned: Owned, why: str) -> None:
         else:
             _remove_run(Path(owned.directory), owned.path.name)
     owned.remove()
+    remove_ended_instances()
+
+
+def ended_instances() -> list[str]:
+    """Instances of the kernel's tracer whose makers, by their names, have ended."""
+    with _instances() as directory:
+        if directory is None:
+            return []
+        with os.scandir(directory) as entries:
+            owners = {entry.name: owner_of(entry.name) for entry in entries}
+    return sorted(name for name, owner in owners.items() if owner is not None and not owner.running)
+
+
+def remove_ended_instances() -> None:
+    """Remove them, where we may."""
+    ended = ended_instances()
+    with _instances() as directory:
+        for name in ended:
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def _instances() -> Iterator[int | None]:
+    """The directory of the tracer's instances; None where there is none for us."""
+    try:
+        root = open_filesystem("tracefs")
+    except (OSError, AttributeError):
+        yield None
+        return
+    try:
+        directory = os.open("instances", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+    except OSError:
+        yield None
+        return
+    finally:
+        os.close(root)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def finish_run(directory: Path, why: str) -> None:

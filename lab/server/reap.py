@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import socket as sockets
 import stat
@@ -19,14 +18,12 @@ from typing import Final
 
 from lab.server import line as lines
 from lab.server.journal import Owned, owned_in
-from lab.server.leftovers import bury
-from lab.server.processes import Process, machine
+from lab.server.leftovers import bury, ended_instances, remove_ended_instances
+from nodes.base.processes import owned_name, owner_of
 
 #: A lab that is asked to end has so long to complete its run, wall seconds; then it is killed.
 _END_WITHIN_S: Final = 10.0
 _GONE_WITHIN_MS: Final = 10_000
-#: Directories of controllers: number, start and pid namespace of the controller.
-_PRIVATE: Final = re.compile(r"tcplab-([1-9][0-9]*)-([0-9]+)-([0-9]+)-\w+")
 #: A socket's path has at most 107 bytes on Linux, 103 on macOS; so much is left for the directory.
 _MAX_PRIVATE: Final = 93
 
@@ -59,6 +56,10 @@ def reap(state: Path, socket: Path, dry_run: bool = False) -> list[Found]:
         found.append(Found("directory", path.name, str(path), 0, "its controller has ended"))
         if not dry_run:
             shutil.rmtree(path, ignore_errors=True)
+    for instance in ended_instances():
+        found.append(Found("tracefs instance", instance, instance, 0, "its process has ended"))
+    if not dry_run:
+        remove_ended_instances()
     for name in sorted(sockets_named):
         if _is_stale(Path(name)):
             found.append(Found("socket", Path(name).name, name, 0, "nobody serves there"))
@@ -74,7 +75,7 @@ def _judge(owned: Owned) -> Found:
     if owned.process.elsewhere:
         return say("lab", "it is of another pid namespace, as of a container: reap it there", stays=True)
     if owned.controller and _answers(Path(owned.controller)):
-        return say("lab", f"the controller at {owned.controller} holds it: tcplab labs delete", stays=True)
+        return say("lab", f"the controller at {owned.controller} holds it: tcplab down", stays=True)
     if not owned.process.running:
         return say("leftovers", "its process has ended")
     return say("lab", "its controller has ended")
@@ -103,8 +104,7 @@ def _end(owned: Owned) -> bool:
 
 def make_private_directory() -> Path:
     """A directory for the calling process alone, whose name tells whose it is."""
-    process = Process.of(os.getpid())
-    prefix = f"tcplab-{process.pid}-{process.start}-{process.namespace}-" if process is not None else "tcplab-"
+    prefix = f"{owned_name()}-"
     path = Path(tempfile.mkdtemp(prefix=prefix))
     if len(os.fsencode(path)) > _MAX_PRIVATE:
         path.rmdir()
@@ -117,14 +117,12 @@ def ended_directories() -> list[Path]:
     ended = []
     for parent in {Path(tempfile.gettempdir()), Path("/tmp")}:
         for path in parent.iterdir():
-            match = _PRIVATE.fullmatch(path.name)
-            if match is None:
+            owner = owner_of(path.name)
+            if owner is None or owner.running:
                 continue
-            process = Process(int(match[1]), int(match[2]), machine())
             with contextlib.suppress(OSError):
                 info = path.lstat()
-                mine = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
-                if mine and match[3] == process.namespace and not process.running:
+                if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
                     ended.append(path)
     return sorted(ended)
 

@@ -23,9 +23,10 @@ from typing import Any
 import grpc
 import pytest
 
-from lab.server.processes import Process
+from lab.fabric.libc import open_filesystem
 from lab.trace.bundle import Bundle
 from lab.trace.spool_reader import SpoolReader
+from nodes.base.processes import Process, owned_name
 from tcplab.v1 import lab_pb2, node_pb2, run_pb2, tcp_pb2, trace_pb2
 from tests.namespaces import Namespace, veth
 from tests.server.api import Api, Server, fails, failure
@@ -360,6 +361,32 @@ def test_reap_leaves_what_a_controller_holds(machine: Machine, bystanders: None)
     assert Bundle.open(directory).manifest["finished"]
     assert machine.left() == {**NOTHING, "journal": ["precious"]}
     assert machine.reap() == []
+
+
+def test_reap_removes_tracer_instances_of_the_dead_alone(machine: Machine) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        found = Process.of(process.pid)
+        assert found is not None
+        process.kill()
+    dead = f"tcplab-{found.pid}-{found.start}-{found.namespace}-test"
+    living, foreign = f"{owned_name()}-test", "not-tcplabs-1-2-3"
+    root = open_filesystem("tracefs")
+    try:
+        for name in (dead, living, foreign):
+            os.mkdir(f"instances/{name}", dir_fd=root)
+        try:
+            assert {"what": "tracefs instance", "name": dead} in [
+                {key: one[key] for key in ("what", "name")} for one in machine.reap()
+            ]
+        finally:
+            left = sorted(
+                {one.name for one in Path(f"/proc/self/fd/{root}/instances").iterdir()} & {dead, living, foreign}
+            )
+            for name in left:
+                os.rmdir(f"instances/{name}", dir_fd=root)
+    finally:
+        os.close(root)
+    assert left == sorted([living, foreign])
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final
 #: Fields of /proc/<pid>/stat after the command's name (proc_pid_stat(5)): the state, and the start in ticks after boot.
 _STATE: Final = 0
 _START: Final = 19
+_OWNED: Final = re.compile(r"tcplab-([1-9][0-9]*)-([0-9]+)-([0-9]+)(?:-|$)")
 #: States of a process that does nothing any more and whose parent has not asked how it ended.
 _DEAD: Final = ("Z", "X", "x")
 
@@ -89,6 +91,24 @@ class Process:
             return bool(poll.poll(within_ms))
         finally:
             os.close(descriptor)
+
+
+def owned_name() -> str:
+    """A name for what the calling process makes outside itself, such as a directory; it tells whose it is, so that it
+    can be removed when the process was killed (`owner_of`). More may be added after a hyphen."""
+    process = Process.of(os.getpid())
+    if process is None:
+        return "tcplab"  # a system without /proc
+    return f"tcplab-{process.pid}-{process.start}-{process.namespace}"
+
+
+def owner_of(name: str) -> Process | None:
+    """Whose a thing of that name is; None when it is nobody's here: no such name, or of another pid namespace."""
+    match = _OWNED.match(name)
+    if match is None:
+        return None
+    owner = Process(int(match[1]), int(match[2]), machine())
+    return owner if owner.namespace == match[3] else None
 
 
 @cache
