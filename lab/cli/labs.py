@@ -1,4 +1,4 @@
-"""`tcplab labs`: what runs on a server."""
+"""`tcplab up`, `tcplab labs`, `tcplab down`: the labs of a server."""
 
 from __future__ import annotations
 
@@ -21,10 +21,41 @@ Address = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    labs = typer.Typer(help="List and delete the labs of a server.", no_args_is_help=True)
-    labs.command("list")(list_labs)
-    labs.command("delete")(delete)
-    app.add_typer(labs, name="labs")
+    app.command("up")(up)
+    app.command("labs")(list_labs)
+    app.command("down")(down)
+
+
+def up(
+    topology: Annotated[
+        str,
+        typer.Argument(metavar="FILE|NAME", help="A YAML file, a shipped topology, or a generator such as dumbbell,3."),
+    ],
+    name: Annotated[str, typer.Option(help="What to call it. Not given: lab-1 ...")] = "",
+    backend: Annotated[
+        str, typer.Option(envvar="TCPLAB_BACKEND", help="sim (virtual time) or netns (network namespaces, real time).")
+    ] = "sim",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
+    level: Annotated[
+        str, typer.Option(help="What the trace records: states, congestion, segments or all.")
+    ] = "segments",
+    capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Keep every frame.")] = True,
+    server: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Make a lab on a server, for commands and clients: `tcplab up pair --backend netns`."""
+    from pathlib import Path
+
+    from lab.cli.remote import controller_at
+
+    source: str | Path = Path(topology) if topology.endswith((".yaml", ".yml")) else topology
+    with controller_at(server) as controller:
+        lab = controller.create_lab(source, seed=seed, name=name, level=level, capture=capture, backend=backend)
+        made = lab.info()
+    if as_json:
+        print_json({"name": made.name.rpartition("/")[2], "backend": made.backend, "directory": made.directory})
+    else:
+        print(f"{made.name.rpartition('/')[2]}: {made.topology} on {made.backend}; its run is in {made.directory}")
 
 
 def list_labs(server: Address = None, as_json: Json = False) -> None:
@@ -66,13 +97,13 @@ def list_labs(server: Address = None, as_json: Json = False) -> None:
         )
 
 
-def delete(
+def down(
     names: Annotated[list[str], typer.Argument(metavar="LAB...", help="Names of labs.")],
     server: Address = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete labs; their runs' files stay."""
+    """Delete labs of a server; their runs' files stay."""
     from lab.cli.remote import controller_at
 
     with controller_at(server) as controller:

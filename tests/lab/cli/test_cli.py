@@ -232,21 +232,23 @@ def test_labs_of_a_server(server: str, tmp_path: Path) -> None:
     from tcplab.client import Controller
 
     with Controller(server) as controller:
-        controller.create_lab("pair", name="mine", seed=6)
-        (lab,) = json.loads(tcplab("labs", "list", "--json", "--server", server, cwd=tmp_path).stdout)
+        made = tcplab("up", "pair", "--name", "mine", "--seed", "6", "--json", "--server", server, cwd=tmp_path)
+        assert json.loads(made.stdout)["name"] == "mine"
+        assert "already" in one_line(tcplab("up", "pair", "--name", "mine", "--server", server, cwd=tmp_path))
+        (lab,) = json.loads(tcplab("labs", "--json", "--server", server, cwd=tmp_path).stdout)
         assert (lab["name"], lab["state"], lab["topology"], lab["seed"]) == ("mine", "READY", "pair", 6)
-        assert "nope" in one_line(tcplab("labs", "delete", "mine", "nope", "--server", server, cwd=tmp_path))
+        assert "nope" in one_line(tcplab("down", "mine", "nope", "--server", server, cwd=tmp_path))
         assert (
             "would delete mine"
-            in tcplab("labs", "delete", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
+            in tcplab("down", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
         )
         assert [one.name for one in controller.labs()] == ["mine"]
-        assert tcplab("labs", "delete", "mine", "--server", server, cwd=tmp_path).returncode == 0
+        assert tcplab("down", "mine", "--server", server, cwd=tmp_path).returncode == 0
         assert controller.labs() == []
 
 
 def test_without_a_server(tmp_path: Path) -> None:
-    done = tcplab("labs", "list", "--server", f"unix:{tmp_path}/nobody", cwd=tmp_path)
+    done = tcplab("labs", "--server", f"unix:{tmp_path}/nobody", cwd=tmp_path)
     assert done.returncode == 3
     assert "no server answers" in done.stderr
     assert len(done.stderr.splitlines()) == 1
