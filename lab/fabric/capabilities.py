@@ -142,10 +142,10 @@ _NEEDS: Final = {
 
 def _veth(space: Namespace) -> None:
     quieten()
-    with Netlink() as netlink:
+    with Netlink() as netlink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         make_pair(netlink, _HERE, space, "e1", kernel=False)
-        set_up(netlink, "a veth", "e1")
-        set_up(netlink, "a veth", "eth0")
+        set_up(probe, "e1")
+        set_up(probe, "eth0")
 
 
 def _packet_ring() -> None:

@@ -68,14 +68,13 @@ class Fabric:
         with namespace.entered(), Netlink() as netlink, _probe() as probe:
             prepare_kernel() if kernel else quieten()
             for interface in node.interfaces:
-                what = f"interface {interface}"
                 far = f"e{len(self.ports) + 1}"
                 make_pair(netlink, interface, self.engine, far, kernel)
                 self.ports[str(interface)] = far
                 self._offloads.turn_off(probe, interface.name)
                 self._offloads.turn_off(self._probe, far)
-                set_up(self._netlink, what, far)
-                set_up(netlink, what, interface.name)
+                set_up(self._probe, far)
+                set_up(probe, interface.name)
             if kernel:
                 configure_kernel(netlink, node)
 

@@ -11,6 +11,8 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
 _PR_SET_DUMPABLE: Final = 4
 
 #: System calls since Linux 5.2 have the same number everywhere.
@@ -47,7 +49,7 @@ def open_filesystem(kind: str) -> int:
 
 
 def _call(name: str, *arguments: object) -> int:
-    found: int = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    found: int = getattr(_LIBC, name)(*arguments)
     if found < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

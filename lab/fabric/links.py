@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import struct
+from typing import Final
+
 from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import IFF_NOARP, IFF_UP, Netlink
 from lab.topology.model import Interface
+
+_SIOCGIFFLAGS: Final = 0x8913
+_SIOCSIFFLAGS: Final = 0x8914
+#: struct ifreq: name, flags.
+_IFREQ: Final = struct.Struct("@16sH22x")
 
 
 def make_pair(node: Netlink, interface: Interface, engine: Namespace, far: str, kernel: bool) -> None:
@@ -28,9 +38,14 @@ def make_pair(node: Netlink, interface: Interface, engine: Namespace, far: str, 
     node.new_link(f"interface {interface}", attributes, 0 if kernel else IFF_NOARP)
 
 
-def set_up(netlink: Netlink, what: str, name: str) -> None:
-    """Set an interface up."""
-    netlink.set_link(what, name, flags=IFF_UP)
+def set_up(probe: socket.socket, interface: str) -> None:
+    """Set an interface up, by the old way (netdevice(7)), which costs a tenth of netlink's. Raises OSError.
+
+    `probe` is any socket of its namespace.
+    """
+    request = _IFREQ.pack(interface.encode(), 0)
+    flags = _IFREQ.unpack(fcntl.ioctl(probe, _SIOCGIFFLAGS, request))[1]
+    fcntl.ioctl(probe, _SIOCSIFFLAGS, _IFREQ.pack(interface.encode(), flags | IFF_UP))
 
 
 def _shape(name: str, mtu: int) -> list[tuple[str, object]]:
