@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any, Final, TypeVar
@@ -139,7 +140,7 @@ class Socket:
         number = self._call(lambda: self._calls.accept(self._listener, self._timeout_ns()))
         accepted = Socket(self._calls, number, self._options)
         # Linux gives the address of a connection that has ended since, too.
-        info = self._calls.status(number)
+        info = accepted.info()
         return accepted, (address_text(info.remote_address), info.remote_port)
 
     # Sending and receiving.
@@ -391,8 +392,8 @@ class Socket:
         self._check_open()
         value = self._option(level, optname)
         if isinstance(value, int):
-            return value.to_bytes(4, "little", signed=True)[:buflen] if buflen else value
-        return value[:buflen] if buflen else int.from_bytes(value[:4], "little")
+            return value.to_bytes(4, sys.byteorder, signed=True)[:buflen] if buflen else value
+        return value[:buflen] if buflen else int.from_bytes(value[:4], sys.byteorder)
 
     def _option(self, level: int, optname: int) -> int | bytes:
         if level == socket.SOL_SOCKET:
