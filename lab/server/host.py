@@ -49,6 +49,7 @@ class LabHost:
         self.on_change: Callable[[], None] = lambda: None
         self._failure = ""
         self._holder = ""
+        self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.TimerHandle | None = None
         self._created = timestamp_pb2.Timestamp()
@@ -85,7 +86,7 @@ class LabHost:
             capture=lab.sink.capture,
             time_ns=lab.now(),
             next_time_ns=next_time if next_time != NEVER else None,
-            advancing=bool(self._holder),
+            advancing=bool(self._holder or self._waiting),
             run=f"runs/{self.run}",
             directory=str(self.bundle.path),
             create_time=self._created,
@@ -187,18 +188,19 @@ class LabHost:
             self.on_change()
 
     async def advance(self, until: Until, pace: float, holder: str) -> Stopped:
-        """Move the clock, in slices, other calls in between; one at a time. Being cancelled leaves it where it is."""
+        """Move the clock, in slices, other calls in between; one at a time. Being cancelled leaves it where it is.
+
+        In real time, where it moves by itself, any number can wait.
+        """
+        if self.lab.real_time:
+            return await self._wait(until, pace)
         if self._holder:
             raise FailedPrecondition(
                 f"the clock of labs/{self.name} is held by {self._holder}, at {self.lab.now()} ns; one can at a time"
             )
-        if self.lab.real_time and pace not in (0, 1):
-            raise InvalidArgument(f"pace: {pace:g}; the time of labs/{self.name} is real, it passes by itself", "pace")
         advance = self.lab.start_advance(until)
         self._holder = holder
         try:
-            if self.lab.real_time:
-                return await self._real(advance)
             if pace:
                 return await self._paced(advance, pace)
             return await self._fast(advance)
@@ -207,16 +209,25 @@ class LabHost:
             advance.close()
             self.news.tell()
 
-    async def _real(self, advance: Advance) -> Stopped:
-        while True:
-            changed = self.news.next
-            stopped = advance.step(1)
-            if stopped is not None:
-                return stopped
-            self.called()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), WAIT_NS / SECOND)
-            self._check()
+    async def _wait(self, until: Until, pace: float) -> Stopped:
+        if pace not in (0, 1):
+            raise InvalidArgument(f"pace: {pace:g}; the time of labs/{self.name} is real, it passes by itself", "pace")
+        advance = self.lab.start_advance(until)
+        self._waiting += 1
+        try:
+            while True:
+                changed = self.news.next
+                stopped = advance.step(1)
+                if stopped is not None:
+                    return stopped
+                self.called()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(WAIT_NS / SECOND):
+                        await changed.wait()
+                self._check()
+        finally:
+            self._waiting -= 1
+            advance.close()
 
     async def _fast(self, advance: Advance) -> Stopped:
         calls = 64

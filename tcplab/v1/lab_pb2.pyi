@@ -138,7 +138,7 @@ class Lab(_message.Message):
     next_time_ns: _builtins.int
     """When something happens next, ns of lab time; absent when nothing will, and in real time."""
     advancing: _builtins.bool
-    """Whether somebody's Advance holds the clock."""
+    """Whether somebody's Advance holds the clock, or waits in real time."""
     run: _builtins.str
     """Its run: runs/{run}."""
     directory: _builtins.str

@@ -109,7 +109,7 @@ class LabServiceServicer:
 
     def Advance(self, request, context):
         """Lets time pass in a lab until something; one caller at a time. Cancelling the call stops the clock where it is.
-        In real time, where it passes by itself, this only waits.
+        In real time, where it passes by itself, this only waits, as many callers as want to.
         FAILED_PRECONDITION names who waits for what when nothing can happen any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

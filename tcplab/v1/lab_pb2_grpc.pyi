@@ -46,7 +46,7 @@ class LabServiceStub:
     """The labs there are, then every change, until the caller cancels."""
     Advance: _grpc.UnaryUnaryMultiCallable[_lab_pb2.AdvanceRequest, _lab_pb2.AdvanceResponse]
     """Lets time pass in a lab until something; one caller at a time. Cancelling the call stops the clock where it is.
-    In real time, where it passes by itself, this only waits.
+    In real time, where it passes by itself, this only waits, as many callers as want to.
     FAILED_PRECONDITION names who waits for what when nothing can happen any more.
     """
 
@@ -67,7 +67,7 @@ class LabServiceAsyncStub(LabServiceStub):
     """The labs there are, then every change, until the caller cancels."""
     Advance: _aio.UnaryUnaryMultiCallable[_lab_pb2.AdvanceRequest, _lab_pb2.AdvanceResponse]  # type: ignore[assignment]
     """Lets time pass in a lab until something; one caller at a time. Cancelling the call stops the clock where it is.
-    In real time, where it passes by itself, this only waits.
+    In real time, where it passes by itself, this only waits, as many callers as want to.
     FAILED_PRECONDITION names who waits for what when nothing can happen any more.
     """
 
@@ -121,7 +121,7 @@ class LabServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lab_pb2.AdvanceResponse, _abc.Awaitable[_lab_pb2.AdvanceResponse]]:
         """Lets time pass in a lab until something; one caller at a time. Cancelling the call stops the clock where it is.
-        In real time, where it passes by itself, this only waits.
+        In real time, where it passes by itself, this only waits, as many callers as want to.
         FAILED_PRECONDITION names who waits for what when nothing can happen any more.
         """
 

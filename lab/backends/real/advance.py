@@ -18,7 +18,8 @@ _ASK_EVERY_NS: Final = 200 * MILLISECOND
 
 
 class RealAdvance(UntilAdvance):
-    """`is_idle()` asks the members whether nothing is under way and no timer runs; twice in a row it must be so."""
+    """`handled_when_idle()` asks the members how much they have handled, None while something is still to happen; when
+    it was the same twice in a row, nothing is under way as far as can be known. Any number can wait at once."""
 
     def __init__(
         self,
@@ -27,15 +28,14 @@ class RealAdvance(UntilAdvance):
         operations: list[Operation],
         apps: list[Task],
         sink: SpoolWriter,
-        is_idle: Callable[[], bool],
-        released: Callable[[], None],
+        handled_when_idle: Callable[[], int | None],
     ) -> None:
         self._scheduler = scheduler
-        self._is_idle = is_idle
+        self._handled_when_idle = handled_when_idle
         # No instant is refused for being past: time went by while the caller spoke.
-        super().__init__(0, until, operations, apps, sink, released)
+        super().__init__(0, until, operations, apps, sink, _release_nothing)
         self._ask_at = scheduler.real_now() + _ASK_EVERY_NS if until.idle else NEVER
-        self._was_idle = False
+        self._handled: int | None = None
         if self._time_ns != NEVER:
             scheduler.post(self._time_ns, _wake, None)
 
@@ -49,10 +49,9 @@ class RealAdvance(UntilAdvance):
                 return self._stopped(TIME, now)
             if now >= self._ask_at:
                 self._ask_at = now + _ASK_EVERY_NS
-                idle = self._is_idle()
-                if idle and self._was_idle:
+                before, self._handled = self._handled, self._handled_when_idle()
+                if self._handled is not None and self._handled == before:
                     return self._stopped(IDLE, now)
-                self._was_idle = idle
             return None
         except BaseException:
             self.close()
@@ -62,6 +61,10 @@ class RealAdvance(UntilAdvance):
         left = min(self._time_ns, self._ask_at) - self._scheduler.real_now()
         if left > 0:
             self._scheduler.run_once(min(left, max_ns))
+
+
+def _release_nothing() -> None:
+    """Nobody holds real time."""
 
 
 def _wake(_: Any) -> None:

@@ -26,7 +26,7 @@ from nodes.agent.host_calls import RemoteHost
 from nodes.agent.line import Message
 from nodes.agent.remote import Remote
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
-from nodes.base.errors import FailedPrecondition, TcplabError, Unsupported
+from nodes.base.errors import TcplabError, Unsupported
 from nodes.base.events import ACTION
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
@@ -112,8 +112,6 @@ class RealLab(HostedLab):
         self._remote_hosts = hosts
         self._engine_wires = wires
         self._plumbing = plumbing
-        self._advancing = False
-        self._activity = -1
         self._end_ns = NEVER
         self._facts: dict[str, Any] = {}
         for member in (engine, *nodes.values()):
@@ -191,22 +189,14 @@ class RealLab(HostedLab):
 
     def start_advance(self, until: Until) -> Advance:
         self._check_open()
-        if self._advancing:
-            raise FailedPrecondition("somebody waits for this lab already; one can at a time")
         operations = [self.operations.get(name) for name in until.operations]
         apps = [self._app(name) for name in until.apps]
-        advance = RealAdvance(self._scheduler, until, operations, apps, self.sink, self._is_idle, self._release_clock)
-        self._advancing = True
-        return advance
+        return RealAdvance(self._scheduler, until, operations, apps, self.sink, self._handled_when_idle)
 
-    def _release_clock(self) -> None:
-        self._advancing = False
-
-    def _is_idle(self) -> bool:
-        """Whether nothing is under way, as far as can be known: no member has a timer, and none did anything since it
-        was asked before."""
+    def _handled_when_idle(self) -> int | None:
+        """How much the members have handled so far; None while an app goes on or a member has a timer."""
         if any(not task.done for _, _, task in self._apps.values()):
-            return False
+            return None
         activity = 0
         idle = True
         for member in (self._engine, *self._nodes.values()):
@@ -214,8 +204,7 @@ class RealLab(HostedLab):
                 is_idle, handled = member.remote.call("idle")
                 activity += handled
                 idle = idle and is_idle
-        before, self._activity = self._activity, activity
-        return idle and activity == before
+        return activity if idle else None
 
     # -- the end
 

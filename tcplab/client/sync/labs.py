@@ -31,14 +31,15 @@ from tcplab.v1 import (
 class Lab:
     """A lab of a controller. As a context it is deleted at the end. Times are lab time.
 
-    Threads or tasks that block in one lab take turns at its clock. To have both ends of a connection wait at once, and
-    the same bytes from the same seed, start both calls (`start_send`, `start_receive`) and `wait` for them.
+    Threads or tasks that block in one lab take turns at its clock (in real time they need not). To have both ends of a
+    connection wait at once, and the same bytes from the same seed, start both calls (`start_send`, `start_receive`) and
+    `wait` for them.
     """
 
     def __init__(self, rpc: Rpc, message: lab_pb2.Lab) -> None:
         self._rpc = rpc
         self._path = message.name
-        self._clock = Clock(rpc, message.name)
+        self._clock = Clock(rpc, message.name, message.real_time)
         #: Name without its prefix; seed; name of the topology; whether its time passes by itself; `runs/{run}` and its
         #: directory at the controller.
         self.name = message.name.rpartition("/")[2]
