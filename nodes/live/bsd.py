@@ -113,10 +113,11 @@ class Socket:
     def _forget(self) -> None:
         """The connection has failed; the socket may connect again."""
         number, self._connection, self._connecting = self._connection, 0, False
-        if self._readiness is not None:
+        with contextlib.suppress(FailedPrecondition):  # of a stack that has ended
             self._calls.watch(number, None)
+            self._calls.close(number)
+        if self._readiness is not None:
             self._readiness.set(True, True)
-        self._calls.close(number)
 
     def listen(self, backlog: int = 128) -> None:
         """Take connections. Once more: nothing happens."""
@@ -315,11 +316,14 @@ class Socket:
         readiness = self._readiness
         if readiness is None:
             return
-        if self._listener:
-            self._calls.watch_listener(self._listener, readiness.set)
-        elif self._connection:
-            shut = self._read_shut
-            self._calls.watch(self._connection, lambda read, write: readiness.set(read or shut, write))
+        shut = self._read_shut
+        try:
+            if self._listener:
+                self._calls.watch_listener(self._listener, readiness.set)
+            elif self._connection:
+                self._calls.watch(self._connection, lambda read, write: readiness.set(read or shut, write))
+        except FailedPrecondition:
+            readiness.set(True, True)  # the stack has ended: every call says so at once
 
     def getsockname(self) -> Address:
         """Local address and port."""

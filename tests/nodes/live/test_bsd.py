@@ -326,6 +326,20 @@ def test_the_end_of_a_stack_delivers_what_was_closed_and_resets_the_rest() -> No
         h2.close(0)  # nobody is left to acknowledge its FIN
 
 
+def test_sockets_of_a_stack_that_has_ended() -> None:
+    with live_pair() as (h1, h2):
+        h2.close(0)
+        opening, unused = h1.socket(), h1.socket()
+        opening.setblocking(False)
+        assert opening.connect_ex(("h2", 80)) == errno.EINPROGRESS
+        h1.close(0)
+        with opening, unused, selectors.EpollSelector() as selector:
+            selector.register(opening, selectors.EVENT_READ)
+            assert selector.select(10)
+            for call in (lambda: opening.recv(1), lambda: opening.connect(("h2", 80)), lambda: unused.bind(("", 80))):
+                assert failing(call) == errno.ENETDOWN
+
+
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
