@@ -17,19 +17,20 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 RUNS = 3
 TRANSFERS = {10_000_000: 20_000_000, 100_000_000: 40_000_000, 1_000_000_000: 20_000_000}
 
 
-def measure(script: str, *arguments: object) -> dict[str, float]:
+def measure(script: str, *arguments: object) -> dict[str, Any]:
     """Run one benchmark in a process of its own; it prints one JSON object last."""
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{script} failed:\n{done.stdout}{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -64,21 +65,31 @@ def veth() -> None:
     if os.getuid():
         print("left out: network namespaces and TAP interfaces need root")
         return
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for _ in range(RUNS):
-        for sender, receiver in (("linux", "pytcp"), ("pytcp", "linux")):
-            result = measure("veth_goodput.py", sender, receiver)
-            found.setdefault((sender, receiver, ""), []).append(result["mbit_per_s"])
-        for sender, receiver in (("linux", "tcplab"), ("tcplab", "linux"), ("tcplab", "tcplab")):
-            for level in ("off", "congestion"):
-                result = measure("veth_goodput.py", sender, receiver, "--level", level)
-                found.setdefault((sender, receiver, level), []).append(result["mbit_per_s"])
-    medians = {key: statistics.median(values) for key, values in found.items()}
-    print(f"{'from':>8} {'to':>8} {'trace':>12} {'goodput':>10} {'tcplab/pytcp':>13}")
-    for (sender, receiver, level), goodput in medians.items():
-        peer = (sender.replace("tcplab", "pytcp"), receiver.replace("tcplab", "pytcp"), "")
-        ratio = f"{goodput / medians[peer]:>13.1f}" if level and peer in medians else ""
-        print(f"{sender:>8} {receiver:>8} {level or '-':>12} {goodput:>10.1f} {ratio}")
+        for sender, receiver, level in (
+            ("linux", "pytcp", "-"),
+            ("linux", "tcplab", "off"),
+            ("linux", "tcplab", "congestion"),
+            ("pytcp", "linux", "-"),
+            ("tcplab", "linux", "off"),
+            ("tcplab", "linux", "congestion"),
+            ("tcplab", "tcplab", "off"),
+            ("tcplab", "tcplab", "congestion"),
+        ):
+            arguments = () if level == "-" else ("--level", level)
+            result = measure("veth_goodput.py", sender, receiver, *arguments)
+            side = result["sender"] if receiver == "linux" else result
+            per_cpu = result["bytes"] * 8e-6 / (side["user_s"] + side["system_s"])
+            found.setdefault((sender, receiver, level), []).append((result["mbit_per_s"], per_cpu))
+    medians = {key: [statistics.median(each) for each in zip(*runs, strict=True)] for key, runs in found.items()}
+    print(f"{'from':>8} {'to':>8} {'trace':>11} {'Mbit/s':>8} {'/pytcp':>7} {'Mbit per CPU second':>21} {'/pytcp':>7}")
+    for (sender, receiver, level), values in medians.items():
+        peer = medians.get((sender.replace("tcplab", "pytcp"), receiver.replace("tcplab", "pytcp"), "-"))
+        ratios = [f"{a / b:.1f}" for a, b in zip(values, peer, strict=True)] if peer and level != "-" else ["", ""]
+        print(
+            f"{sender:>8} {receiver:>8} {level:>11} {values[0]:>8.1f} {ratios[0]:>7} {values[1]:>21.1f} {ratios[1]:>7}"
+        )
 
 
 def engine() -> None:
