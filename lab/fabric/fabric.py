@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 
 from lab.fabric import bridge
 from lab.fabric.host import configure_kernel, prepare_kernel, quieten
@@ -13,8 +14,7 @@ from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import Netlink
 from lab.fabric.offloads import Offloads
 from lab.topology.model import LINUX, SWITCH, Node, Topology
-from nodes.base.errors import AlreadyExists, NotFound, TcplabError, Unsupported
-from nodes.kernel import sysctls
+from nodes.base.errors import AlreadyExists, NotFound, ResourceExhausted, TcplabError, Unsupported
 
 #: Called with what is being made, how many of it are, and how many there will be.
 Progress = Callable[[str, int, int], None]
@@ -56,6 +56,10 @@ class Fabric:
                     if link in direct:
                         self.splice(link)
             except OSError as error:
+                if error.errno == errno.EMFILE:
+                    raise ResourceExhausted(
+                        f"{len(nodes)} nodes take more open files than this process may have (ulimit -n)"
+                    ) from error
                 raise Unsupported(f"the kernel does not let the lab be built: {error}") from error
             undo.pop_all()
 
@@ -104,11 +108,6 @@ class Fabric:
         if name is not None:
             with contextlib.suppress(NotFound):
                 bridge.unsplice(self._netlink, f"link {link}", name)
-
-    def set_sysctls(self, node: str, values: Mapping[str, int | str]) -> None:
-        """Set sysctls of a node with the kernel's stack, all or none. Raises as `nodes.kernel.sysctls.write_all`."""
-        with self.nodes[node].entered():
-            sysctls.write_all(values)
 
     def close(self) -> None:
         """Take everything down: the kernel does so once no process is in it. Idempotent."""

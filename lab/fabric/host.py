@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,6 +94,8 @@ def _write(name: str, value: str) -> None:
     try:
         (_SYSCTLS / name.replace(".", "/")).write_text(value)
     except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
+            raise
         raise Unsupported(
             f"sysctl {name} cannot be set in a network namespace: {error.strerror}; /proc/sys must be writable "
             "(in a container: --privileged, or a lab without root)"

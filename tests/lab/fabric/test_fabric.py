@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
@@ -16,7 +17,7 @@ from lab.fabric.fabric import Fabric
 from lab.fabric.namespaces import Namespace
 from lab.topology.loader import topology_from_mapping
 from lab.topology.model import Topology
-from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, Unsupported
+from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, Unsupported
 from nodes.drivers.packet_socket import PacketSocket
 from nodes.packet.address import mac_text
 
@@ -259,14 +260,13 @@ def test_sysctls_are_the_nodes_own() -> None:
         "links": ["h1-h2"],
     }
     with made(spec) as fabric:
-        fabric.set_sysctls("h2", {"tcp_syn_retries": 4})
         found = {}
         for node, namespace in fabric.nodes.items():
             with namespace.entered():
                 found[node] = [
                     Path(f"/proc/sys/net/ipv4/{name}").read_text().strip() for name in ("tcp_sack", "tcp_syn_retries")
                 ]
-        assert found == {"h1": ["0", "2"], "h2": ["1", "4"]}
+        assert found == {"h1": ["0", "2"], "h2": ["1", before["tcp_syn_retries"].strip()]}
     assert {name: Path(f"/proc/sys/net/ipv4/{name}").read_text() for name in before} == before
 
 
@@ -320,3 +320,15 @@ def test_a_forked_process_goes_into_a_node() -> None:
     ):
         assert in_a_child(work) == 0
         assert receiver.recv(100) == b"from the child"
+
+
+def test_too_many_nodes_for_this_process_are_refused() -> None:
+    names = [f"h{number}" for number in range(1, 51)]
+    many = {"nodes": {"s1": "switch", **dict.fromkeys(names, "host")}, "links": [f"{name}-s1" for name in names]}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(descriptors()) + 20, hard))
+    try:
+        with pytest.raises(ResourceExhausted, match=r"50 nodes take more open files .*ulimit -n"):
+            Fabric(topology(many), ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
