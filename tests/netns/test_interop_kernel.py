@@ -211,6 +211,21 @@ def test_simultaneous_close(make: Callable[..., Lab]) -> None:
     await_states(lab, numbers, h1="TIME-WAIT", h2="TIME-WAIT")
 
 
+def test_simultaneous_open(make: Callable[..., Lab]) -> None:
+    """Both SYNs are on the wire at once, and nobody listens: one connection, opened actively at both ends."""
+    lab = make(delay="100ms")
+    opening = {node: lab.open(node, other(node), 2000, local_port=2000, timeout_ns=PATIENCE) for node in (OURS, KERNEL)}
+    lab.wait(*opening.values())
+    numbers = {node: operation.connection for node, operation in opening.items()}
+    await_states(lab, numbers, h1="ESTABLISHED", h2="ESTABLISHED")
+    for node in numbers:
+        lab.wait(lab.send(node, numbers[node], Payload(b"both", 100_000)))
+    for node in numbers:
+        received = lab.receive(node, numbers[node], max_bytes=100_000, min_bytes=100_000, keep=False)
+        lab.wait(received)
+        assert received.result.sha256 == Payload(b"both", 100_000).sha256()
+
+
 @pytest.mark.parametrize("resetting", [OURS, KERNEL])
 def test_abort_resets_the_peer(make: Callable[..., Lab], resetting: str) -> None:
     lab, victim = make(), other(resetting)
