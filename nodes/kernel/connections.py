@@ -23,7 +23,7 @@ MOST_ENDED: Final = 4096
 class Connection:
     """What is known of one. `state` is the last one seen; `error` an errno name or ""; `info` the last TcpInfo."""
 
-    __slots__ = ("cookie", "error", "gate", "info", "key", "mine", "number", "origin", "seen_ns", "state")
+    __slots__ = ("cookie", "error", "gate", "info", "key", "last", "mine", "number", "origin", "seen_ns", "state")
 
     def __init__(self, number: int, key: Key, origin: int, runner: TaskRunner) -> None:
         self.number = number
@@ -32,6 +32,8 @@ class Connection:
         self.state = states.CLOSED
         self.error = ""
         self.info: TcpInfo | None = None
+        #: Its struct tcp_info and congestion control when we closed it.
+        self.last: tuple[bytes, str] = (b"", "")
         #: Ours, else that of another program of the node.
         self.mine = False
         #: The kernel's name for its socket, 0: unknown.

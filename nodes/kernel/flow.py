@@ -160,6 +160,16 @@ class Flow:
         self.window = segment.window
 
     @property
+    def bytes_acked(self) -> int:
+        """Of what we sent; 0 when the beginning was not seen."""
+        return max(self.snd_una - self.iss - 1 - self.fin_acknowledged, 0) if self.iss != NONE else 0
+
+    @property
+    def bytes_received(self) -> int:
+        """In order; 0 when the beginning was not seen."""
+        return max(self.rcv_nxt - self.irs - 1 - self.fin_taken, 0) if self.irs != NONE else 0
+
+    @property
     def syn_acknowledged(self) -> bool:
         return self.iss != NONE and self.snd_una > self.iss
 

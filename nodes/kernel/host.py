@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import socket
 from collections.abc import Callable, Mapping
@@ -226,11 +227,13 @@ class KernelHost(Host):
         state = listed.state if listed is not None and newest else states.CLOSED
         self.follower.asked(now, connection, state)
         stream = self._context.streams.get(connection.number)
-        data = listed.info if listed is not None and newest else b""
-        congestion = listed.congestion if data and listed is not None else ""
-        if not data and stream is not None and stream.socket is not None:
-            data = stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.SIZE)
-            congestion = str(get_option(stream.socket, "TCP_CONGESTION"))
+        data, congestion = b"", ""
+        if listed is not None and newest and listed.info:
+            data, congestion = listed.info, listed.congestion
+        elif stream is not None:
+            data, congestion = stream.info()
+        elif connection.info is None or not newest or listed is None:
+            data, congestion = connection.last
         if data:
             raw = tcp_info.parse(data)
             unread = listed.unread if listed is not None else 0
@@ -245,7 +248,17 @@ class KernelHost(Host):
         if connection.info is None:
             numbers = self.follower.flow(connection).numbers
             connection.info = tcp_info.tcp_info(tcp_info.parse(b""), _who(connection), 0, "", 0, 0, numbers, (0, 0))
-        return tcp_info.with_state(connection.info, connection.state, connection.error)
+        flow = self.follower.flow(connection)
+        return dataclasses.replace(
+            connection.info,
+            state=connection.state,
+            state_name=states.STATE_NAMES[connection.state],
+            error=connection.error,
+            # What came after the kernel was last asked for it.
+            bytes_acked=max(connection.info.bytes_acked, flow.bytes_acked),
+            bytes_received=max(connection.info.bytes_received, flow.bytes_received),
+            delivered=max(connection.info.delivered, flow.bytes_acked),
+        )
 
     def _not_data(self, connection: Connection, state: int) -> tuple[int, int]:
         """How much of what the kernel counts as bytes acknowledged, and received, is SYN and FIN."""

@@ -28,6 +28,7 @@ from nodes.base.events import (
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
 from nodes.ip.udp import Received
+from nodes.kernel import tcp_info
 from nodes.kernel.connections import PASSIVE, Connection, Connections, Key
 from nodes.kernel.failures import errno_name, socket_error, words_of
 from nodes.kernel.options import get_option, set_option, set_options
@@ -299,10 +300,18 @@ class KernelStream:
         context = self._context
         self._descriptor.let_go()
         context.watch.before_close(self.connection, cause)
+        self.connection.last = self.info()
         self.socket = None
         del context.streams[self.number]
         one.close()
         context.watch.closed(self.connection, cause)
+
+    def info(self) -> tuple[bytes, str]:
+        """Its struct tcp_info and the name of its congestion control; when it was closed if it is."""
+        if self.socket is None:
+            return self.connection.last
+        data = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.SIZE)
+        return data, str(get_option(self.socket, "TCP_CONGESTION"))
 
     def release(self) -> None:
         """CLOSE unless that was done."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from typing import Final, NamedTuple
 
@@ -183,8 +182,3 @@ def tcp_info(
         snd_nxt=numbers[3],
         rcv_nxt=numbers[4],
     )
-
-
-def with_state(info: TcpInfo, state: int, error: str) -> TcpInfo:
-    """The same with this state."""
-    return dataclasses.replace(info, state=state, state_name=states.STATE_NAMES[state], error=error)

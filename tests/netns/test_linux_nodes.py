@@ -153,6 +153,8 @@ def test_both_ways_and_both_closes(make: MakeLab) -> None:
     assert (end.result.length, end.result.eof) == (1000, True)
     reach(lab, "l1", client, "TIME-WAIT")
     reach(lab, "l2", server, "CLOSED")
+    ended = lab.status("l2", server)
+    assert (ended.bytes_received, ended.bytes_acked) == (payload.length, payload.length + 1000)
     traced = events(lab, STATE, CONNECTION, SEGMENT)
     assert path(traced, "l1", client) == [*OPENED, "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT"]
     assert path(traced, "l2", server) == [*ACCEPTED, "CLOSE-WAIT", "LAST-ACK", "CLOSED"]
