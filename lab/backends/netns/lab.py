@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,12 @@ from lab.engine.process import serve as serve_engine
 from lab.fabric.capabilities import capabilities, require
 from lab.fabric.fabric import Fabric
 from lab.fabric.namespaces import Namespace
+from lab.fabric.rootless import standing
 from lab.topology.file import AUTO, DIRECT, NETEM
-from lab.topology.model import SWITCH, Topology, Wire
+from lab.topology.model import LINUX, SWITCH, Topology, Wire
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host_calls import RemoteHost
-from nodes.base.errors import FailedPrecondition
+from nodes.base.errors import FailedPrecondition, TcplabError
 from nodes.base.events import LEVEL_ALL, LEVEL_SEGMENTS
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
@@ -106,6 +107,16 @@ class NetnsLab(RealLab):
         wires = EngineWires(topology, scheduler, randomness, level, engine.remote, remotes, self._carry)
         self._fabric = fabric
         super().__init__(name, topology, seed, sink, scheduler, runner, merge, engine, nodes, hosts, wires, fabric)
+
+    def _end_parts(self) -> None:
+        # What a kernel does depends on more than what the topology says of it.
+        sysctls: dict[str, Mapping[str, int | str]] = {}
+        for name, node in self.topology.nodes.items():
+            if node.kind == LINUX and not self.node_failure(name):
+                with contextlib.suppress(TcplabError):
+                    sysctls[name] = self.parameters(name)
+        self._facts |= {"privilege": standing(), "offloads": "off"} | ({"sysctls": sysctls} if sysctls else {})
+        super()._end_parts()
 
     def capabilities(self) -> Sequence[Capability]:
         return capabilities()
