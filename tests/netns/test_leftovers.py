@@ -22,7 +22,7 @@ from typing import Any, Final
 import pytest
 
 from lab.backends.netns.lab import NetnsLab
-from lab.fabric import libc
+from lab.fabric import libc, rootless
 from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import Netlink
 from lab.topology.loader import topology_from_mapping
@@ -35,6 +35,8 @@ ROOT: Final = Path(__file__).parents[2]
 _MS_REC_PRIVATE: Final = 16384 | (1 << 18)
 #: Directories that programs leave things in.
 _SCRATCH: Final = ("/tmp", "/run", "/var/tmp", "/dev/shm")
+
+NOBODY: Final = 65534
 
 Facts = dict[str, list[str]]
 
@@ -189,6 +191,34 @@ def test_what_is_left_is_seen() -> None:
 
 def test_three_labs_in_a_row_leave_nothing() -> None:
     assert on_a_machine_of_its_own(lambda: three_times(run_a_lab)) == [{}, {}, {}]
+
+
+def run_without_root(number: int) -> None:
+    """In a process of nobody's, which finds a user namespace for itself."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            libc.set_dumpable()
+            run_a_lab(number)
+            assert rootless.standing() == rootless.USER_NAMESPACE
+            status = 0
+        finally:
+            if status:
+                traceback.print_exc()
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_three_labs_without_root_leave_nothing() -> None:
+    def work() -> Any:
+        run_a_lab(0)  # loads what nobody may not read
+        return three_times(run_without_root)
+
+    assert on_a_machine_of_its_own(work) == [{}, {}, {}]
 
 
 def command(*arguments: str) -> list[str]:
