@@ -61,35 +61,36 @@ def api() -> None:
 
 
 def veth() -> None:
-    print("\nGoodput on real interfaces, MTU 1500, offloads off, Mbit/s (median of 3)")
+    print("\nGoodput on real interfaces, MTU 1500, offloads off (median of 3); traced: at level congestion")
     if os.getuid():
         print("left out: network namespaces and TAP interfaces need root")
         return
     found: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for _ in range(RUNS):
-        for sender, receiver, level in (
-            ("linux", "pytcp", "-"),
-            ("linux", "tcplab", "off"),
-            ("linux", "tcplab", "congestion"),
-            ("pytcp", "linux", "-"),
-            ("tcplab", "linux", "off"),
-            ("tcplab", "linux", "congestion"),
-            ("tcplab", "tcplab", "off"),
-            ("tcplab", "tcplab", "congestion"),
+        for sender, receiver, how in (
+            ("linux", "pytcp", "TAP"),
+            ("linux", "tcplab", "veth"),
+            ("linux", "tcplab", "veth, traced"),
+            ("linux", "tcplab", "link engine"),
+            ("pytcp", "linux", "TAP"),
+            ("tcplab", "linux", "veth"),
+            ("tcplab", "linux", "veth, traced"),
+            ("tcplab", "linux", "link engine"),
+            ("tcplab", "tcplab", "veth"),
+            ("tcplab", "tcplab", "veth, traced"),
+            ("tcplab", "tcplab", "link engine"),
         ):
-            arguments = () if level == "-" else ("--level", level)
-            result = measure("veth_goodput.py", sender, receiver, *arguments)
+            options = {"veth, traced": ("--level", "congestion"), "link engine": ("--engine",)}.get(how, ())
+            result = measure("veth_goodput.py", sender, receiver, *options)
             side = result["sender"] if receiver == "linux" else result
             per_cpu = result["bytes"] * 8e-6 / (side["user_s"] + side["system_s"])
-            found.setdefault((sender, receiver, level), []).append((result["mbit_per_s"], per_cpu))
+            found.setdefault((sender, receiver, how), []).append((result["mbit_per_s"], per_cpu))
     medians = {key: [statistics.median(each) for each in zip(*runs, strict=True)] for key, runs in found.items()}
-    print(f"{'from':>8} {'to':>8} {'trace':>11} {'Mbit/s':>8} {'/pytcp':>7} {'Mbit per CPU second':>21} {'/pytcp':>7}")
-    for (sender, receiver, level), values in medians.items():
-        peer = medians.get((sender.replace("tcplab", "pytcp"), receiver.replace("tcplab", "pytcp"), "-"))
-        ratios = [f"{a / b:.1f}" for a, b in zip(values, peer, strict=True)] if peer and level != "-" else ["", ""]
-        print(
-            f"{sender:>8} {receiver:>8} {level:>11} {values[0]:>8.1f} {ratios[0]:>7} {values[1]:>21.1f} {ratios[1]:>7}"
-        )
+    print(f"{'from':>8} {'to':>8} {'over':>14} {'Mbit/s':>8} {'/pytcp':>7} {'Mbit per CPU second':>21} {'/pytcp':>7}")
+    for (sender, receiver, how), values in medians.items():
+        peer = medians.get((sender.replace("tcplab", "pytcp"), receiver.replace("tcplab", "pytcp"), "TAP"))
+        ratios = [f"{a / b:.1f}" for a, b in zip(values, peer, strict=True)] if peer and how != "TAP" else ["", ""]
+        print(f"{sender:>8} {receiver:>8} {how:>14} {values[0]:>8.1f} {ratios[0]:>7} {values[1]:>21.1f} {ratios[1]:>7}")
 
 
 def engine() -> None:

@@ -1,10 +1,10 @@
-"""Goodput of one TCP connection over real interfaces: `veth_goodput.py FROM TO [--seconds N] [--level LEVEL]
+"""Goodput of one TCP connection over real interfaces: `veth_goodput.py FROM TO [--seconds N] [--level LEVEL] [--engine]
 [--profile from|to]` prints one JSON object.
 
 FROM sends to TO for N seconds; what TO has received, over the time from the first byte to the last, counts. Each of
 them is `tcplab` (our stack), `linux` (the kernel's) or `pytcp` (pmd-pytcp, from PyPI), in a process of its own. Both
-are in network namespaces of their own on a direct veth, MTU 1500, offloads off; pytcp is on its TAP interface, whose
-other side is the kernel's. Needs root.
+are in network namespaces of their own on a direct veth, MTU 1500, offloads off; with --engine on a veth each, and the
+link engine between. pytcp is on its TAP interface, whose other side is the kernel's. Needs root.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for tests.namespaces
+
+from engine_frames import engine
 
 from nodes.base.clock import SECOND
 from nodes.base.events import LEVEL_ALL, LEVEL_CONGESTION, LEVEL_SEGMENTS, LEVEL_STATES, EventSink
@@ -60,6 +62,8 @@ LEVELS = {
 }
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+
+FORK = multiprocessing.get_context("fork")
 
 Counted = dict[str, float]
 
@@ -260,6 +264,24 @@ def show(profile: cProfile.Profile) -> None:
         print(f"{own / total:>6.1%}  {layer}", file=sys.stderr)
 
 
+def carry(namespaces: dict[str, Namespace]) -> None:
+    """Join both by the link engine, in a process and a namespace of its own."""
+    middle = Namespace()
+    for role, far in (("from", "e1"), ("to", "e2")):
+        veth(namespaces[role], middle, far=far)
+    ours, theirs = FORK.Pipe()
+
+    def work() -> None:
+        middle.enter()
+        be_punctual()
+        run_engine = engine({})
+        theirs.send("ready")
+        run_engine(lambda: False)
+
+    FORK.Process(target=work, daemon=True).start()
+    ours.recv()
+
+
 STACKS = {"tcplab": tcplab, "linux": linux, "pytcp": pytcp}
 
 
@@ -269,6 +291,7 @@ def main() -> None:
     parser.add_argument("receiver", choices=STACKS, metavar="TO")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--level", choices=LEVELS, default="off", help="of the trace that tcplab makes")
+    parser.add_argument("--engine", action="store_true", help="the link engine carries the frames")
     parser.add_argument("--profile", choices=("from", "to"))
     options = parser.parse_args()
     kinds = {"from": options.sender, "to": options.receiver}
@@ -281,16 +304,18 @@ def main() -> None:
         kernel = next(role for role, kind in kinds.items() if kind == "linux")
         descriptor = tap(namespaces[kernel], ADDRESSES[kernel])
     else:
-        veth(namespaces["from"], namespaces["to"])
+        if options.engine:
+            carry(namespaces)
+        else:
+            veth(namespaces["from"], namespaces["to"])
         for role, kind in kinds.items():
             if kind == "linux":
                 namespaces[role].address("eth0", ADDRESSES[role], 24)
-    fork = multiprocessing.get_context("fork")
     lines: dict[str, Connection] = {}
     for role in ("to", "from"):
-        ours, theirs = fork.Pipe()
+        ours, theirs = FORK.Pipe()
         work = Work(role, namespaces[role], descriptor, options.seconds, LEVELS[options.level], theirs)
-        fork.Process(target=run, args=(kinds[role], work, options.profile == role), daemon=True).start()
+        FORK.Process(target=run, args=(kinds[role], work, options.profile == role), daemon=True).start()
         theirs.close()
         lines[role] = ours
         if role == "to":

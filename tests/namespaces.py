@@ -58,12 +58,15 @@ class Namespace(namespaces.Namespace):
             Offloads().turn_off(probe, interface)
 
 
-def veth(one: Namespace, other: Namespace, name: str = "eth0", mtu: int = 1500, offloads: bool = False) -> None:
-    """A veth pair, one end in each namespace, both called `name`, up."""
+def veth(
+    one: Namespace, other: Namespace, name: str = "eth0", mtu: int = 1500, offloads: bool = False, far: str = ""
+) -> None:
+    """A veth pair, one end in each namespace, up. Both ends are called `name`, or the other one `far`."""
+    far = far or name
     with one.entered(), IPRoute() as ip:
-        peer = {"ifname": name, "net_ns_fd": other.descriptor, "mtu": mtu}
+        peer = {"ifname": far, "net_ns_fd": other.descriptor, "mtu": mtu}
         ip.link("add", ifname=name, kind="veth", mtu=mtu, peer=peer)
-    for end in (one, other):
+    for end, interface in ((one, name), (other, far)):
         if not offloads:
-            end.offloads_off(name)
-        end.up(name)
+            end.offloads_off(interface)
+        end.up(interface)

@@ -279,14 +279,16 @@ def backends_of(value: spec.Value) -> tuple[str, ...]:
 
 
 def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = "") -> Experiment:
-    """Read an experiment as it is on a backend, the first of its own when none is named; each override is `path=value`, as `--set` takes it, and counts more
-    than `live`. Raises InvalidArgument, Unsupported when the experiment is not for that backend."""
+    """Read an experiment as it is on a backend, the first of its own when none is named; each override is `path=value`,
+    as `--set` takes it, and counts more than `live`. Raises InvalidArgument, Unsupported when the experiment is not for
+    that backend."""
     known = backends_of(value)
     backend = backend or known[0]
     check_backend(backend)
     if backend not in known:
         raise Unsupported(
-            f"this experiment is for {', '.join(known)}, not for {backend}; its field backends says where it makes sense"
+            f"this experiment is for {', '.join(known)}, not for {backend}: "
+            "its field backends says where it makes sense"
         )
     if backend in REAL:
         _be_live(value)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from nodes.base.clock import MILLISECOND, SECOND, Timer
+from nodes.base.clock import MICROSECOND, MILLISECOND, SECOND, Timer
 from nodes.base.events import (
     LEVEL_CONGESTION,
     SOURCE_SOCK_DIAG,
     SOURCE_STACK,
+    SOURCE_TRACEFS,
     UNKNOWN,
     EventSink,
 )
 from nodes.base.real import RealScheduler
 from nodes.kernel import tcp_info
 from nodes.kernel.capture import Capture, Captured
-from nodes.kernel.connections import Connections
+from nodes.kernel.connections import Connection, Connections
 from nodes.kernel.follower import Follower, Seen
 from nodes.kernel.sock_diag import Listed, SockDiag
+from nodes.kernel.tracefs import Probed, StateSet, Tracefs
 from nodes.packet import ipv4
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp_codec import decode_tcp
@@ -32,15 +34,17 @@ _BUDGET: Final = 256
 #: A SYN is answered by then, or not at all.
 _ANSWERED_NS: Final = 20 * MILLISECOND
 #: How often the kernel is asked for its sockets while there are any: data moving, or not.
-BUSY_NS: Final = 20 * MILLISECOND
+BUSY_NS: Final = 10 * MILLISECOND
 QUIET_NS: Final = SECOND
+#: In these the kernel has put something smaller in the socket's place, and to the tracer the socket is CLOSED.
+_REPLACED: Final = (states.FIN_WAIT_2, states.TIME_WAIT)
 _ZEROS: Final = bytes(65536)
-_Values = tuple[int, int, int, int, int]
 
 
 class Observer:
-    """Frames are counted for each interface and direction. With level congestion and more, CWND and RTT come from
-    asking, source SOCK_DIAG: more often while numbers move (20 ms to 1 s apart)."""
+    """Frames are counted for each interface and direction. The kernel is asked for its sockets, more often while
+    numbers move (10 ms to 1 s apart): with level congestion and more, CWND and RTT come from there, source SOCK_DIAG,
+    and with a tracer every change of CWND that a segment caused, source TRACEFS."""
 
     def __init__(
         self,
@@ -50,14 +54,22 @@ class Observer:
         sink: EventSink,
         name: str,
         diag: SockDiag,
+        tracefs: Tracefs | None = None,
     ) -> None:
         self.polls = 0
+        #: What the tracer said of states: that were as we had them, and of sockets that could not be told to be ours.
+        self.confirmed = 0
+        self.unattributed = 0
         self._scheduler = scheduler
         self._connections = connections
         self._follower = follower
         self._sink = sink
         self._node = sink.name(name)
         self._diag = diag
+        self._tracefs = tracefs
+        self._cookies: dict[int, Connection] = {}
+        #: By the address of the kernel's socket.
+        self._sockets: dict[int, Connection] = {}
         self._capture = Capture(scheduler.epoch_ns, HEADERS_LEN)
         #: By the kernel's index: the name in the trace, frames received, frames sent.
         self._interfaces = {
@@ -65,7 +77,9 @@ class Observer:
         }
         self._timer: Timer | None = None
         self._interval = BUSY_NS
-        self._values: dict[int, tuple[_Values, _Values]] = {}
+        #: By number of the connection: congestion window, threshold, MSS; and the estimator's times.
+        self._windows: dict[int, tuple[int, int, int]] = {}
+        self._times: dict[int, tuple[int, int, int, int]] = {}
         self._taking = False
         follower.sees = True
         follower.catch_up = self.catch_up
@@ -99,6 +113,8 @@ class Observer:
         """See nothing any more."""
         self._scheduler.remove_reader(self._capture.fileno())
         self._capture.close()
+        if self._tracefs is not None:
+            self._tracefs.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -124,6 +140,8 @@ class Observer:
         if missing:
             segment.payload = _ZEROS[: len(segment.payload) + missing]
         self._follower.on_segment(Seen(captured.time_ns, captured.sent, counted[0], counted[side], src, dst, segment))
+        if self._interval > BUSY_NS and self._timer is not None:
+            self._on_new()
 
     # Asking the kernel.
 
@@ -152,34 +170,85 @@ class Observer:
         """Ask the kernel for its TCP sockets now; returns whether numbers moved since it was asked before."""
         congestion = self._sink.level >= LEVEL_CONGESTION
         listed = self._diag.sockets(with_info=congestion)
+        ours = [
+            (connection, one)
+            for one in listed
+            if (connection := self._connections.at((one.local, one.local_port, one.remote, one.remote_port)))
+        ]
+        for connection, one in ours:
+            self._cookies[one.cookie] = connection
+        traced = self._tracefs.read(self._cookies) if self._tracefs is not None else []
         self.catch_up()
+        moved = self._take_traced(traced, congestion)
         now = self._scheduler.real_now()
         self._follower.reconcile(now, listed)
-        return self._record(now, listed) if congestion else False
-
-    def _record(self, now: int, listed: list[Listed]) -> bool:
-        moved = False
-        sink = self._sink
-        sink.source = SOURCE_SOCK_DIAG
-        for one in listed:
-            connection = self._connections.at((one.local, one.local_port, one.remote, one.remote_port))
-            if connection is None or not one.info:
-                continue
-            raw = tcp_info.parse(one.info)
-            mss = raw.snd_mss
-            flight = max(one.unacked - raw.notsent_bytes, 0)
-            threshold = UNKNOWN if raw.snd_ssthresh >= tcp_info.INFINITE else raw.snd_ssthresh * mss
-            pacing = UNKNOWN if raw.pacing_rate >= 1 << 63 else raw.pacing_rate
-            window = (raw.snd_cwnd * mss, threshold, flight, pacing, mss)
-            times = (raw.rtt * 1000, raw.rtt * 1000, raw.rttvar * 1000, raw.rto * 1000, 0)
-            before = self._values.get(connection.number, ((0,) * 5, (0,) * 5))
-            if before == (window, times):
-                continue
-            moved = True
-            self._values[connection.number] = (window, times)
-            if before[0] != window:
-                sink.cwnd(now, self._node, connection.number, 0, *window)
-            if before[1] != times and raw.rtt:
-                sink.rtt(now, self._node, connection.number, *times[:4])
-        sink.source = SOURCE_STACK
+        if congestion:
+            for connection, one in ours:
+                if one.info:
+                    moved |= self._take_listed(now, connection, one)
         return moved
+
+    def _take_listed(self, now: int, connection: Connection, one: Listed) -> bool:
+        raw = tcp_info.parse(one.info)
+        flight = max(one.unacked - raw.notsent_bytes, 0)
+        pacing = UNKNOWN if raw.pacing_rate >= 1 << 63 else raw.pacing_rate
+        window = (raw.snd_cwnd, raw.snd_ssthresh, raw.snd_mss)
+        times = (raw.rtt * MICROSECOND, raw.rtt * MICROSECOND, raw.rttvar * MICROSECOND, raw.rto * MICROSECOND)
+        moved = self._window(now, connection, SOURCE_SOCK_DIAG, window, flight, pacing)
+        if raw.rtt and self._times.get(connection.number) != times:
+            self._times[connection.number] = times
+            moved = True
+            self._sink.source = SOURCE_SOCK_DIAG
+            self._sink.rtt(now, self._node, connection.number, *times)
+            self._sink.source = SOURCE_STACK
+        return moved
+
+    def _take_traced(self, events: list[StateSet | Probed], congestion: bool) -> bool:
+        moved = False
+        epoch_ns = self._scheduler.epoch_ns
+        last: dict[Connection, StateSet] = {}
+        for event in events:
+            if isinstance(event, Probed):
+                connection = self._sockets[event.socket] = self._cookies[event.cookie]
+                known = self._windows.get(connection.number)
+                if congestion and known is not None:
+                    window = (event.cwnd, event.ssthresh, known[2])
+                    moved |= self._window(
+                        event.time_ns - epoch_ns, connection, SOURCE_TRACEFS, window, event.flight, UNKNOWN
+                    )
+                continue
+            found = self._sockets.get(event.socket)
+            if found is None:
+                self.unattributed += 1
+                continue
+            last[found] = event
+            if event.state == states.CLOSED:  # the address may be another socket's next
+                del self._sockets[event.socket]
+        for connection, event in last.items():
+            if event.state == connection.state:
+                self.confirmed += 1
+            elif event.state != states.CLOSED or connection.state not in _REPLACED:
+                time_ns = event.time_ns - epoch_ns
+                if time_ns > connection.seen_ns:
+                    self._follower.told(time_ns, connection, event.state, SOURCE_TRACEFS)
+        return moved
+
+    def _window(
+        self,
+        now: int,
+        connection: Connection,
+        source: int,
+        window: tuple[int, int, int],
+        flight: int,
+        pacing: int,
+    ) -> bool:
+        """Record congestion window and threshold, in segments, with the MSS, when they changed."""
+        if self._windows.get(connection.number) == window:
+            return False
+        self._windows[connection.number] = window
+        cwnd, threshold, mss = window
+        known = UNKNOWN if threshold >= tcp_info.INFINITE else threshold * mss
+        self._sink.source = source
+        self._sink.cwnd(now, self._node, connection.number, 0, cwnd * mss, known, flight, pacing, mss)
+        self._sink.source = SOURCE_STACK
+        return True

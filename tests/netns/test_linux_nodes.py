@@ -306,7 +306,7 @@ def test_the_kernel_with_our_stack_has_its_numbers(make: MakeLab) -> None:
     assert kernel.snd_mss == 1448 and kernel.snd_cwnd % kernel.snd_mss == 0
     assert kernel.congestion == lab.parameters("l1")["tcp_congestion_control"]
     windows = [one for one in events(lab, CWND) if one.node == "l1"]
-    assert windows and {SOURCES[one.source] for one in windows} == {"SOCK_DIAG"}
+    assert windows and {SOURCES[one.source] for one in windows} == {"SOCK_DIAG", "TRACEFS"}
     assert {one["mss"] for one in windows} == {1448}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 
 from lab.attacks.base import AttackContext
 from lab.backends.network import make_stack
 from lab.backends.real.settings import read_settings
 from lab.engine.attacks import MemberAttacks
 from lab.engine.rings import ring_frames
+from lab.fabric.libc import open_filesystem
 from lab.topology.model import LINUX, SWITCH, Node, Topology
 from nodes.agent.host import Host
 from nodes.agent.host_calls import offer_host
@@ -18,7 +21,7 @@ from nodes.base.clock import NEVER
 from nodes.base.random import Randomness
 from nodes.drivers.veth import attach
 from nodes.kernel.exec import Commands
-from nodes.kernel.node import kernel_host
+from nodes.kernel.node import KernelNode
 from nodes.packet.address import address_text
 
 
@@ -29,10 +32,21 @@ def serve_node(
     node = topology.nodes[name]
     order = list(topology.nodes).index(name)
     host: Host
-    if node.kind == LINUX:
-        host = kernel_host(member, name, order, resolve)
-    else:
-        host = _stack_host(member, topology, node, order, randomness, resolve)
+    with contextlib.ExitStack() as closing:
+        if node.kind == LINUX:
+            kernel = closing.enter_context(
+                contextlib.closing(KernelNode(member, name, order, resolve, partial(open_filesystem, "tracefs")))
+            )
+            host = kernel.host
+        else:
+            host = _stack_host(member, topology, node, order, randomness, resolve)
+        _serve(member, topology, host, randomness, closing)
+
+
+def _serve(
+    member: Member, topology: Topology, host: Host, randomness: Randomness, closing: contextlib.ExitStack
+) -> None:
+    """Offer what every node has to offer, and do what is called for."""
     offer_host(member, host, read_settings)
     addresses = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
     context = AttackContext(
@@ -49,11 +63,9 @@ def serve_node(
         member.scheduler, member.runner, {one: address_text(known[0]) for one, known in addresses.items() if known}
     )
     commands.offer_to(member)
+    closing.callback(commands.close)
     member.tell("ready")
-    try:
-        member.run()
-    finally:
-        commands.close()
+    member.run()
 
 
 def _stack_host(

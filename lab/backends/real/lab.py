@@ -222,9 +222,12 @@ class RealLab(HostedLab):
             host.freeze()
         try:
             self._engine_wires.freeze()
-            self._facts["fidelity"] = with_nodes(self._engine.remote.call("fidelity"), self._reports())
+            self._facts["fidelity"] = with_nodes(self._engine.remote.call("fidelity"), self._asked("report"))
         except TcplabError as error:
             self._facts["fidelity"] = {"warning": f"there is no report of the link engine: {error}"}
+        followed = self._asked("followed")
+        if followed:
+            self._facts["linux_nodes"] = followed
         failures = {name: one.remote.failure for name, one in self._nodes.items() if one.remote.failure}
         if self.failure:
             failures["link engine"] = self._engine.remote.failure
@@ -237,13 +240,13 @@ class RealLab(HostedLab):
         self._plumbing.close()
         self._scheduler.close()
 
-    def _reports(self) -> dict[str, Mapping[str, Any]]:
-        """What nodes say of how they kept up: not those that have failed, or whose stack is the kernel's."""
-        reports = {}
+    def _asked(self, call: str) -> dict[str, Mapping[str, Any]]:
+        """What nodes say of themselves: not those that have failed, or do not offer this call."""
+        said = {}
         for name, member in self._nodes.items():
             with suppress(TcplabError):
-                reports[name] = member.remote.call("report")
-        return reports
+                said[name] = member.remote.call(call)
+        return said
 
 
 def end_members(members: Sequence[RunningMember], scheduler: RealScheduler) -> None:

@@ -238,10 +238,7 @@ def test_labs_of_a_server(server: str, tmp_path: Path) -> None:
         (lab,) = json.loads(tcplab("labs", "--json", "--server", server, cwd=tmp_path).stdout)
         assert (lab["name"], lab["state"], lab["topology"], lab["seed"]) == ("mine", "READY", "pair", 6)
         assert "nope" in one_line(tcplab("down", "mine", "nope", "--server", server, cwd=tmp_path))
-        assert (
-            "would delete mine"
-            in tcplab("down", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
-        )
+        assert "would delete mine" in tcplab("down", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
         assert [one.name for one in controller.labs()] == ["mine"]
         assert tcplab("down", "mine", "--server", server, cwd=tmp_path).returncode == 0
         assert controller.labs() == []
