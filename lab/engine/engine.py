@@ -55,7 +55,8 @@ class Shaper(Protocol):
 
 
 class Engine:
-    """`devices` has, by a host's interface (`h1:eth0`), the name of its far end here. Nothing is carried at first.
+    """`devices` has, by a host's interface (`h1:eth0`), the name of its far end here; a switch that has such is not
+    the engine's. Nothing is carried at first.
 
     Methods take and return plain values, so that they can be called from another process; all raise TcplabErrors.
     """
@@ -73,7 +74,8 @@ class Engine:
     ) -> None:
         clock = WallClock(scheduler.epoch_ns)
         self.ports = {name: Port(name, device, scheduler, clock) for name, device in devices.items()}
-        mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._outlet)
+        elsewhere = {name.partition(":")[0] for name in devices}
+        mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._outlet, elsewhere)
         for name, port in self.ports.items():
             port.inlet = mesh.inlets[name]
         self.links: Mapping[str, Link] = mesh.links

@@ -5,7 +5,7 @@ The same in virtual time, where hosts are objects, and in real time, where a hos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from lab.links.link import Link
@@ -22,7 +22,8 @@ Send = Callable[[bytes], object]
 
 class Mesh:
     """`links` and `switches` by name, in the topology's order. `inlets` has, by a host's interface (`h1:eth0`), what
-    takes the frames that the host sends there; `outlet(interface)` says what takes those for it."""
+    takes the frames that the host sends there; `outlet(interface)` says what takes those for it. Switches that are
+    `elsewhere` count as hosts."""
 
     def __init__(
         self,
@@ -32,13 +33,14 @@ class Mesh:
         sink: EventSink,
         resolve: Resolver,
         outlet: Callable[[Interface], Send],
+        elsewhere: Collection[str] = (),
     ) -> None:
         self.links: dict[str, Link] = {}
         self.inlets: dict[str, Send] = {}
         self.switches = {
             node.name: Switch(node.name, len(node.interfaces))
             for node in topology.nodes.values()
-            if node.kind == SWITCH
+            if node.kind == SWITCH and node.name not in elsewhere
         }
         ports: dict[str, list[Send]] = {
             name: [_unplugged] * len(topology.nodes[name].interfaces) for name in self.switches

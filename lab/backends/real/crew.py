@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from lab.backends.real.fork import fork_member
-from lab.backends.real.lab import RunningMember, end_members
+from lab.backends.real.member import RunningMember, end_members
 from lab.backends.real.merge import Merge
 from nodes.agent.line import Message
 from nodes.agent.member import Member

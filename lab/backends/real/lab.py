@@ -2,120 +2,114 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Any
 
+from lab import spec
 from lab.backends.base import Advance
 from lab.backends.hosted import HostedLab
 from lab.backends.real.advance import RealAdvance
+from lab.backends.real.crew import Crew
 from lab.backends.real.execution import Execution
-from lab.backends.real.fork import how_it_ended
-from lab.backends.real.merge import Merge
+from lab.backends.real.member import END_WITHIN_NS, RunningMember, end_members
+from lab.backends.real.node_process import serve_node
+from lab.backends.real.parts import Plumbing, Progress, make_parts
 from lab.backends.real.wires import EngineWires
 from lab.backends.until import Until
 from lab.engine.fidelity import with_nodes
-from lab.topology.model import LINUX, Topology
-from lab.trace.spool import SpoolWriter
+from lab.fabric.rootless import standing
+from lab.topology.file import AUTO
+from lab.topology.model import LINUX, Node, Topology
 from nodes.agent.host_calls import RemoteHost
 from nodes.agent.line import Message
-from nodes.agent.remote import Remote
-from nodes.base.clock import MILLISECOND, NEVER, SECOND
-from nodes.base.errors import TcplabError, Unsupported
-from nodes.base.events import ACTION
-from nodes.base.real import RealScheduler
-from nodes.base.tasks import TaskRunner
+from nodes.base.clock import NEVER
+from nodes.base.errors import FailedPrecondition, TcplabError, Unsupported
+from nodes.base.events import ACTION, LEVEL_ALL
+from nodes.base.random import Randomness
 from nodes.kernel.remote_exec import RemoteCommands
-
-#: Members that were told to end have so long, wall time; then they are killed.
-_END_WITHIN_NS: Final = 5 * SECOND
-
-
-class Place(Protocol):
-    """Where a node is: a network namespace."""
-
-    def entered(self) -> AbstractContextManager[None]:
-        """The calling thread is there meanwhile; what it opens stays there."""
-
-
-class Plumbing(Protocol):
-    """What carries the frames, as the lab sees it (`lab.fabric`)."""
-
-    @property
-    def nodes(self) -> Mapping[str, Place]:
-        """Where the nodes are, by name."""
-
-    def unsplice(self, link: str) -> None:
-        """Let go of a link that the kernel carries."""
-
-    def close(self) -> None:
-        """Take everything down. Idempotent."""
-
-
-class RunningMember:
-    """A member and its process. `on_change` is called when it has ended by itself."""
-
-    def __init__(self, remote: Remote, pid: int) -> None:
-        self.remote = remote
-        self.pid = pid
-        self._reaped = False
-
-    def reap(self, within_ns: int) -> str:
-        """Wait for the end of the process, kill it when that takes too long; how it ended, in words."""
-        if self._reaped:
-            return self.remote.failure
-        self._reaped = True
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            if not poll.poll(within_ns // MILLISECOND):
-                os.kill(self.pid, signal.SIGKILL)
-        finally:
-            os.close(pidfd)
-        return how_it_ended(os.waitpid(self.pid, 0)[1])
 
 
 class RealLab(HostedLab):
-    """`engine` and `nodes` are running members, `hosts` the calls of the latter."""
+    """Built from a topology; lab time 0 is now. The spool is written to `spool`, which must not exist.
+
+    To be made in a process without threads: its members are forked from it. Raises Unsupported, naming what the
+    machine lacks; AlreadyExists, NotFound, InvalidArgument as other labs do; then nothing is left behind.
+
+    What carries its links and where its nodes are is up to each backend: `_plumb`.
+    """
 
     real_time = True
+    #: Whether the link engine is the switches.
+    own_switches = True
 
     def __init__(
         self,
         name: str,
         topology: Topology,
         seed: int,
-        sink: SpoolWriter,
-        scheduler: RealScheduler,
-        runner: TaskRunner,
-        merge: Merge,
-        engine: RunningMember,
-        nodes: Mapping[str, RunningMember],
-        hosts: Mapping[str, RemoteHost],
-        wires: EngineWires,
-        plumbing: Plumbing,
+        spool: Path,
+        level: int = LEVEL_ALL,
+        capture: bool = True,
+        progress: Progress | None = None,
     ) -> None:
+        self.topology = topology
+        parts = make_parts(
+            topology,
+            seed,
+            spool,
+            level,
+            capture,
+            self.own_switches,
+            self._plumb,
+            self._add_node,
+            progress or _say_nothing,
+        )
+        sink, self._scheduler, runner, self._merge, randomness, self._plumbing, engine, nodes, self._direct = parts
+        remotes = {node: member.remote for node, member in nodes.items()}
+        order = {node: number for number, node in enumerate(topology.nodes)}
+        hosts = {node: RemoteHost(node, order[node], remote, runner, spec.plain) for node, remote in remotes.items()}
+        wires = EngineWires(topology, self._scheduler, randomness, level, engine.remote, remotes, self._carry)
         super().__init__(name, topology, seed, sink, runner, hosts, wires)
         #: Called when a member has ended by itself, for whoever shows states.
         self.on_change: Callable[[], None] = _nothing
-        self.epoch_ns = scheduler.epoch_ns
-        self._scheduler = scheduler
-        self._merge = merge
+        self.epoch_ns = self._scheduler.epoch_ns
         self._engine = engine
         self._nodes = nodes
         self._remote_hosts = hosts
         self._engine_wires = wires
-        self._plumbing = plumbing
         self._end_ns = NEVER
         self._facts: dict[str, Any] = {}
         for member in (engine, *nodes.values()):
             self._listen_to(member)
+
+    # -- how it is built
+
+    def _plumb(self, direct: Collection[str], progress: Progress) -> Plumbing:
+        """Make the namespaces and interfaces; the kernel carries the links in `direct` at first. Raises Unsupported."""
+        raise NotImplementedError
+
+    def _add_node(self, crew: Crew, node: Node, plumbing: Plumbing, randomness: Randomness) -> RunningMember:
+        """Make the process of a node, which will say "ready"."""
+        serve = partial(serve_node, topology=self.topology, name=node.name, randomness=randomness, resolve=self.resolve)
+        return crew.add(f"node {node.name}", plumbing.nodes[node.name].enter, serve)
+
+    def _carry(self, link: str) -> None:
+        """Have the engine carry a link from now on."""
+        if link not in self._direct:
+            return
+        engine = self.topology.links[link].engine
+        if engine != AUTO:
+            raise FailedPrecondition(
+                f"link {link} is carried by the kernel (engine: {engine}), which cannot do that; engine: auto can"
+            )
+        self._engine.remote.call("hold", link=link)
+        since_ns = self.now()
+        self._plumbing.unsplice(link)
+        self._engine.remote.call("carry", link=link, since_ns=since_ns)
+        self._direct.discard(link)
 
     # -- members
 
@@ -123,7 +117,7 @@ class RealLab(HostedLab):
         remote = member.remote
 
         def on_end() -> None:
-            remote.close(member.reap(_END_WITHIN_NS))
+            remote.close(member.reap(END_WITHIN_NS))
             self.on_change()
 
         remote.on_say = self._on_say
@@ -218,6 +212,15 @@ class RealLab(HostedLab):
         self._merge.add((self.now(), 0, ACTION, 0, 0, 0, (), text))
 
     def _end_parts(self) -> None:
+        self._facts |= {"privilege": standing(), "offloads": "off"}
+        # What a kernel does depends on more than what the topology says of it.
+        sysctls: dict[str, Mapping[str, int | str]] = {}
+        for name, node in self.topology.nodes.items():
+            if node.kind == LINUX and not self.node_failure(name):
+                with suppress(TcplabError):
+                    sysctls[name] = self.parameters(name)
+        if sysctls:
+            self._facts["sysctls"] = sysctls
         for host in self._remote_hosts.values():
             host.freeze()
         try:
@@ -249,19 +252,9 @@ class RealLab(HostedLab):
         return said
 
 
-def end_members(members: Sequence[RunningMember], scheduler: RealScheduler) -> None:
-    """Tell members to end, hear them out, and see that they have ended."""
-    for member in members:
-        member.remote.end()
-    deadline = time.monotonic_ns() + _END_WITHIN_NS
-    while any(not member.remote.failure for member in members):
-        left = deadline - time.monotonic_ns()
-        if left <= 0:
-            break
-        scheduler.run_once(min(left, 100 * MILLISECOND))
-    for member in members:
-        member.remote.close(member.reap(max(0, deadline - time.monotonic_ns())))
-
-
 def _nothing() -> None:
+    """Nobody listens."""
+
+
+def _say_nothing(what: str, done: int, of: int) -> None:
     """Nobody listens."""

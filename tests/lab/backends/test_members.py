@@ -13,7 +13,7 @@ import pytest
 
 from lab import spec
 from lab.backends.real.crew import Crew
-from lab.backends.real.lab import RunningMember
+from lab.backends.real.member import RunningMember
 from lab.backends.real.merge import Merge
 from lab.backends.real.settings import read_settings
 from lab.trace.spool import SpoolWriter
