@@ -24,6 +24,8 @@ from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.errors import FailedPrecondition, Unsupported
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab.attacks.base import Attack, AttackSpec
     from lab.backends.real.execution import Execution
     from lab.links.link import Link
@@ -93,8 +95,25 @@ class Advance(ABC):
         """Give the clock back, wherever it is. Idempotent; done by `step` itself when it stops or raises."""
 
 
+#: Called with what is being made, how many of it are, and how many there will be.
+Progress = Callable[[str, int, int], None]
+
+
 class Lab(ABC):
     """One running lab. Nodes, links and so on are in the topology's order."""
+
+    @abstractmethod
+    def __init__(
+        self,
+        name: str,
+        topology: Topology,
+        seed: int,
+        spool: Path,
+        level: int,
+        capture: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        """Build a topology; lab time 0 is now. Raises Unsupported, AlreadyExists, NotFound, InvalidArgument."""
 
     name: str
     seed: int
@@ -120,8 +139,15 @@ class Lab(ABC):
     def next_time(self) -> int:
         """When something happens next, ns; NEVER when nothing will."""
 
+    @classmethod
+    def missing(cls) -> str:
+        """What this machine lacks for labs of this kind, and how to get it; "" when nothing. To be asked in a process
+        without threads, which may be another user afterwards."""
+        return ""
+
+    @classmethod
     @abstractmethod
-    def capabilities(self) -> Sequence[Capability]:
+    def capabilities(cls) -> Sequence[Capability]:
         """What can be done here, by name; the same for every lab of a backend."""
 
     @property

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from lab.backends.base import Lab
+from lab.backends.base import Lab, Progress
 from lab.backends.sim import SimLab
 from lab.topology.model import Topology
 from nodes.base.errors import InvalidArgument, Unsupported
 
 SIM: Final = SimLab.backend
 NETNS: Final = "netns"
-BACKENDS: Final = (SIM, NETNS)
+#: Where the class of each backend is. It is loaded when it is asked for: its packages may be missing.
+_CLASSES: Final = {SIM: ("lab.backends.sim", "SimLab"), NETNS: ("lab.backends.netns.lab", "NetnsLab")}
+#: Python packages that not everybody has; the extra of the backend that wants one has them.
+_OPTIONAL: Final = ("pyroute2", "msgpack")
+BACKENDS: Final = tuple(_CLASSES)
 #: Those whose time passes by itself.
-REAL: Final = (NETNS,)
-
-#: Called with what is being made, how many of it are, and how many there will be.
-Progress = Callable[[str, int, int], None]
+REAL: Final = BACKENDS[1:]
 
 
 def check_backend(backend: str) -> None:
     """Raises InvalidArgument for a word that is no backend."""
     if backend not in BACKENDS:
         raise InvalidArgument(f"backend: no {backend[:80]!r}; there are {', '.join(BACKENDS)}", "backend")
+
+
+def lab_class(backend: str) -> type[Lab]:
+    """The class of a backend's labs. Raises InvalidArgument; Unsupported when a Python package is missing."""
+    check_backend(backend)
+    module, name = _CLASSES[backend]
+    try:
+        found: type[Lab] = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _OPTIONAL:
+            raise
+        raise Unsupported(
+            f"backend {backend} needs the Python package {error.name}: pip install 'tcplab[{backend}]'; "
+            "sim needs nothing"
+        ) from None
+    return found
 
 
 def make_lab(
@@ -38,15 +55,4 @@ def make_lab(
     progress: Progress | None = None,
 ) -> Lab:
     """A running lab. Raises InvalidArgument, Unsupported, AlreadyExists, NotFound; then nothing is left behind."""
-    check_backend(backend)
-    if backend == SIM:
-        return SimLab(name, topology, seed, spool, level, capture)
-    try:
-        from lab.backends.netns.lab import NetnsLab
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("pyroute2", "msgpack"):
-            raise
-        raise Unsupported(
-            f"backend netns needs the Python package {error.name}: pip install 'tcplab[netns]'; sim needs nothing"
-        ) from None
-    return NetnsLab(name, topology, seed, spool, level, capture, progress)
+    return lab_class(backend)(name, topology, seed, spool, level, capture, progress)

@@ -15,8 +15,8 @@ from typing import Any
 
 from lab import spec
 from lab.attacks.catalogue import ATTACKS
-from lab.backends.base import Lab
-from lab.backends.catalogue import SIM, Progress, check_backend, make_lab
+from lab.backends.base import Lab, Progress
+from lab.backends.catalogue import SIM, check_backend, make_lab
 from lab.backends.sim import SimLab
 from lab.links.rules import RuleSpec
 from lab.topology.loader import topology_from_mapping

@@ -8,7 +8,7 @@ from typing import Final
 
 from lab.attacks.base import AttackContext
 from lab.backends.advance import SimAdvance
-from lab.backends.base import Advance, Capability
+from lab.backends.base import Advance, Capability, Progress
 from lab.backends.hosted import HostedLab
 from lab.backends.network import Network
 from lab.backends.until import Until
@@ -43,7 +43,14 @@ class SimLab(HostedLab):
     backend = "sim"
 
     def __init__(
-        self, name: str, topology: Topology, seed: int, spool: Path, level: int = LEVEL_ALL, capture: bool = True
+        self,
+        name: str,
+        topology: Topology,
+        seed: int,
+        spool: Path,
+        level: int = LEVEL_ALL,
+        capture: bool = True,
+        progress: Progress | None = None,
     ) -> None:
         _require_virtual(topology)
         sink = SpoolWriter(spool, level, capture)
@@ -77,7 +84,8 @@ class SimLab(HostedLab):
     def next_time(self) -> int:
         return self._scheduler.next_time()
 
-    def capabilities(self) -> Sequence[Capability]:
+    @classmethod
+    def capabilities(cls) -> Sequence[Capability]:
         return CAPABILITIES
 
     def start_advance(self, until: Until) -> Advance:

@@ -9,14 +9,12 @@ from typing import Any
 
 from google.rpc import status_pb2
 
-from lab.backends import sim
 from lab.backends.base import Capability
-from lab.backends.catalogue import NETNS, SIM
+from lab.backends.catalogue import BACKENDS, lab_class
 from lab.server import line as lines
 from lab.server.children import Nursery
 from lab.server.errors import CallFailed, status_of
 from lab.server.serving import Context
-from lab.topology.loader import find_topology
 from nodes.base.errors import FailedPrecondition, Unsupported
 from tcplab.v1 import backend_pb2
 
@@ -50,26 +48,18 @@ def tell(job: dict[str, Any], line: socket.socket) -> None:
 
 def list_backends() -> backend_pb2.ListBackendsResponse:
     """All backends, sim first."""
-    return backend_pb2.ListBackendsResponse(
-        backends=[
-            backend_pb2.Backend(name=SIM, available=True, capabilities=_messages(sim.CAPABILITIES)),
-            _netns(),
-        ]
-    )
+    return backend_pb2.ListBackendsResponse(backends=[_backend(name) for name in BACKENDS])
 
 
-def _netns() -> backend_pb2.Backend:
+def _backend(name: str) -> backend_pb2.Backend:
     try:
-        from lab.fabric.capabilities import capabilities, require
-    except ModuleNotFoundError as error:
-        reason = f"the Python package {error.name} is missing: pip install 'tcplab[netns]'; sim needs nothing"
-        return backend_pb2.Backend(name=NETNS, reason=reason)
-    reason = ""
-    try:
-        require(find_topology("pair"))
+        kind = lab_class(name)
     except Unsupported as error:
-        reason = str(error)
-    return backend_pb2.Backend(name=NETNS, available=not reason, reason=reason, capabilities=_messages(capabilities()))
+        return backend_pb2.Backend(name=name, reason=str(error))
+    reason = kind.missing()
+    return backend_pb2.Backend(
+        name=name, available=not reason, reason=reason, capabilities=_messages(kind.capabilities())
+    )
 
 
 def _messages(found: Sequence[Capability]) -> list[backend_pb2.Capability]:

@@ -24,7 +24,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from lab.backends.catalogue import REAL, SIM, Progress
+from lab.backends.base import Progress
+from lab.backends.catalogue import REAL, SIM
 from lab.backends.session import start
 from lab.server import journal
 from lab.server import line as lines

@@ -318,7 +318,7 @@ def test_a_run_that_is_deleted_takes_its_lab_along(server: Server) -> None:
     api = Api(server.address)
     before = server.processes()
     endless = (
-        "name: endless\ntopology: pair\ntrace: states\napps:\n- {node: h2, sink: {port: 80}}\n"
+        "name: endless\nbackends: [sim, netns]\ntopology: pair\ntrace: states\napps:\n- {node: h2, sink: {port: 80}}\n"
         "- {node: h1, bulk: {to: h2, port: 80, bytes: 100gb}}\nstop: {time: 100h}\n"
     )
     run = api.runs.CreateRun(run_pb2.CreateRunRequest(experiment_yaml=endless, backend="netns"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lab.backends.base import Capability
+from lab.backends.base import Capability, Progress
 from lab.backends.real.lab import RealLab
-from lab.backends.real.parts import Progress
 from lab.fabric.capabilities import capabilities, require
 from lab.fabric.fabric import Fabric
+from lab.fabric.rootless import become_root
+from nodes.base.errors import Unsupported
 
 
 class NetnsLab(RealLab):
@@ -20,5 +21,14 @@ class NetnsLab(RealLab):
         require(self.topology)
         return Fabric(self.topology, direct, progress)
 
-    def capabilities(self) -> Sequence[Capability]:
+    @classmethod
+    def missing(cls) -> str:
+        try:
+            become_root()
+        except Unsupported as error:
+            return str(error)
+        return ""
+
+    @classmethod
+    def capabilities(cls) -> Sequence[Capability]:
         return capabilities()

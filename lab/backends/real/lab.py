@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from lab import spec
-from lab.backends.base import Advance
+from lab.backends.base import Advance, Progress
 from lab.backends.hosted import HostedLab
 from lab.backends.real.advance import RealAdvance
 from lab.backends.real.crew import Crew
 from lab.backends.real.execution import Execution
 from lab.backends.real.member import END_WITHIN_NS, RunningMember, end_members
 from lab.backends.real.node_process import serve_node
-from lab.backends.real.parts import Plumbing, Progress, make_parts
+from lab.backends.real.parts import Plumbing, make_parts
 from lab.backends.real.wires import EngineWires
 from lab.backends.until import Until
 from lab.engine.fidelity import with_nodes
@@ -212,6 +212,7 @@ class RealLab(HostedLab):
         self._merge.add((self.now(), 0, ACTION, 0, 0, 0, (), text))
 
     def _end_parts(self) -> None:
+        self.on_change = _nothing  # members end now because they are told to
         self._facts |= {"privilege": standing(), "offloads": "off"}
         # What a kernel does depends on more than what the topology says of it.
         sysctls: dict[str, Mapping[str, int | str]] = {}

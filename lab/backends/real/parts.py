@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from lab.backends.base import Progress
 from lab.backends.real.crew import Crew
 from lab.backends.real.member import RunningMember
 from lab.backends.real.merge import Merge
@@ -26,9 +27,6 @@ from nodes.base.tasks import TaskRunner
 
 #: The link engine's niceness, where it is allowed.
 ENGINE_NICE: Final = -10
-
-#: Called with what is being made, how many of it are, and how many there will be.
-Progress = Callable[[str, int, int], None]
 
 
 class Place(Protocol):
