@@ -6,6 +6,8 @@ import ctypes
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,71 +27,85 @@ pytestmark = pytest.mark.requires("root")
 NOBODY = 65534
 
 
-def in_a_child(work: Callable[[], object]) -> str:
-    """What `work` returns, or how it fails, in a forked process."""
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(read)
-        try:
-            said = repr(work())
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(write, said.encode())
-        os._exit(0)
-    os.close(write)
-    with open(read, "rb") as pipe:  # noqa: PTH123
-        said = pipe.read().decode()
-    assert os.waitpid(child, 0)[1] == 0
-    return said
+def in_a_process(work: Callable[..., object], *arguments: int, rights: bool = True) -> str:
+    """What a function of this module returns, or how it fails, in a process of its own, without threads."""
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import {__name__} as m; m.main()",
+            work.__name__,
+            *map(str, (int(rights), *arguments)),
+        ],
+        capture_output=True,
+        pass_fds=arguments,
+        check=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    return ran.stdout
 
 
-def as_nobody(work: Callable[[], object]) -> str:
-    """The same, without any right."""
-
-    def dropped() -> object:
+def main() -> None:
+    """What such a process does."""
+    _, name, rights, *arguments = sys.argv
+    if not int(rights):
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
         libc.set_dumpable()
-        return work()
+    try:
+        said = repr(globals()[name](*map(int, arguments)))
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"
+    sys.stdout.write(said)
 
-    return in_a_child(dropped)
+
+def as_nobody(work: Callable[..., object], *arguments: int) -> str:
+    """The same, without any right."""
+    return in_a_process(work, *arguments, rights=False)
 
 
 def pair(kind: str) -> Any:
     return topology_from_mapping({"nodes": {"h1": kind, "h2": kind}, "links": ["h1-h2"]})
 
 
-def test_a_fabric_needs_no_root() -> None:
-    def work() -> tuple[str, str, bytes]:
-        before = rootless.standing()
-        require(pair("linux"))
-        fabric = Fabric(pair("linux"), {"h1-h2"})
-        ends = []
-        for node, address in (("h1", "10.0.0.1"), ("h2", "10.0.0.2")):
-            with fabric.nodes[node].entered():
-                ends.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            ends[-1].bind((address, 7))
-            ends[-1].settimeout(10)
-        ends[0].sendto(b"hello", ("10.0.0.2", 7))
-        return before, rootless.standing(), ends[1].recv(100)
+def say_hello() -> tuple[str, str, bytes]:
+    before = rootless.standing()
+    require(pair("linux"))
+    fabric = Fabric(pair("linux"), {"h1-h2"})
+    ends = []
+    for node, address in (("h1", "10.0.0.1"), ("h2", "10.0.0.2")):
+        with fabric.nodes[node].entered():
+            ends.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        ends[-1].bind((address, 7))
+        ends[-1].settimeout(10)
+    ends[0].sendto(b"hello", ("10.0.0.2", 7))
+    return before, rootless.standing(), ends[1].recv(100)
 
-    assert as_nobody(work) == "('', 'user namespace', b'hello')"
+
+def test_a_fabric_needs_no_root() -> None:
+    assert as_nobody(say_hello) == "('', 'user namespace', b'hello')"
+
+
+def send_a_frame() -> list[bytes]:
+    rootless.become_root()
+    fabric = Fabric(pair("host"), ())
+    with fabric.nodes["h1"].entered():
+        node = PacketSocket("eth0")
+    with fabric.engine.entered():
+        far = PacketSocket(fabric.ports["h1:eth0"])
+    node.send(b"\x02" * 12 + b"\x12\x34hello")
+    return [frame for _, frame in far.receive(10)]
 
 
 def test_frames_cross_without_root() -> None:
-    def work() -> list[bytes]:
-        rootless.become_root()
-        fabric = Fabric(pair("host"), ())
-        with fabric.nodes["h1"].entered():
-            node = PacketSocket("eth0")
-        with fabric.engine.entered():
-            far = PacketSocket(fabric.ports["h1:eth0"])
-        node.send(b"\x02" * 12 + b"\x12\x34hello")
-        return [frame for _, frame in far.receive(10)]
+    assert as_nobody(send_a_frame) == repr([b"\x02" * 12 + b"\x12\x34hello"])
 
-    assert as_nobody(work) == repr([b"\x02" * 12 + b"\x12\x34hello"])
+
+def make_a_file(directory: int) -> None:
+    rootless.become_root()
+    os.close(os.open("made", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
 
 
 def test_files_made_there_belong_to_the_user(tmp_path: Path) -> None:
@@ -97,28 +113,25 @@ def test_files_made_there_belong_to_the_user(tmp_path: Path) -> None:
     (tmp_path / "..").resolve().chmod(0o755)
     directory = os.open(tmp_path, os.O_PATH)  # whoever may not go there by name
 
-    def work() -> None:
-        rootless.become_root()
-        os.close(os.open("made", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
-
-    assert as_nobody(work) == "None"
+    assert as_nobody(make_a_file, directory) == "None"
     os.close(directory)
     assert (tmp_path / "made").stat().st_uid == NOBODY
 
 
-def test_a_process_with_threads_is_told_so() -> None:
-    def work() -> str:
-        ended = threading.Event()
-        thread = threading.Thread(target=ended.wait)
-        thread.start()
-        try:
-            rootless._take()
-        finally:
-            ended.set()
-            thread.join()
-        return "taken"
+def take_with_threads() -> str:
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        rootless._take()
+    finally:
+        ended.set()
+        thread.join()
+    return "taken"
 
-    assert as_nobody(work) == "Unsupported: a user namespace must be taken before a process has threads"
+
+def test_a_process_with_threads_is_told_so() -> None:
+    assert as_nobody(take_with_threads) == "Unsupported: a user namespace must be taken before a process has threads"
 
 
 def drop_rights() -> None:
@@ -132,33 +145,35 @@ def drop_rights() -> None:
     assert libc.prctl(47, 2, 31, 0, 0) == 0
 
 
+def forbid_and_require() -> None:
+    rootless.become_root()
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    drop_rights()
+    try:
+        require(pair("host"))
+    finally:
+        assert rootless.standing() == ""
+
+
 def test_where_user_namespaces_are_forbidden_it_says_why() -> None:
     """In a user namespace of our own, its limit for those inside it is ours to set."""
 
-    def work() -> None:
-        rootless.become_root()
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
-        drop_rights()
-        try:
-            require(pair("host"))
-        finally:
-            assert rootless.standing() == ""
-
-    said = as_nobody(work)
+    said = as_nobody(forbid_and_require)
     assert said.startswith("Unsupported: labs on real interfaces need root, or a user namespace")
     assert "sysctl user.max_user_namespaces is 0" in said and "use the backend sim" in said
 
 
-def test_too_many_namespaces_are_refused_and_leave_nothing() -> None:
-    def work() -> int:
-        rootless.become_root()
-        before = len(list(Path("/proc/self/fd").iterdir()))
-        Path("/proc/sys/user/max_net_namespaces").write_text("2")
-        with pytest.raises(ResourceExhausted, match="max_net_namespaces"):
-            Fabric(pair("linux"), ())
-        return len(list(Path("/proc/self/fd").iterdir())) - before
+def make_too_many() -> int:
+    rootless.become_root()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    Path("/proc/sys/user/max_net_namespaces").write_text("2")
+    with pytest.raises(ResourceExhausted, match="max_net_namespaces"):
+        Fabric(pair("linux"), ())
+    return len(list(Path("/proc/self/fd").iterdir())) - before
 
-    assert as_nobody(work) == "0"
+
+def test_too_many_namespaces_are_refused_and_leave_nothing() -> None:
+    assert as_nobody(make_too_many) == "0"
 
 
 def test_capabilities_say_as_what() -> None:
@@ -170,12 +185,13 @@ def test_capabilities_say_as_what() -> None:
     assert all(one.available or one.reason for one in as_root.values())
 
 
+def ask_without_rights() -> tuple[object, ...]:
+    drop_rights()
+    found = {one.name: one for one in capabilities()}
+    return found["real-interfaces"].reason, found["trace-tracefs"].available, rootless.standing()
+
+
 def test_capabilities_without_root_leave_the_asker_as_it_is() -> None:
     """By uid 0 without rights, which may run this interpreter wherever it is."""
 
-    def work() -> tuple[object, ...]:
-        drop_rights()
-        found = {one.name: one for one in capabilities()}
-        return found["real-interfaces"].reason, found["trace-tracefs"].available, rootless.standing()
-
-    assert in_a_child(work) == "('without root, in a user namespace', False, '')"
+    assert in_a_process(ask_without_rights) == "('without root, in a user namespace', False, '')"
