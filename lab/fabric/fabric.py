@@ -13,7 +13,7 @@ from lab.fabric.links import make_pair, set_up
 from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import Netlink
 from lab.fabric.offloads import Offloads
-from lab.topology.model import LINUX, SWITCH, Node, Topology
+from lab.topology.model import LINUX, SWITCH, Interface, Node, Topology
 from nodes.base.errors import AlreadyExists, NotFound, ResourceExhausted, TcplabError, Unsupported
 
 #: Called with what is being made, how many of it are, and how many there will be.
@@ -37,7 +37,6 @@ class Fabric:
         self._close = contextlib.ExitStack()
         self.nodes: dict[str, Namespace] = {}
         self.ports: dict[str, str] = {}
-        nodes = [node for node in topology.nodes.values() if node.kind != SWITCH]
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             try:
@@ -48,17 +47,15 @@ class Fabric:
                     self._netlink = self._close.enter_context(Netlink())
                     self._probe = self._close.enter_context(_probe())
                 self._offloads = Offloads()
-                for number, node in enumerate(nodes, 1):
-                    self._make_node(node)
-                    if progress is not None:
-                        progress("namespaces", number, len(nodes))
+                self._make_nodes(topology, progress or _say_nothing)
                 for link in topology.links:
                     if link in direct:
                         self.splice(link)
             except OSError as error:
                 if error.errno == errno.EMFILE:
+                    count = sum(node.kind != SWITCH for node in topology.nodes.values())
                     raise ResourceExhausted(
-                        f"{len(nodes)} nodes take more open files than this process may have (ulimit -n)"
+                        f"{count} nodes take more open files than this process may have (ulimit -n)"
                     ) from error
                 raise Unsupported(f"the kernel does not let the lab be built: {error}") from error
             undo.pop_all()
@@ -66,21 +63,33 @@ class Fabric:
     def _namespace(self) -> Namespace:
         return self._close.enter_context(contextlib.closing(Namespace()))
 
-    def _make_node(self, node: Node) -> None:
+    def _make_nodes(self, topology: Topology, progress: Progress) -> None:
+        """Have a namespace for each node, in `nodes`, with its interfaces."""
+        nodes = [node for node in topology.nodes.values() if node.kind != SWITCH]
+        for number, node in enumerate(nodes, 1):
+            self.nodes[node.name] = self._namespace()
+            self._make_interfaces(node)
+            progress("namespaces", number, len(nodes))
+
+    def _make_interfaces(self, node: Node) -> None:
+        """The interfaces of a node, in its namespace; for the kernel's stack, its addresses, routes and sysctls."""
         kernel = node.kind == LINUX
-        namespace = self.nodes[node.name] = self._namespace()
-        with namespace.entered(), Netlink() as netlink, _probe() as probe:
+        with self.nodes[node.name].entered(), Netlink() as netlink, _probe() as probe:
             prepare_kernel() if kernel else quieten()
             for interface in node.interfaces:
-                far = f"e{len(self.ports) + 1}"
-                make_pair(netlink, interface, self.engine, far, kernel)
-                self.ports[str(interface)] = far
-                self._offloads.turn_off(probe, interface.name)
-                self._offloads.turn_off(self._probe, far)
-                set_up(self._probe, far)
-                set_up(probe, interface.name)
+                self._make_interface(netlink, probe, interface, kernel)
             if kernel:
                 configure_kernel(netlink, node)
+
+    def _make_interface(self, netlink: Netlink, probe: socket.socket, interface: Interface, kernel: bool) -> None:
+        """One interface, in the namespace of `netlink` and `probe`, and its far end. Both are up."""
+        far = f"e{len(self.ports) + 1}"
+        make_pair(netlink, interface, self.engine, far, kernel)
+        self.ports[str(interface)] = far
+        self._offloads.turn_off(probe, interface.name)
+        self._offloads.turn_off(self._probe, far)
+        set_up(self._probe, far)
+        set_up(probe, interface.name)
 
     def splice(self, link: str) -> None:
         """Have the kernel carry a link. Raises NotFound, AlreadyExists when it does, Unsupported when an end is a
@@ -112,6 +121,10 @@ class Fabric:
     def close(self) -> None:
         """Take everything down: the kernel does so once no process is in it. Idempotent."""
         self._close.close()
+
+
+def _say_nothing(what: str, done: int, of: int) -> None:
+    """Nobody listens."""
 
 
 def _probe() -> socket.socket:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
 
 from lab.fabric import libc
 from nodes.base.errors import ResourceExhausted, TcplabError, Unsupported
@@ -28,6 +28,13 @@ class Namespace:
             except OSError as error:
                 raise _cannot_make(error) from None
             self.descriptor = os.open(_THIS, os.O_RDONLY | os.O_CLOEXEC)
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """That of a process there is. Raises OSError."""
+        found = cls.__new__(cls)
+        found.descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return found
 
     def enter(self) -> None:
         """Move the calling thread here, for good."""
