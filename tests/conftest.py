@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.dockerd import Dockerd
 
 ROOT = Path(__file__).parent.parent
 HOW_TO_GET = {
@@ -26,6 +29,8 @@ HOW_TO_GET = {
     "curl": "apt-get install curl",
     "nc": "apt-get install netcat-openbsd",
     "ip": "apt-get install iproute2",
+    "docker": "apt-get install docker.io debootstrap, and run as root",
+    "compose": "apt-get install docker-compose",
 }
 
 
@@ -40,6 +45,11 @@ def available(component: str) -> bool:
         return os.geteuid() == 0
     if component.startswith("python3."):
         return interpreter(component.removeprefix("python")) is not None
+    if component == "docker":
+        programs = ("docker", "dockerd", "debootstrap")
+        return os.geteuid() == 0 and all(shutil.which(program) for program in programs)
+    if component == "compose":
+        return shutil.which("docker-compose") is not None
     return shutil.which(component) is not None
 
 
@@ -52,6 +62,14 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("tcplab", deadline=None)
     hypothesis.settings.load_profile("tcplab")
     config.addinivalue_line("markers", "requires(component, ...): programs of the machine that the test runs")
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[Dockerd]:
+    """A Docker daemon for the tests of this session, apart from the machine's (tests/dockerd.py)."""
+    daemon = Dockerd()
+    yield daemon
+    daemon.stop()
 
 
 def needs(item: pytest.Item) -> list[str]:
