@@ -13,8 +13,13 @@ from nodes.base.errors import InvalidArgument, Unsupported
 
 SIM: Final = SimLab.backend
 NETNS: Final = "netns"
+MININET: Final = "mininet"
 #: Where the class of each backend is. It is loaded when it is asked for: its packages may be missing.
-_CLASSES: Final = {SIM: ("lab.backends.sim", "SimLab"), NETNS: ("lab.backends.netns.lab", "NetnsLab")}
+_CLASSES: Final = {
+    SIM: ("lab.backends.sim", "SimLab"),
+    NETNS: ("lab.backends.netns.lab", "NetnsLab"),
+    MININET: ("lab.backends.mininet.lab", "MininetLab"),
+}
 #: Python packages that not everybody has; the extra of the backend that wants one has them.
 _OPTIONAL: Final = ("pyroute2", "msgpack")
 BACKENDS: Final = tuple(_CLASSES)

@@ -11,6 +11,13 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 
+#: Flags of mount(2).
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_REC: Final = 16384
+MS_SLAVE: Final = 1 << 19
+
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_DUMPABLE: Final = 4
@@ -31,6 +38,11 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """Move the calling thread to a namespace. Raises OSError."""
     _call("setns", descriptor, kind)
+
+
+def mount(source: str, target: str, kind: str, flags: int) -> None:
+    """Mount a file system, or change a mount. Raises OSError."""
+    _call("mount", source.encode(), target.encode(), kind.encode(), flags, None)
 
 
 def set_dumpable() -> None:

@@ -26,8 +26,8 @@ IFF_UP: Final = 0x1
 IFF_NOARP: Final = 0x80
 
 _ERROR: Final = 2  # NLMSG_ERROR; with error 0 it is an acknowledgement
-_NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE = 16, 17, 18, 20, 24
-_REQUEST, _ACK, _CREATE, _EXCLUSIVE = 0x1, 0x4, 0x400, 0x200
+_NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_LINK_PROPERTY = 16, 17, 18, 20, 24, 108
+_REQUEST, _ACK, _CREATE, _EXCLUSIVE, _APPEND = 0x1, 0x4, 0x400, 0x200, 0x800
 _HEADER: Final = struct.Struct("=IHHII")
 _ERROR_CODE: Final = struct.Struct("=i")
 _LARGEST: Final = 65536
@@ -49,6 +49,13 @@ class Netlink:
         """Change an interface: attributes, and those IFF_ flags that are in `change`."""
         fields = {"flags": flags, "change": change | flags}
         self._request(what, ifinfmsg, _NEW_LINK, 0, fields, [("IFLA_IFNAME", name), *attributes])
+
+    def also_call(self, what: str, name: str, other: str) -> None:
+        """Give an interface another name, by which programs find it too. Raises Unsupported before Linux 5.5."""
+        names = {"attrs": [("IFLA_ALT_IFNAME", other)]}
+        fields = {"index": self.index(name)}
+        attributes = [("IFLA_PROP_LIST", names)]
+        self._request(what, ifinfmsg, _NEW_LINK_PROPERTY, _CREATE | _EXCLUSIVE | _APPEND, fields, attributes)
 
     def delete_link(self, what: str, name: str) -> None:
         """Remove an interface."""

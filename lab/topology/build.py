@@ -15,6 +15,7 @@ from lab.links.impairments import Impairments
 from lab.links.netem import netem_options
 from lab.topology.addressing import assign
 from lab.topology.file import (
+    AUTO,
     DIRECT,
     HOST,
     INTERFACE_PATTERN,
@@ -55,13 +56,17 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
         raise InvalidArgument(_unknown("group", node.group, topology.groups), f"nodes.{name}.group")
     kind = node.kind or (group.kind if group else None) or topology.defaults.kind or HOST
     parameters: dict[str, int | str] = {}
+    switch = AUTO
     for path, settings in (
         ("defaults", topology.defaults),
         (f"kinds.{kind}", topology.kinds.get(kind)),
         (f"groups.{node.group}", group),
         (f"nodes.{name}", node),
     ):
-        if settings is not None and kind != SWITCH:
+        if settings is None:
+            continue
+        switch = settings.switch or switch
+        if kind != SWITCH:
             check_parameters(kind, settings.parameters, f"{path}.parameters")
             parameters.update(settings.parameters)
     if kind == ROUTER:
@@ -71,7 +76,9 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
     if kind == SWITCH and (node.parameters or node.interfaces):
         what = "parameters" if node.parameters else "interfaces"
         raise InvalidArgument("a switch has no TCP/IP stack and takes none", f"nodes.{name}.{what}")
-    return Node(name, kind, node.group, {} if kind == SWITCH else parameters, (), ())
+    if kind != SWITCH and node.switch:
+        raise InvalidArgument(f"{name} is no switch but of kind {kind}", f"nodes.{name}.switch")
+    return Node(name, kind, node.group, {} if kind == SWITCH else parameters, (), (), switch)
 
 
 class _Wiring:

@@ -20,6 +20,11 @@ SWITCH: Final = "switch"
 LINUX: Final = "linux"
 KINDS: Final = (HOST, ROUTER, SWITCH, LINUX)
 
+#: What a switch is on backend mininet: whichever works, the kernel's bridge, or Open vSwitch.
+LINUX_BRIDGE: Final = "linux-bridge"
+OPEN_VSWITCH: Final = "open-vswitch"
+SWITCHES: Final = ("auto", LINUX_BRIDGE, OPEN_VSWITCH)
+
 #: Who carries a link in real time. AUTO: the kernel while nothing is asked of the link, then the link engine.
 AUTO: Final = "auto"
 LINK: Final = "link"
@@ -90,6 +95,12 @@ class NodeSettings:
         ParametersKind(),
         default={},
         doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile. For kind linux: any sysctl.",
+    )
+    switch: str | None = spec.choice(
+        SWITCHES,
+        default=None,
+        doc="Of a switch, on backend mininet: linux-bridge, open-vswitch, or auto, which of them works. Elsewhere the "
+        "link engine is the switch.",
     )
 
 

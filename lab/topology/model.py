@@ -47,7 +47,7 @@ class Route:
 @dataclass(frozen=True)
 class Node:
     """A host, router, switch, or linux (the kernel's TCP). `parameters` are only those that differ from the defaults of
-    its stack, profile first."""
+    its stack, profile first; `switch` is what a switch is on backend mininet."""
 
     name: str
     kind: str
@@ -55,6 +55,7 @@ class Node:
     parameters: Mapping[str, int | str]
     interfaces: tuple[Interface, ...]
     routes: tuple[Route, ...]
+    switch: str = AUTO
 
 
 @dataclass(frozen=True)

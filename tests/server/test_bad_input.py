@@ -86,7 +86,7 @@ def test_huge_topologies_are_refused(api: Api, server: Server) -> None:
             "INVALID_ARGUMENT",
             "trace_level",
         ),
-        (lab_pb2.CreateLabRequest(topology="pair", backend="mininet"), "INVALID_ARGUMENT", "backend"),
+        (lab_pb2.CreateLabRequest(topology="pair", backend="ns3"), "INVALID_ARGUMENT", "backend"),
     ],
 )
 def test_wrong_lab_requests(api: Api, request_: lab_pb2.CreateLabRequest, code: str, field: str | None) -> None:
