@@ -2,6 +2,8 @@
 # make test    everything; as root it first installs the Debian packages the tests use
 # make check   the fast loop: lint, types, layers, fast tests; under two minutes
 # make bench   against named peers, in one run
+# make image   the image for Docker and compose; without an image registry where there is none (docs/compose.md)
+# make image-bundle   the same as a file, for machines without a network
 # make proto   regenerates tcplab/v1 from proto/, and the blocking face of the SDK from the asyncio one
 # make clean   removes what the others made, runs excepted
 
@@ -46,6 +48,13 @@ user:
 
 dev:
 	@tools/setup $(VENV) $(PYTHON) all dev
+
+.PHONY: image image-bundle
+image:
+	@tools/image
+
+image-bundle: image
+	@tools/image-bundle
 
 .PHONY: packages
 packages:

@@ -72,6 +72,13 @@ def dockerd() -> Iterator[Dockerd]:
     daemon.stop()
 
 
+@pytest.fixture(scope="session")
+def tcplab_image(dockerd: Dockerd) -> str:
+    """Our image, as `make image` makes it where there is no registry; its name."""
+    dockerd.run("tools/image")
+    return "tcplab"
+
+
 def needs(item: pytest.Item) -> list[str]:
     return [str(name) for mark in item.iter_markers("requires") for name in mark.args]
 
