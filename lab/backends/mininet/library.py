@@ -38,6 +38,8 @@ with warnings.catch_warnings():
         from mininet.net import Mininet
         from mininet.node import Host, Node, OVSBridge, Switch
         from mininet.nodelib import LinuxBridge
+        from mininet.topo import LinearTopo, MinimalTopo, SingleSwitchReversedTopo, SingleSwitchTopo, Topo
+        from mininet.topolib import TorusTopo, TreeTopo
     except ModuleNotFoundError as error:
         raise Unsupported(
             f"Mininet needs the Python module {error.name}"
@@ -45,4 +47,26 @@ with warnings.catch_warnings():
             + ": pip install setuptools"
         ) from None
 
-__all__ = ["Host", "Intf", "Link", "LinuxBridge", "Mininet", "Node", "OVSBridge", "Switch", "find_mininet"]
+#: Topologies by the words that `mn --topo` takes.
+TOPOS: Final = {
+    "minimal": MinimalTopo,
+    "linear": LinearTopo,
+    "reversed": SingleSwitchReversedTopo,
+    "single": SingleSwitchTopo,
+    "tree": TreeTopo,
+    "torus": TorusTopo,
+}
+
+__all__ = [
+    "TOPOS",
+    "Host",
+    "Intf",
+    "Link",
+    "LinuxBridge",
+    "Mininet",
+    "Node",
+    "OVSBridge",
+    "Switch",
+    "Topo",
+    "find_mininet",
+]
