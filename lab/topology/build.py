@@ -14,12 +14,14 @@ from lab import spec
 from lab.links.impairments import Impairments
 from lab.links.netem import netem_options
 from lab.topology.addressing import assign
+from lab.topology.container import DEFAULT
 from lab.topology.file import (
     AUTO,
     DIRECT,
     HOST,
     INTERFACE_PATTERN,
     INTERFACE_WORDS,
+    LINUX,
     NETEM,
     ROUTER,
     SWITCH,
@@ -57,6 +59,7 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
     kind = node.kind or (group.kind if group else None) or topology.defaults.kind or HOST
     parameters: dict[str, int | str] = {}
     switch = AUTO
+    container = DEFAULT
     for path, settings in (
         ("defaults", topology.defaults),
         (f"kinds.{kind}", topology.kinds.get(kind)),
@@ -69,6 +72,7 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
         if kind != SWITCH:
             check_parameters(kind, settings.parameters, f"{path}.parameters")
             parameters.update(settings.parameters)
+            container = container.with_fields(settings.container, f"{path}.container")
     if kind == ROUTER:
         parameters.setdefault("ip_forward", 1)
     if "profile" in parameters:  # it sets all others, so it comes first
@@ -76,9 +80,16 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
     if kind == SWITCH and (node.parameters or node.interfaces):
         what = "parameters" if node.parameters else "interfaces"
         raise InvalidArgument("a switch has no TCP/IP stack and takes none", f"nodes.{name}.{what}")
+    if kind == SWITCH and node.container:
+        raise InvalidArgument("a switch is no container on any backend", f"nodes.{name}.container")
+    if kind != LINUX and node.container.get("command"):
+        raise InvalidArgument(
+            f"{name} is of kind {kind}, so its container runs tcplab's agent; kind linux runs a command",
+            f"nodes.{name}.container.command",
+        )
     if kind != SWITCH and node.switch:
         raise InvalidArgument(f"{name} is no switch but of kind {kind}", f"nodes.{name}.switch")
-    return Node(name, kind, node.group, {} if kind == SWITCH else parameters, (), (), switch)
+    return Node(name, kind, node.group, {} if kind == SWITCH else parameters, (), (), switch, container)
 
 
 class _Wiring:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from lab import spec
 from lab.kinds import nearest
 from lab.links.impairments import Impairments
+from lab.topology.container import ContainerSpec
 from nodes.base.errors import InvalidArgument
 from nodes.kernel import sysctls
 from nodes.tcp.parameters import NAMES, Parameters
@@ -101,6 +102,10 @@ class NodeSettings:
         default=None,
         doc="Of a switch, on backend mininet: linux-bridge, open-vswitch, or auto, which of them works. Elsewhere the "
         "link engine is the switch.",
+    )
+    container: dict[str, Any] = spec.partial(
+        ContainerSpec,
+        doc="The container that it is on backend docker; or only its image. Elsewhere it counts for nothing.",
     )
 
 

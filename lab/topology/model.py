@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.links.impairments import Impairments
+from lab.topology.container import DEFAULT, ContainerSpec
 from lab.topology.file import AUTO, HOST, LINUX, ROUTER, SWITCH
 from nodes.base.errors import NotFound
 from nodes.packet.address import address_text
@@ -47,7 +48,7 @@ class Route:
 @dataclass(frozen=True)
 class Node:
     """A host, router, switch, or linux (the kernel's TCP). `parameters` are only those that differ from the defaults of
-    its stack, profile first; `switch` is what a switch is on backend mininet."""
+    its stack, profile first; `switch` is what a switch is on backend mininet, `container` what others are on docker."""
 
     name: str
     kind: str
@@ -56,6 +57,7 @@ class Node:
     interfaces: tuple[Interface, ...]
     routes: tuple[Route, ...]
     switch: str = AUTO
+    container: ContainerSpec = DEFAULT
 
 
 @dataclass(frozen=True)
