@@ -30,8 +30,8 @@ COPY . .
 RUN /tcplab/bin/pip install -q --no-deps . && /tcplab/bin/pip uninstall -q -y pip && rm -f /tcplab/pip.conf
 
 FROM ${BASE_IMAGE}
-RUN command -v ip >/dev/null && command -v tcpdump >/dev/null \
-    || { apt-get update && apt-get install -y --no-install-recommends iproute2 tcpdump \
+RUN command -v ip >/dev/null && command -v tcpdump >/dev/null && command -v openssl >/dev/null \
+    || { apt-get update && apt-get install -y --no-install-recommends iproute2 tcpdump openssl \
         && rm -rf /var/lib/apt/lists/*; }
 COPY --from=build /tcplab /tcplab
 ENV PATH=/tcplab/bin:$PATH PYTHONUNBUFFERED=1

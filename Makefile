@@ -59,7 +59,7 @@ image-bundle: image
 .PHONY: packages
 packages:
 	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc \
-		docker.io:dockerd debootstrap docker-compose
+		docker.io:dockerd debootstrap docker-compose openssl
 
 clean:
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -29,6 +29,7 @@ HOW_TO_GET = {
     "curl": "apt-get install curl",
     "nc": "apt-get install netcat-openbsd",
     "ip": "apt-get install iproute2",
+    "openssl": "apt-get install openssl",
     "docker": "apt-get install docker.io debootstrap, and run as root",
     "compose": "apt-get install docker-compose",
 }

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lab.cli.output import Json, print_json
+from nodes.base.errors import InvalidArgument
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,6 +55,21 @@ def serve(
             "the environment: others can see arguments.",
         ),
     ] = "",
+    access: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            file_okay=False,
+            help="Instead of the three: the directory that keeps a certificate (cert.pem), its key and a token, made "
+            "there when they are not. Clients get cert.pem and token.",
+        ),
+    ] = None,
+    names: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...", help="With --access: host names and addresses by which clients reach this server."
+        ),
+    ] = "localhost,127.0.0.1,::1",
     until_eof: Annotated[
         bool,
         typer.Option("--until-eof", help="End when standard input does: for programs that start their own controller."),
@@ -77,6 +93,13 @@ def serve(
             print(address)
         sys.stdout.flush()
 
+    if access is not None:
+        from lab.server.access import access_in
+
+        if cert is not None or key is not None:
+            raise InvalidArgument("access: has a certificate of its own; leave out --cert and --key", "access")
+        made = access_in(access, [name.strip() for name in names.split(",")], token)
+        cert, key, token = made.certificate, made.key, made.token
     settings = Settings(
         socket or default_socket(),
         runs or default_runs(),

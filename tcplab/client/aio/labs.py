@@ -64,6 +64,15 @@ class Lab:
         """What is known of it now."""
         return await self._rpc.call(self._rpc.labs.GetLab, lab_pb2.GetLabRequest(name=self._path))
 
+    async def watch(self) -> AsyncIterator[lab_pb2.Lab]:
+        """What it is now, then whatever becomes of it, until it is deleted."""
+        request = lab_pb2.WatchLabsRequest(name=self._path)
+        async for answer in self._rpc.stream(self._rpc.labs.WatchLabs, request):
+            if answer.deleted:
+                return
+            if answer.HasField("lab"):
+                yield answer.lab
+
     async def now_ns(self) -> int:
         """The current instant, ns."""
         return (await self.info()).time_ns

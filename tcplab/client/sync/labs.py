@@ -65,6 +65,15 @@ class Lab:
         """What is known of it now."""
         return self._rpc.call(self._rpc.labs.GetLab, lab_pb2.GetLabRequest(name=self._path))
 
+    def watch(self) -> Iterator[lab_pb2.Lab]:
+        """What it is now, then whatever becomes of it, until it is deleted."""
+        request = lab_pb2.WatchLabsRequest(name=self._path)
+        for answer in self._rpc.stream(self._rpc.labs.WatchLabs, request):
+            if answer.deleted:
+                return
+            if answer.HasField("lab"):
+                yield answer.lab
+
     def now_ns(self) -> int:
         """The current instant, ns."""
         return (self.info()).time_ns
