@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Collection
+from itertools import count
 
 from lab.fabric import bridge
 from lab.fabric.host import configure_kernel, prepare_kernel, quieten
@@ -37,6 +38,7 @@ class Fabric:
         self._close = contextlib.ExitStack()
         self.nodes: dict[str, Namespace] = {}
         self.ports: dict[str, str] = {}
+        self._far_ends = count(1)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             try:
@@ -83,7 +85,7 @@ class Fabric:
 
     def _make_interface(self, netlink: Netlink, probe: socket.socket, interface: Interface, kernel: bool) -> None:
         """One interface, in the namespace of `netlink` and `probe`, and its far end. Both are up."""
-        far = f"e{len(self.ports) + 1}"
+        far = f"e{next(self._far_ends)}"
         make_pair(netlink, interface, self.engine, far, kernel)
         self.ports[str(interface)] = far
         self._offloads.turn_off(probe, interface.name)

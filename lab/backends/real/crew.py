@@ -38,7 +38,7 @@ class Crew:
         self._capture = capture
         self._lines: list[socket.socket] = []
         self._members: list[RunningMember] = []
-        self._ready = 0
+        self._ready: set[RunningMember] = set()
         # What is loaded now is never looked at by a member's collector: its memory stays shared.
         gc.collect()
         gc.freeze()
@@ -60,10 +60,14 @@ class Crew:
 
         pid, line = fork_member(main, self._lines)
         member = RunningMember(Remote(name, line, self._scheduler), pid)
+        self.join(member, line)
+        return member
+
+    def join(self, member: RunningMember, line: socket.socket) -> None:
+        """Have a member that was made elsewhere; `line` is our end."""
         self._merge.join(member.remote)
         self._lines.append(line)
         self._members.append(member)
-        return member
 
     def await_ready(self, progress: Progress) -> None:
         """Wait until every member says that it is ready. Raises what one failed with."""
@@ -71,10 +75,10 @@ class Crew:
         for member in self._members:
             remote = member.remote
 
-            def on_say(message: Message) -> None:
+            def on_say(message: Message, member: RunningMember = member) -> None:
                 if message["say"] == "ready":
-                    self._ready += 1
-                    progress(self._ready, len(self._members))
+                    self._ready.add(member)
+                    progress(len(self._ready), len(self._members))
                 elif message["say"] == "failed":
                     failures.append(error_of(message["error"]))
 
@@ -84,11 +88,11 @@ class Crew:
             remote.on_say = on_say
             remote.on_end = on_end
         deadline = self._scheduler.real_now() + _READY_WITHIN_NS
-        while self._ready < len(self._members) and not failures:
+        while len(self._ready) < len(self._members) and not failures:
             left = deadline - self._scheduler.real_now()
             if left <= 0:
                 raise FailedPrecondition(
-                    f"{len(self._members) - self._ready} of {len(self._members)} processes of the lab do not come up"
+                    f"{len(self._members) - len(self._ready)} of {len(self._members)} processes of the lab do not come up"
                 )
             self._scheduler.run_once(left)
         if failures:
@@ -98,6 +102,12 @@ class Crew:
     def members(self) -> Sequence[RunningMember]:
         """Those there are."""
         return self._members
+
+    def dismiss(self, member: RunningMember) -> None:
+        """End one of them."""
+        end_members((member,), self._scheduler)
+        self._members.remove(member)
+        self._ready.discard(member)
 
     def disband(self) -> None:
         """End all of them."""
