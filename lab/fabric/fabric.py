@@ -55,9 +55,9 @@ class Fabric:
                         self.splice(link)
             except OSError as error:
                 if error.errno == errno.EMFILE:
-                    count = sum(node.kind != SWITCH for node in topology.nodes.values())
+                    nodes = sum(node.kind != SWITCH for node in topology.nodes.values())
                     raise ResourceExhausted(
-                        f"{count} nodes take more open files than this process may have (ulimit -n)"
+                        f"{nodes} nodes take more open files than this process may have (ulimit -n)"
                     ) from error
                 raise Unsupported(f"the kernel does not let the lab be built: {error}") from error
             undo.pop_all()
