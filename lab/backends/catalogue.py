@@ -14,14 +14,16 @@ from nodes.base.errors import InvalidArgument, Unsupported
 SIM: Final = SimLab.backend
 NETNS: Final = "netns"
 MININET: Final = "mininet"
+DOCKER: Final = "docker"
 #: Where the class of each backend is. It is loaded when it is asked for: its packages may be missing.
 _CLASSES: Final = {
     SIM: ("lab.backends.sim", "SimLab"),
     NETNS: ("lab.backends.netns.lab", "NetnsLab"),
     MININET: ("lab.backends.mininet.lab", "MininetLab"),
+    DOCKER: ("lab.backends.docker.lab", "DockerLab"),
 }
 #: Python packages that not everybody has; the extra of the backend that wants one has them.
-_OPTIONAL: Final = ("pyroute2", "msgpack")
+_OPTIONAL: Final = ("pyroute2", "msgpack", "docker")
 BACKENDS: Final = tuple(_CLASSES)
 #: Those whose time passes by itself.
 REAL: Final = BACKENDS[1:]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from lab import spec
@@ -15,7 +14,7 @@ from lab.backends.wires import Wires
 from lab.links.link import Link
 from lab.links.rules import Rule, RuleSpec
 from lab.operations import Operation, Operations
-from lab.topology.model import Topology
+from lab.topology.model import Topology, unknown
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host import Host
 from nodes.agent.payload import Payload
@@ -76,12 +75,7 @@ class HostedLab(Lab):
         return [address_text(address) for address in self.topology.addresses(node)]
 
     def resolve(self, host: str) -> bytes:
-        if host in self.topology.nodes:
-            return self.topology.addresses(host)[0]
-        try:
-            return parse_address(host)
-        except InvalidArgument:
-            raise NotFound(unknown("node", host, self._hosts, " of this lab, nor an IP address")) from None
+        return self.topology.resolve(host)
 
     def parameters(self, node: str) -> Mapping[str, int | str]:
         return self._host(node).parameters()
@@ -477,11 +471,3 @@ async def _became_ready(host: Host, connection: int, read: bool, write: bool, ti
 def _take_number(operation: Operation) -> None:
     if operation.error is None:
         operation.connection = operation.result.number
-
-
-def unknown(what: str, name: str, known: Iterable[str], whose: str = " of this lab") -> str:
-    """The words of a NotFound: what is there, or what was probably meant."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:20]) or 'none'}"
-    return f"{name!r} is no {what}{whose}; {hint}"

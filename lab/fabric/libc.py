@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -26,8 +27,12 @@ _PR_SET_DUMPABLE: Final = 4
 _FSOPEN: Final = 430
 _FSCONFIG: Final = 431
 _FSMOUNT: Final = 432
+_OPENAT2: Final = 437
 _CLOEXEC: Final = 1
 _CONFIG_CREATE: Final = 6
+_RESOLVE_IN_ROOT: Final = 0x10
+#: struct open_how: flags, mode, resolve.
+_OPEN_HOW: Final = struct.Struct("=QQQ")
 
 
 def unshare(flags: int) -> None:
@@ -58,6 +63,12 @@ def open_filesystem(kind: str) -> int:
         return _call("syscall", _FSMOUNT, context, _CLOEXEC, 0)
     finally:
         os.close(context)
+
+
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """open(2) as a process does whose root directory is `root`, a descriptor. Raises OSError."""
+    how = _OPEN_HOW.pack(flags, 0, _RESOLVE_IN_ROOT)
+    return _call("syscall", _OPENAT2, root, path.encode(), how, len(how))
 
 
 def _call(name: str, *arguments: object) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lab.links.impairments import Impairments
 from lab.topology.container import DEFAULT, ContainerSpec
 from lab.topology.file import AUTO, HOST, LINUX, ROUTER, SWITCH
-from nodes.base.errors import NotFound
-from nodes.packet.address import address_text
+from nodes.base.errors import InvalidArgument, NotFound
+from nodes.packet.address import address_text, parse_address
 
 __all__ = ["HOST", "LINUX", "ROUTER", "SWITCH", "Interface", "Node", "Route", "Topology", "Wire"]
 
@@ -94,3 +95,21 @@ class Topology:
             known = ", ".join(name for name, one in self.nodes.items() if one.kind != SWITCH)
             raise NotFound(f"{node} {what}; there are {known}")
         return tuple(one.address for one in found.interfaces if one.address)
+
+    def resolve(self, host: str) -> bytes:
+        """The address that a node's name (its first address) or an address in text stands for. Raises NotFound."""
+        if host in self.nodes:
+            return self.addresses(host)[0]
+        try:
+            return parse_address(host)
+        except InvalidArgument:
+            known = [name for name, one in self.nodes.items() if one.kind != SWITCH]
+            raise NotFound(unknown("node", host, known, " of this lab, nor an IP address")) from None
+
+
+def unknown(what: str, name: str, known: Iterable[str], whose: str = " of this lab") -> str:
+    """The words of a NotFound: what is there, or what was probably meant."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:20]) or 'none'}"
+    return f"{name!r} is no {what}{whose}; {hint}"

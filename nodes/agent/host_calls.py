@@ -93,6 +93,16 @@ class RemoteHost(Host):
         self._statuses: dict[int, TcpInfo] = {}
         self._counters: Mapping[str, int] = {}
         self._apps: dict[str, AppState] = {}
+        #: Applications of an earlier process.
+        self._over: set[str] = set()
+
+    def start_again(self, remote: Remote) -> None:
+        """Have another process, which knows nothing of what was. Applications are over; what they came to stays."""
+        self.freeze()
+        self.remote = remote
+        self._statuses = {}
+        self._counters = {}
+        self._over |= set(self._apps)
 
     def freeze(self) -> None:
         """Take what is to be known when the process is gone."""
@@ -261,7 +271,7 @@ class RemoteHost(Host):
         known = self._apps.get(name)
         if known is None:
             raise NotFound(f"{self.name} has no app {name}")
-        if not self.remote.failure:
+        if not self.remote.failure and name not in self._over:
             known = self._apps[name] = _app_state(self.remote.call("app", name=name))
         return known
 

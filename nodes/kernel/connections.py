@@ -50,15 +50,16 @@ class Connections:
     def __init__(self, name: str, runner: TaskRunner) -> None:
         self._name = name
         self._runner = runner
-        self._count = 0
+        #: How many numbers were given.
+        self.numbered = 0
         self._by_number: dict[int, Connection] = {}
         self._by_key: dict[Key, Connection] = {}
 
     def add(self, key: Key, origin: int) -> Connection:
         """A new one, which takes the place of an older one between the same ends."""
-        self._count += 1
-        connection = Connection(self._count, key, origin, self._runner)
-        self._by_number[self._count] = connection
+        self.numbered += 1
+        connection = Connection(self.numbered, key, origin, self._runner)
+        self._by_number[self.numbered] = connection
         self._by_key[key] = connection
         if len(self._by_number) > 2 * MOST_ENDED:
             self._forget()

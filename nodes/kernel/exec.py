@@ -11,22 +11,45 @@ import signal
 import subprocess
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from nodes.agent.member import Member
 from nodes.base.clock import NEVER, SECOND, Timer
 from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound, SocketError
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
-from nodes.kernel.place import Place
 from nodes.sockets.gate import Gate
 
 #: A command that is told to end (SIGTERM) because its time is over has so long; then it is killed.
 GRACE_NS: Final = 2 * SECOND
 #: The most of one stream in one answer.
 PIECE: Final = 1 << 16
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Place(Protocol):
+    """Where programs run. `environment` is what they have of themselves."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables, PATH among them."""
+
+    def has_directory(self, path: str) -> bool:
+        """Whether programs find a directory there."""
+
+    def check(self) -> None:
+        """Raises FailedPrecondition when nothing can be run there any more."""
+
+    def enter(self) -> None:
+        """Have the calling process, a fork of the one that made this, see what programs see. Raises OSError."""
+
+    def close(self) -> None:
+        """End what still runs there, as far as it is ours. Idempotent."""
+
+
+#: Makes the place when the first program is to be run.
+MakePlace = Callable[[], Place]
+#: Makes an environment of another.
+Adapt = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +213,20 @@ class Command:
 
 
 class Commands:
-    """The commands of a node by number. `hosts` are the names and addresses of the lab's nodes, in text."""
+    """The commands of a node by number. `environment` is what they have beside what the place has."""
 
-    def __init__(self, scheduler: RealScheduler, runner: TaskRunner, hosts: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        scheduler: RealScheduler,
+        runner: TaskRunner,
+        make_place: MakePlace,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._scheduler = scheduler
         self._runner = runner
-        self._hosts = hosts
+        self._make_place = make_place
+        self._adapt = adapt
+        self._environment = environment or {}
         self._place: Place | None = None
         self._commands: dict[int, Command] = {}
         self._count = 0
@@ -208,18 +239,18 @@ class Commands:
     def start(
         self, argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: str = "", timeout_ns: int = NEVER
     ) -> int:
-        """Run a command, without a shell; returns its number. `env` adds to PATH, HOME and LANG; `cwd` "" is /.
+        """Run a command, without a shell; returns its number. `env` adds to what the place has; `cwd` "" is /.
 
         Raises NotFound for a program or directory that is not there, InvalidArgument, FailedPrecondition.
         """
         _check(argv, env or {}, timeout_ns)
         if self._place is None:
-            self._place = Place(self._hosts)
+            self._place = self._make_place()
         place = self._place
         place.check()
-        environment = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
+        environment = {**place.environment, **self._environment, **(env or {})}
         directory = cwd or "/"
-        if not Path(directory).is_dir():
+        if not place.has_directory(directory):
             raise NotFound(f"cwd: there is no directory {directory}")
         try:
             process = subprocess.Popen(
@@ -233,7 +264,7 @@ class Commands:
                 preexec_fn=_entering(place, directory),
             )
         except FileNotFoundError:
-            raise NotFound(f"argv: there is no program {argv[0]!r} in {environment['PATH']}") from None
+            raise NotFound(f"argv: there is no program {argv[0]!r} in {environment.get('PATH', os.defpath)}") from None
         except PermissionError:
             raise InvalidArgument(f"argv: {argv[0]!r} is not a program that can be run", "argv") from None
         except OSError as error:

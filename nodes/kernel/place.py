@@ -1,4 +1,4 @@
-"""`Place`: the process and mount namespaces in which a node's programs run; they all end with the node.
+"""`NodePlace`: the process and mount namespaces in which a node's programs run; they all end with the node.
 
 Its pid 1 is a small process that this one forks: it reaps what has lost its parent, and dies with us, whatever kills
 us; with it the kernel kills every program of the node. What this process forks meanwhile is in the namespace, too.
@@ -24,13 +24,16 @@ _MS_BIND: Final = 4096
 _MS_REC_SLAVE: Final = 16384 | (1 << 19)
 _MNT_DETACH: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Place:
+class NodePlace:
     """Made by a process without threads. `hosts` are names and addresses in text.
 
     Raises Unsupported where the kernel does not let us make such namespaces.
     """
+
+    environment: Final[Mapping[str, str]] = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"}
 
     def __init__(self, hosts: Mapping[str, str]) -> None:
         read, write = os.pipe2(os.O_CLOEXEC)
@@ -50,6 +53,10 @@ class Place:
             os.close(read)
             if write >= 0:
                 os.close(write)
+
+    def has_directory(self, path: str) -> bool:
+        """Whether programs find a directory there: the machine's."""
+        return Path(path).is_dir()
 
     def enter(self) -> None:
         """Have the calling process, a fork of the one that made this, see what programs see. Raises OSError."""

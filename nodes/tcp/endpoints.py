@@ -65,7 +65,8 @@ class Tcp:
         self.ready_listeners: list[Listener] = []
         self._table: dict[FourTuple, Connection] = {}
         self._ended: deque[int] = deque()
-        self._number = 0
+        #: How many numbers were given.
+        self.numbered = 0
         self._isn = IsnGenerator(randomness.stream(f"node/{node}/tcp/secret"))
         self._port_stream = randomness.stream(f"node/{node}/tcp/ports")
 
@@ -230,13 +231,13 @@ class Tcp:
         isn_after: int,
     ) -> Connection:
         """A TCB in CLOSED, in the table. `isn_after`: a raw number that its ISN must be beyond, or -1."""
-        self._number += 1
+        self.numbered += 1
         iss = self._isn.initial_sequence(now, local, local_port, remote, remote_port)
         if isn_after >= 0 and not before(isn_after, iss):
             # RFC 9293 section 3.6.1: larger than any number of the old incarnation.
             iss = (isn_after + 0x1_0002) & MASK
         own = options.copy(self.parameters)
-        c = Connection(self, self._number, origin, local, local_port, remote, remote_port, own, iss)
+        c = Connection(self, self.numbered, origin, local, local_port, remote, remote_port, own, iss)
         c.mtu = self.network.mtu_to(remote)
         c.ts_offset = self._isn.timestamp_offset(local, local_port, remote, remote_port)
         if c.scaling:

@@ -32,7 +32,7 @@ class Crew:
     """Forks members, which share the lab's time, trace level and capture; `merge` takes their events."""
 
     def __init__(self, scheduler: RealScheduler, merge: Merge, level: int, capture: bool) -> None:
-        self._scheduler = scheduler
+        self.scheduler = scheduler
         self._merge = merge
         self._level = level
         self._capture = capture
@@ -43,9 +43,15 @@ class Crew:
         gc.collect()
         gc.freeze()
 
-    def add(self, name: str, enter: Callable[[], None], serve: Serve) -> RunningMember:
+    def add(
+        self,
+        name: str,
+        enter: Callable[[], None],
+        serve: Serve,
+        make: Callable[[Remote, int], RunningMember] = RunningMember,
+    ) -> RunningMember:
         """Fork a member: it calls `enter()` (to be where it belongs), then `serve(member)`."""
-        epoch_ns, level, capture = self._scheduler.epoch_ns, self._level, self._capture
+        epoch_ns, level, capture = self.scheduler.epoch_ns, self._level, self._capture
 
         def main(line: socket.socket) -> None:
             enter()
@@ -59,7 +65,7 @@ class Crew:
                 raise
 
         pid, line = fork_member(main, self._lines)
-        member = RunningMember(Remote(name, line, self._scheduler), pid)
+        member = make(Remote(name, line, self.scheduler), pid)
         self.join(member, line)
         return member
 
@@ -87,14 +93,13 @@ class Crew:
 
             remote.on_say = on_say
             remote.on_end = on_end
-        deadline = self._scheduler.real_now() + _READY_WITHIN_NS
+        deadline = self.scheduler.real_now() + _READY_WITHIN_NS
         while len(self._ready) < len(self._members) and not failures:
-            left = deadline - self._scheduler.real_now()
+            left = deadline - self.scheduler.real_now()
             if left <= 0:
-                raise FailedPrecondition(
-                    f"{len(self._members) - len(self._ready)} of {len(self._members)} processes of the lab do not come up"
-                )
-            self._scheduler.run_once(left)
+                missing = len(self._members) - len(self._ready)
+                raise FailedPrecondition(f"{missing} of {len(self._members)} processes of the lab do not come up")
+            self.scheduler.run_once(left)
         if failures:
             raise failures[0]
 
@@ -105,10 +110,10 @@ class Crew:
 
     def dismiss(self, member: RunningMember) -> None:
         """End one of them."""
-        end_members((member,), self._scheduler)
+        end_members((member,), self.scheduler)
         self._members.remove(member)
         self._ready.discard(member)
 
     def disband(self) -> None:
         """End all of them."""
-        end_members(self._members, self._scheduler)
+        end_members(self._members, self.scheduler)

@@ -26,7 +26,7 @@ from lab.topology.model import LINUX, Node, Topology
 from nodes.agent.host_calls import RemoteHost
 from nodes.agent.line import Message
 from nodes.base.clock import NEVER
-from nodes.base.errors import FailedPrecondition, TcplabError, Unsupported
+from nodes.base.errors import FailedPrecondition, TcplabError
 from nodes.base.events import ACTION, LEVEL_ALL
 from nodes.base.random import Randomness
 from nodes.kernel.remote_exec import RemoteCommands
@@ -77,7 +77,8 @@ class RealLab(HostedLab):
         self.on_change: Callable[[], None] = _nothing
         self.epoch_ns = self._scheduler.epoch_ns
         self._engine = engine
-        self._nodes = nodes
+        self._nodes = dict(nodes)
+        self._remotes = remotes
         self._remote_hosts = hosts
         self._engine_wires = wires
         self._end_ns = NEVER
@@ -93,7 +94,7 @@ class RealLab(HostedLab):
 
     def _add_node(self, crew: Crew, node: Node, plumbing: Plumbing, randomness: Randomness) -> RunningMember:
         """Make the process of a node, which will say "ready"."""
-        serve = partial(serve_node, topology=self.topology, name=node.name, randomness=randomness, resolve=self.resolve)
+        serve = partial(serve_node, topology=self.topology, name=node.name, randomness=randomness)
         return crew.add(f"node {node.name}", plumbing.nodes[node.name].enter, serve)
 
     def _carry(self, link: str) -> None:
@@ -122,6 +123,15 @@ class RealLab(HostedLab):
 
         remote.on_say = self._on_say
         remote.on_end = on_end
+
+    def _replace(self, node: str, member: RunningMember) -> None:
+        """A node that has ended has started again, with a fresh stack: this member is it now, and has said "ready"."""
+        self._nodes[node] = member
+        self._remotes[node] = member.remote
+        self._remote_hosts[node].start_again(member.remote)
+        self._held = {one for one in self._held if one[0] != node}
+        self._listen_to(member)
+        self.on_change()
 
     def _on_say(self, message: Message) -> None:
         """A member says something nobody asked for; there is nothing of that kind here."""
@@ -157,11 +167,6 @@ class RealLab(HostedLab):
         timeout_ns: int = NEVER,
     ) -> Execution:
         host = self._remote_hosts[self._host(node).name]
-        if self.topology.nodes[node].kind != LINUX:
-            raise Unsupported(
-                f"node {node} has tcplab's TCP, which programs of this machine do not see; nodes of `kind: linux` run "
-                "commands"
-            )
         self._log("execute", node=node, argv=list(argv), cwd=cwd, timeout_ns=timeout_ns)
         commands = RemoteCommands(host.remote)
         number = commands.start(argv, env, cwd, timeout_ns)

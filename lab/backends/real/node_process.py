@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from functools import partial
 
 from lab.attacks.base import AttackContext
@@ -13,6 +12,7 @@ from lab.engine.attacks import MemberAttacks
 from lab.engine.rings import ring_frames
 from lab.fabric.libc import open_filesystem
 from lab.topology.model import LINUX, SWITCH, Node, Topology
+from nodes.agent.door import Door
 from nodes.agent.host import Host
 from nodes.agent.host_calls import offer_host
 from nodes.agent.member import Member
@@ -20,31 +20,53 @@ from nodes.agent.stack_host import StackHost
 from nodes.base.clock import NEVER
 from nodes.base.random import Randomness
 from nodes.drivers.veth import attach
-from nodes.kernel.exec import Commands
+from nodes.kernel.exec import Commands, MakePlace
 from nodes.kernel.node import KernelNode
+from nodes.kernel.place import NodePlace
 from nodes.packet.address import address_text
 
 
 def serve_node(
-    member: Member, topology: Topology, name: str, randomness: Randomness, resolve: Callable[[str], bytes]
+    member: Member,
+    topology: Topology,
+    name: str,
+    randomness: Randomness,
+    *,
+    place: MakePlace | None = None,
+    connections: int = 0,
 ) -> None:
-    """Be the node until told to end. The calling thread is in the node's network namespace."""
+    """Be the node until told to end. The calling thread is in the node's network namespace.
+
+    Commands run in what `place` makes. Connections get numbers after the first `connections`.
+    """
     node = topology.nodes[name]
     order = list(topology.nodes).index(name)
     host: Host
     with contextlib.ExitStack() as closing:
         if node.kind == LINUX:
             kernel = closing.enter_context(
-                contextlib.closing(KernelNode(member, name, order, resolve, partial(open_filesystem, "tracefs")))
+                contextlib.closing(
+                    KernelNode(member, name, order, topology.resolve, partial(open_filesystem, "tracefs"))
+                )
             )
+            kernel.host.connections.numbered = connections
             host = kernel.host
         else:
-            host = _stack_host(member, topology, node, order, randomness, resolve)
-        _serve(member, topology, host, randomness, closing)
+            stack_host = _stack_host(member, topology, node, order, randomness)
+            stack_host.stack.tcp.numbered = connections
+            host = stack_host
+            known = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
+            closing.enter_context(contextlib.closing(Door(stack_host, member.scheduler, member.runner, known)))
+        _serve(member, topology, host, randomness, place, closing)
 
 
 def _serve(
-    member: Member, topology: Topology, host: Host, randomness: Randomness, closing: contextlib.ExitStack
+    member: Member,
+    topology: Topology,
+    host: Host,
+    randomness: Randomness,
+    place: MakePlace | None,
+    closing: contextlib.ExitStack,
 ) -> None:
     """Offer what every node has to offer, and do what is called for."""
     offer_host(member, host, read_settings)
@@ -59,9 +81,9 @@ def _serve(
         member.subscribe,
     )
     MemberAttacks(context).offer_to(member.offer)
-    commands = Commands(
-        member.scheduler, member.runner, {one: address_text(known[0]) for one, known in addresses.items() if known}
-    )
+    names = {one: address_text(known[0]) for one, known in addresses.items() if known}
+    adapt = dict[str, str] if node_kind == LINUX else _with_shims
+    commands = Commands(member.scheduler, member.runner, place or partial(NodePlace, names), adapt)
     commands.offer_to(member)
     closing.callback(commands.close)
     member.tell("ready")
@@ -74,11 +96,10 @@ def _stack_host(
     node: Node,
     order: int,
     randomness: Randomness,
-    resolve: Callable[[str], bytes],
 ) -> StackHost:
     scheduler = member.scheduler
     stack = make_stack(node, randomness, member.sink)
-    host = StackHost(stack, scheduler, member.runner, order, [], resolve)
+    host = StackHost(stack, scheduler, member.runner, order, [], topology.resolve)
     names = [interface.name for interface in node.interfaces]
     ports = attach(host.driver, scheduler, names, ring_frames(topology))
     member.offer(
@@ -90,3 +111,11 @@ def _stack_host(
     )
     member.offer("idle", lambda: [scheduler.next_time() == NEVER, scheduler.handled])
     return host
+
+
+def _with_shims(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Programs find the node's stack: well-known ones are ours, and so is Python's `socket`."""
+    return {
+        **environment,
+        **shims.environment(environment.get("PATH", os.defpath), environment.get("PYTHONPATH", "")),
+    }

@@ -1,0 +1,1 @@
+"""Labs whose nodes are containers."""
