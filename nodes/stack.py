@@ -294,6 +294,10 @@ class Stack(Network, IpOutput):
     def is_local(self, address: bytes) -> bool:
         return address in self._local
 
+    def is_broadcast(self, address: bytes) -> bool:
+        """Whether packets to an address go to everybody on one of our networks."""
+        return address in self._broadcast
+
     def mtu_to(self, dst: bytes) -> int:
         path = self._paths.get(dst) or self._find_path(dst)
         return path.mtu if path is not None else 1500

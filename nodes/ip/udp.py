@@ -82,6 +82,10 @@ class UdpSocket:
         self._raise_pending()
         return None
 
+    def look(self) -> Received | None:
+        """The oldest datagram, which stays; None when there is none."""
+        return self._queue[0] if self._queue else None
+
     def close(self) -> None:
         """Unbind; what is queued is lost. Idempotent."""
         if not self.closed:

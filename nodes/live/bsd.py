@@ -17,10 +17,10 @@ from typing import IO, Any, Final, TypeVar
 
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound, SocketError
-from nodes.live import options
 from nodes.live.calls import Calls
 from nodes.live.readiness import Readiness
 from nodes.packet.address import address_text
+from nodes.sockets import options
 from nodes.tcp import states
 from nodes.tcp.info import TcpInfo
 

@@ -52,6 +52,11 @@ class Connection(Tcb):
         """Whether everything the peer has sent was read and its FIN (or the end of the connection) has come."""
         return self.buffered == 0 and (self.fin_received or self.state == states.CLOSED) and not self.error_pending
 
+    @property
+    def send_room(self) -> int:
+        """Bytes the send buffer still takes; less than 0 when it was made smaller."""
+        return self.options.sndbuf - self._send_used()
+
     def _send_used(self) -> int:
         return self.snd_queue.length + self.snd_nxt - self.snd_una
 
@@ -65,7 +70,7 @@ class Connection(Tcb):
         """
         if self.user_closed or self.fin_queued or self.close_on_established or self.state not in _SENDING:
             self._refuse_send(now)
-        free = self.options.sndbuf - self._send_used()
+        free = self.send_room
         size = len(data)
         if size > free:
             size = max(free, 0)
@@ -122,10 +127,11 @@ class Connection(Tcb):
             self._close_sending(now, causes.USER_SHUTDOWN)
         self.tcp.notify(self)
 
-    def close(self, now: int) -> None:
+    def close(self, now: int, unread: bool = False) -> None:
         """CLOSE (3.10.4): the user lets go. Queued data and FIN still go out; the state changes now.
 
-        Unread data, or SO_LINGER with time 0, makes it a reset (3.6.1). Raises SocketError EBADF the second time.
+        Unread data (`unread`: the user says there is some), or SO_LINGER with time 0, makes it a reset (3.6.1). Raises
+        SocketError EBADF the second time.
         """
         tcp = self.tcp
         tcp.sink.call(now, tcp.node, self.number, CALL_CLOSE, 0)
@@ -134,7 +140,7 @@ class Connection(Tcb):
             self._illegal(now, CALL_CLOSE, "EBADF", words)
         self.user_closed = True
         self.error_pending = False
-        unread = self.buffered
+        unread = unread or self.buffered > 0
         self.rcv_queue.clear()
         self.buffered = 0
         state = self.state

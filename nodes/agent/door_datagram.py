@@ -1,0 +1,203 @@
+"""A UDP socket of a program: one end of a pair of unix SEQPACKET sockets, whose other end the program has.
+
+Each message between them is a datagram after six bytes with the other side's address and port; what comes from address
+and port 0 is no datagram but the errno name of an ICMP error.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from nodes.agent.descriptors import Descriptors
+from nodes.base.errors import SocketError
+from nodes.ip.udp import MAX_PAYLOAD, UdpSocket
+from nodes.packet.address import address_text
+from nodes.sockets import options
+from nodes.sockets.driver import StackDriver
+
+HEADER: Final = 6
+_NOBODY: Final = bytes(HEADER)
+#: Datagrams taken from a program before others have their turn.
+_BUDGET: Final = 64
+
+Name = list[Any]
+
+
+class DatagramEnd:
+    """Our end. It is over when the program's is; `on_over(self)` is called then."""
+
+    kind = "datagram"
+
+    def __init__(
+        self,
+        driver: StackDriver,
+        descriptors: Descriptors,
+        number: int,
+        inode: int,
+        owner: str,
+        end: socket.socket,
+        on_over: Callable[[DatagramEnd], None],
+    ) -> None:
+        self.number = number
+        self.inode = inode
+        self.owner = owner
+        self.over = False
+        self.socket: UdpSocket | None = None
+        self._driver = driver
+        self._descriptors = descriptors
+        self._on_over = on_over
+        self._end = end
+        self._blocked = False
+        self._broadcast = False
+        end.setblocking(False)
+        descriptors.add(end.fileno(), select.EPOLLIN, self._on_events)
+
+    @property
+    def role(self) -> str:
+        """new, bound, connected or over."""
+        if self.over:
+            return "over"
+        if self.socket is None:
+            return "new"
+        return "connected" if self.socket.remote else "bound"
+
+    @property
+    def name(self) -> Name:
+        """getsockname(2)."""
+        one = self.socket
+        return [address_text(one.local or bytes(4)), one.port] if one is not None else ["0.0.0.0", 0]
+
+    @property
+    def peer(self) -> Name | None:
+        """getpeername(2)."""
+        one = self.socket
+        return [address_text(one.remote), one.remote_port] if one is not None and one.remote else None
+
+    def bind(self, local: bytes, port: int) -> Name:
+        """bind(2). Raises SocketError."""
+        if self.socket is not None:
+            raise SocketError("EINVAL", "the socket has an address")
+        self.socket = self._driver.stack.udp.bind(local, port)
+        self.socket.on_ready = self._to_program
+        return self.name
+
+    def connect(self, remote: bytes, port: int) -> Name:
+        """connect(2). Raises SocketError ENETUNREACH."""
+        self.prepare(remote)
+        assert self.socket is not None
+        self.socket.connect(remote, port)
+        return self.name
+
+    def prepare(self, remote: bytes) -> Name:
+        """Be bound, and have a way to an address. Raises SocketError ENETUNREACH, EACCES for a broadcast address."""
+        stack = self._driver.stack
+        stack.source_for(remote)
+        if stack.is_broadcast(remote) and not self._broadcast:
+            raise SocketError("EACCES", "a broadcast address needs SO_BROADCAST")
+        if self.socket is None:
+            self.bind(b"", 0)
+        return self.name
+
+    def set_option(self, level: int, name: int, value: int | bytes) -> None:
+        """setsockopt(2). Raises SocketError ENOPROTOOPT."""
+        on = bool(value if isinstance(value, int) else any(value))
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
+            self._broadcast = on
+        elif (level, name) not in _IGNORED:
+            raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
+
+    def get_option(self, level: int, name: int) -> int | bytes:
+        """getsockopt(2), for what only the stack knows. Raises SocketError."""
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR):
+            return options.errno_of(self.take_error())
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
+            return int(self._broadcast)
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
+            return 0
+        raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
+
+    def take_error(self) -> str:
+        """The errno name of a pending error, which nobody is told any more; "" for none."""
+        one = self.socket
+        if one is None:
+            return ""
+        error, one.error = one.error, ""
+        return error
+
+    def _on_events(self, flags: int) -> None:
+        if flags & select.EPOLLOUT:
+            self._to_program()
+        if flags & ~select.EPOLLOUT:
+            self._from_program()
+
+    def _from_program(self) -> None:
+        for _ in range(_BUDGET):
+            try:
+                message = self._end.recv(HEADER + MAX_PAYLOAD + 1)
+            except BlockingIOError:
+                break
+            except OSError:
+                message = b""  # it was closed with something unread
+            if not message:
+                self.close()
+                return
+            self._send(message[:4], int.from_bytes(message[4:HEADER], "big"), message[HEADER:])
+        self._driver.flush()
+
+    def _send(self, remote: bytes, port: int, data: bytes) -> None:
+        try:
+            if self.socket is None:
+                self.prepare(remote)
+            assert self.socket is not None
+            self.socket.send_to(self._driver.now(), data, remote, port)
+        except SocketError as error:
+            self._say(_NOBODY + error.errno_name.encode())
+
+    def _to_program(self) -> None:
+        one = self.socket
+        if one is None or self.over:
+            return
+        while one.error or one.readable:
+            if one.error:
+                message = _NOBODY + self.take_error().encode()
+            else:
+                received = one.look()
+                if received is None:
+                    break
+                message = received.address + received.port.to_bytes(2, "big") + received.data
+            if not self._say(message):
+                break
+            if message[:HEADER] != _NOBODY:
+                one.receive()
+
+    def _say(self, message: bytes) -> bool:
+        """Whether the program's end took it; if not, we wait until it reads."""
+        try:
+            self._end.send(message, socket.MSG_NOSIGNAL)
+            blocked = False
+        except BlockingIOError:
+            blocked = True
+        except OSError:
+            return False
+        if blocked != self._blocked:
+            self._blocked = blocked
+            self._descriptors.change(self._end.fileno(), select.EPOLLIN | (select.EPOLLOUT if blocked else 0))
+        return not blocked
+
+    def close(self) -> None:
+        """Unbind; what is queued is lost. Idempotent."""
+        if not self.over:
+            self.over = True
+            if self.socket is not None:
+                self.socket.on_ready = None
+                self.socket.close()
+            self._descriptors.remove(self._end.fileno())
+            self._end.close()
+            self._on_over(self)
+
+
+#: Accepted, and without meaning here: one socket has a port.
+_IGNORED: Final = ((socket.SOL_SOCKET, socket.SO_REUSEADDR),)

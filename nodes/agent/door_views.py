@@ -1,0 +1,108 @@
+"""What programs such as ss, netstat and ip are told of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nodes.agent.door_datagram import DatagramEnd
+from nodes.agent.plain import plain
+from nodes.agent.stack_host import StackHost
+from nodes.packet.address import address_text
+from nodes.tcp import states
+from nodes.tcp.info import info
+
+
+class Views:
+    """Calls by their names in `offered`; all answers are plain. Times are ns, instants are how long ago."""
+
+    offered = ("connections", "listeners", "datagrams", "counters", "interfaces", "routes", "neighbours", "parameters")
+
+    def __init__(
+        self, host: StackHost, owners: Callable[[], dict[int, str]], ends: Callable[[], Sequence[object]]
+    ) -> None:
+        self._host = host
+        self._owners = owners
+        self._ends = ends
+
+    def connections(self, line: object) -> list[dict[str, Any]]:
+        """Those that are not CLOSED, as TcpInfo, with `owner` ("" for none) and `closed`: nobody has it open."""
+        now = self._host.driver.now()
+        owners = self._owners()
+        return [
+            {
+                **plain(info(c)),
+                "local_address": address_text(c.local),
+                "remote_address": address_text(c.remote),
+                "last_data_sent": now - c.last_sent,
+                "last_segment_received": now - c.last_received,
+                "owner": owners.get(c.number, ""),
+                "closed": c.user_closed,
+                "keepalive": c.options.keepalive,
+            }
+            for c in self._host.stack.tcp.connections.values()
+            if c.state != states.CLOSED
+        ]
+
+    def listeners(self, line: object) -> list[dict[str, Any]]:
+        """Those there are, with `owner`."""
+        owners = self._owners()
+        return [
+            {**plain(one), "local_address": address_text(one.local_address), "owner": owners.get(-one.number, "")}
+            for one in self._host.listeners()
+        ]
+
+    def datagrams(self, line: object) -> list[dict[str, Any]]:
+        """The UDP sockets of programs."""
+        return [
+            {"name": one.name, "peer": one.peer, "owner": one.owner}
+            for one in self._ends()
+            if isinstance(one, DatagramEnd) and one.socket is not None
+        ]
+
+    def counters(self, line: object) -> dict[str, int]:
+        """By their nstat names."""
+        return dict(self._host.counters())
+
+    def parameters(self, line: object) -> dict[str, int | str]:
+        """By their sysctl names."""
+        return dict(self._host.parameters())
+
+    def interfaces(self, line: object) -> list[dict[str, Any]]:
+        """The loopback interface and the others."""
+        return [
+            {**plain(one), "address": address_text(one.address), "mac": one.mac.hex(":")}
+            for one in self._host.interfaces()
+        ]
+
+    def routes(self, line: object) -> list[dict[str, Any]]:
+        """In the order they are tried."""
+        return [
+            {
+                "prefix": address_text(_network(route.prefix, route.prefix_len)),
+                "prefix_len": route.prefix_len,
+                "interface": route.interface.name,
+                "gateway": address_text(route.gateway),
+                "metric": route.metric,
+                "source": address_text(route.interface.address),
+            }
+            for route in self._host.stack.routes.routes
+        ]
+
+    def neighbours(self, line: object) -> list[dict[str, Any]]:
+        """The ARP cache."""
+        now = self._host.driver.now()
+        return [
+            {
+                "address": address_text(one.address),
+                "mac": one.mac.hex(":"),
+                "interface": one.interface.name,
+                "fresh": one.fresh_until > now,
+            }
+            for one in self._host.stack.arp.entries()
+        ]
+
+
+def _network(prefix: bytes, length: int) -> bytes:
+    bits = 8 * len(prefix) - length
+    return (int.from_bytes(prefix, "big") >> bits << bits).to_bytes(len(prefix), "big")

@@ -1,0 +1,634 @@
+"""`socket.socket` over the stack of a tcplab node.
+
+The descriptor of such a socket is one end of a pair of unix sockets; the node's agent has the other, and shuttles
+between it and the TCP connection. So what is done with descriptors (send and recv, select, epoll, asyncio, ssl, dup,
+subprocesses) is done by the kernel, and only what concerns addresses, options and errors is asked of the agent.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import errno
+import os
+import select
+import socket
+import struct
+import sys
+import weakref
+from collections.abc import Iterable
+from typing import Any, Final
+
+from nodes.shims.line import Lines, UnknownName
+
+_STREAM: Final = "stream"
+_DATAGRAM: Final = "datagram"
+_INET: Final = int(socket.AF_INET)
+_UNIX: Final = int(socket.AF_UNIX)
+#: Of the kernel's flags of a socket's kind, those that are no kind.
+_FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
+_PLUG: Final = bytes(1 << 16)
+_HEADER: Final = 6
+_MAX_DATAGRAM: Final = 65507
+_LINGER: Final = struct.Struct("ii")
+#: What the kernel does with the descriptor itself.
+_KERNEL_OPTIONS: Final = frozenset(
+    (socket.SOL_SOCKET, getattr(socket, name))
+    for name in ("SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVLOWAT", "SO_INCOMING_CPU")
+    if hasattr(socket, name)
+)
+#: Names of options for messages.
+_ERROR: Final = (int(socket.SOL_SOCKET), int(socket.SO_ERROR))
+
+Address = tuple[str, int]
+
+
+class Shared:
+    """What is known here of one socket of the node, whatever descriptors of this process are it."""
+
+    __slots__ = ("__weakref__", "ended", "kind", "linger", "name", "number", "peer", "reachable", "role")
+
+    def __init__(self, number: int, kind: str, role: str, name: Any, peer: Any) -> None:
+        self.number = number
+        self.kind = kind
+        self.role = role
+        self.name: Address = (name[0], name[1])
+        self.peer: Address | None = None if peer is None else (peer[0], peer[1])
+        #: The last address that datagrams can be sent to.
+        self.reachable = ""
+        #: SO_LINGER, seconds.
+        self.linger = 0
+        #: Whether the end of the connection was told.
+        self.ended = False
+
+
+class Known:
+    """The sockets of this process, by the inode numbers of their descriptors."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+        self._shared: weakref.WeakValueDictionary[int, Shared] = weakref.WeakValueDictionary()
+        self._owner = (0, "")
+
+    def owner(self) -> str:
+        """Who we are, for ss: name and process id."""
+        if self._owner[0] != os.getpid():
+            try:
+                with open("/proc/self/comm") as file:
+                    name = file.read().strip()
+            except OSError:
+                name = "python3"
+            self._owner = (os.getpid(), f"{name},{os.getpid()}")
+        return self._owner[1]
+
+    def make(self, kind: str) -> tuple[int, Shared]:
+        """A new socket of the node: descriptor, and what is known of it."""
+        flavour = socket.SOCK_STREAM if kind == _STREAM else socket.SOCK_SEQPACKET
+        ours, theirs = _socket.socketpair(socket.AF_UNIX, flavour)
+        try:
+            inode = os.fstat(ours.fileno()).st_ino
+            number = self.lines.call("socket", theirs.fileno(), kind=kind, inode=inode, owner=self.owner())
+            shared = self._shared[inode] = Shared(number, kind, "new", ["0.0.0.0", 0], None)
+            return ours.detach(), shared
+        finally:
+            ours.close()
+            theirs.close()
+
+    def add(self, inode: int, shared: Shared) -> None:
+        """One that the node has made for us."""
+        self._shared[inode] = shared
+
+    def find(self, descriptor: int) -> Shared | None:
+        """What a descriptor is; None when it is no socket of the node."""
+        try:
+            inode = os.fstat(descriptor).st_ino
+        except OSError:
+            return None
+        shared = self._shared.get(inode)
+        if shared is None and _is_paired(descriptor):
+            with contextlib.suppress(UnknownName, OSError):
+                shared = self._shared[inode] = Shared(*self.lines.call("find", inode=inode))
+        return shared
+
+
+def _is_paired(descriptor: int) -> bool:
+    """Whether it may be one that another process has made: a unix socket without a name."""
+    try:
+        one = _socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    try:
+        return one.family == _UNIX and one.getsockname() in ("", b"")
+    except OSError:
+        return False
+    finally:
+        one.detach()
+
+
+class Socket(socket.socket):
+    """TCP and UDP over IPv4 are the node's; other kinds (unix, netlink, packet) are the kernel's, as ever."""
+
+    known: Known
+    _shared: Shared | None = None
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        if fileno is not None:
+            shared = self.known.find(fileno) if family in (-1, _INET, _UNIX) else None
+            if shared is None:
+                super().__init__(family, type, proto, fileno)
+            else:
+                super().__init__(-1, -1, -1, fileno)
+                self._shared = shared
+            return
+        if family not in (-1, _INET):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol: nodes of tcplab have IPv4")
+            super().__init__(family, type, proto)
+            return
+        kind = socket.SOCK_STREAM if type == -1 else type & ~_FLAGS
+        if kind == socket.SOCK_STREAM and proto in (-1, 0, socket.IPPROTO_TCP):
+            descriptor, self_shared = self.known.make(_STREAM)
+        elif kind == socket.SOCK_DGRAM and proto in (-1, 0, socket.IPPROTO_UDP):
+            descriptor, self_shared = self.known.make(_DATAGRAM)
+        else:
+            raise OSError(
+                errno.EPROTONOSUPPORT, "Protocol not supported: programs on a tcplab node have TCP and UDP over IPv4"
+            )
+        super().__init__(-1, -1, -1, descriptor)
+        self._shared = self_shared
+        if type != -1 and type & socket.SOCK_NONBLOCK:
+            self.setblocking(False)
+
+    # What it is.
+
+    @property
+    def family(self) -> Any:
+        """AF_INET."""
+        return super().family if self._shared is None else socket.AF_INET
+
+    @property
+    def type(self) -> Any:
+        """SOCK_STREAM or SOCK_DGRAM."""
+        if self._shared is None:
+            return super().type
+        return socket.SOCK_STREAM if self._shared.kind == _STREAM else socket.SOCK_DGRAM
+
+    @property
+    def proto(self) -> int:
+        """As it was asked for, or would be."""
+        if self._shared is None:
+            return super().proto
+        return int(socket.IPPROTO_TCP if self._shared.kind == _STREAM else socket.IPPROTO_UDP)
+
+    def dup(self) -> Socket:
+        """Another descriptor of the same socket."""
+        one = type(self)(fileno=os.dup(self.fileno())) if self._shared is not None else None
+        if one is None:
+            return super().dup()
+        one.settimeout(self.gettimeout())
+        return one
+
+    def getsockname(self) -> Any:
+        """Local address and port."""
+        shared = self._shared
+        if shared is None:
+            return super().getsockname()
+        self._check_open()
+        return shared.name
+
+    def getpeername(self) -> Any:
+        """The peer's address and port."""
+        shared = self._shared
+        if shared is None:
+            return super().getpeername()
+        self._check_open()
+        if shared.role == "connecting":
+            self._has_connected()
+        if shared.role != "connected" or shared.peer is None:
+            raise _os_error(errno.ENOTCONN)
+        return shared.peer
+
+    # Opening.
+
+    def bind(self, address: Any, /) -> None:
+        """Choose the local address and port."""
+        shared = self._shared
+        if shared is None:
+            super().bind(address)
+            return
+        self._check_open()
+        host, port = self._address(address)
+        shared.name = _name(self._call("bind", number=shared.number, host=host, port=port))
+        if shared.kind == _DATAGRAM:
+            shared.role = "bound"
+
+    def listen(self, backlog: int = 128, /) -> None:
+        """Take connections."""
+        shared = self._shared
+        if shared is None:
+            super().listen(backlog)
+            return
+        self._check_open()
+        if shared.kind != _STREAM:
+            raise _os_error(errno.EOPNOTSUPP)
+        shared.name = _name(self._call("listen", number=shared.number, backlog=backlog))
+        shared.role = "listening"
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection and its peer."""
+        shared = self._shared
+        if shared is None:
+            return super().accept()
+        self._check_open()
+        if shared.role != "listening":
+            raise _os_error(errno.EINVAL)
+        # A byte for each connection waits in the descriptor; reading it is waiting for one.
+        if not super().recv(1):
+            raise _os_error(errno.EINVAL)
+        (number, inode, name, peer), descriptor = self.known.lines.call_with_descriptor(
+            "accept", number=shared.number, owner=self.known.owner()
+        )
+        accepted = Shared(number, _STREAM, "connected", name, peer)
+        self.known.add(inode, accepted)
+        return Socket(fileno=descriptor), accepted.peer
+
+    def connect(self, address: Any, /) -> None:
+        """Open a connection; of UDP, fix the other end."""
+        shared = self._shared
+        if shared is None:
+            super().connect(address)
+            return
+        self._check_open()
+        host, port = self._address(address)
+        timeout = self.gettimeout()
+        if shared.kind == _DATAGRAM:
+            shared.name = _name(self._call("connect", number=shared.number, host=host, port=port, wait=False, plug=0))
+            shared.peer, shared.role = (host, port), "connected"
+            return
+        if shared.role == "connecting":
+            if self._has_connected():
+                return  # what was begun is done
+            if shared.role == "connecting":
+                raise _os_error(errno.EALREADY)
+            self._raise_end()
+        if shared.role == "connected":
+            raise _os_error(errno.EISCONN)
+        if shared.role == "over":
+            self._renew()
+            shared = self._shared
+            assert shared is not None
+        peer = (host if host not in ("", "0.0.0.0") else "127.0.0.1", port)
+        plug = self._plug() if timeout == 0 else 0
+        number = shared.number
+        name = self._call("connect", timeout, number=number, host=host, port=port, wait=timeout != 0, plug=plug)
+        shared.name, shared.peer = _name(name), peer
+        if timeout == 0:
+            shared.role = "connecting"
+            raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+        shared.role = "connected"
+
+    def connect_ex(self, address: Any, /) -> int:
+        """As `connect`, but errors are returned, as an errno."""
+        if self._shared is None:
+            return super().connect_ex(address)
+        try:
+            Socket.connect(self, address)
+        except socket.gaierror:
+            raise
+        except TimeoutError as error:
+            return error.errno or errno.EAGAIN
+        except OSError as error:
+            if error.errno is None:
+                raise
+            return error.errno
+        return 0
+
+    def _plug(self) -> int:
+        """Fill the descriptor until it is not writable: the agent takes it out when the connection is there."""
+        total = 0
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        while poll.poll(0):
+            total += super().send(_PLUG)
+        return total
+
+    def _has_connected(self) -> bool:
+        """Whether a connection that was being opened is there. Raises nothing: its error is SO_ERROR."""
+        shared = self._shared
+        assert shared is not None
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        for _, event in poll.poll(0):
+            shared.role = "over" if event & select.POLLHUP else "connected"
+        return shared.role == "connected"
+
+    def _renew(self) -> None:
+        """Another socket in the place of one whose connection was refused."""
+        descriptor, self._shared = self.known.make(_STREAM)
+        try:
+            os.dup2(descriptor, self.fileno(), False)
+        finally:
+            os.close(descriptor)
+        os.set_blocking(self.fileno(), self.gettimeout() is None)
+
+    # Sending and receiving.
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Send some of `data`."""
+        shared = self._shared
+        if shared is None:
+            return super().send(data, flags)
+        if shared.kind == _DATAGRAM:
+            return self._send_datagram(data, flags, None)
+        self._check_connected(errno.EPIPE)
+        try:
+            return super().send(data, flags)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._end(errno.EPIPE) from None
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send all of `data`."""
+        shared = self._shared
+        if shared is None:
+            super().sendall(data, flags)
+            return
+        if shared.kind == _DATAGRAM:
+            self._send_datagram(data, flags, None)
+            return
+        self._check_connected(errno.EPIPE)
+        try:
+            super().sendall(data, flags)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._end(errno.EPIPE) from None
+
+    def sendto(self, data: Any, *more: Any) -> int:
+        """Send a datagram to an address."""
+        shared = self._shared
+        if shared is None:
+            return super().sendto(data, *more)
+        flags, address = more if len(more) == 2 else (0, *more)
+        if shared.kind == _STREAM:
+            return Socket.send(self, data, flags)
+        return self._send_datagram(data, flags, address)
+
+    def sendmsg(
+        self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /
+    ) -> int:
+        """Send several buffers; descriptors cannot go along."""
+        if self._shared is None:
+            return super().sendmsg(buffers, ancdata, flags, address)
+        if list(ancdata):
+            raise _os_error(errno.EOPNOTSUPP)
+        data = b"".join(bytes(memoryview(one).cast("B")) for one in buffers)
+        if self._shared.kind == _DATAGRAM:
+            return self._send_datagram(data, flags, address)
+        return Socket.send(self, data, flags)
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive up to `bufsize` bytes; b"" at end of file."""
+        shared = self._shared
+        if shared is None:
+            return super().recv(bufsize, flags)
+        if shared.kind == _DATAGRAM:
+            return self._receive_datagram(bufsize, flags)[0]
+        self._check_connected(errno.ENOTCONN)
+        try:
+            data = super().recv(bufsize, flags)
+        except ConnectionResetError:
+            data = b""
+        if not data and bufsize and not shared.ended:
+            self._raise_end()
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
+        """Receive into `buffer`."""
+        shared = self._shared
+        if shared is None:
+            return super().recv_into(buffer, nbytes, flags)
+        if shared.kind == _DATAGRAM:
+            return Socket.recvfrom_into(self, buffer, nbytes, flags)[0]
+        self._check_connected(errno.ENOTCONN)
+        try:
+            count = super().recv_into(buffer, nbytes, flags)
+        except ConnectionResetError:
+            count = 0
+        if not count and not shared.ended and memoryview(buffer).nbytes:
+            self._raise_end()
+        return count
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive a datagram and who sent it."""
+        if self._shared is None:
+            return super().recvfrom(bufsize, flags)
+        if self._shared.kind == _DATAGRAM:
+            return self._receive_datagram(bufsize, flags)
+        return Socket.recv(self, bufsize, flags), None
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> tuple[int, Any]:
+        """Receive a datagram into `buffer`."""
+        if self._shared is None:
+            return super().recvfrom_into(buffer, nbytes, flags)
+        with memoryview(buffer) as view, view.cast("B") as target:
+            data, address = Socket.recvfrom(self, nbytes or len(target), flags)
+            target[: len(data)] = data
+        return len(data), address
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        """Receive; nothing comes along."""
+        if self._shared is None:
+            return super().recvmsg(bufsize, ancbufsize, flags)
+        data, address = Socket.recvfrom(self, bufsize, flags)
+        return data, [], 0, address
+
+    def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        """Receive into several buffers; nothing comes along."""
+        if self._shared is None:
+            return super().recvmsg_into(buffers, ancbufsize, flags)
+        views = [memoryview(one).cast("B") for one in buffers]
+        data, address = Socket.recvfrom(self, sum(map(len, views)), flags)
+        rest = data
+        for view in views:
+            view[: len(rest[: len(view)])] = rest[: len(view)]
+            rest = rest[len(view) :]
+        return len(data), [], 0, address
+
+    def _send_datagram(self, data: Any, flags: int, address: Any) -> int:
+        shared = self._shared
+        assert shared is not None
+        self._check_open()
+        if address is None:
+            if shared.peer is None:
+                raise _os_error(errno.EDESTADDRREQ)
+            host, port = shared.peer
+        else:
+            host, port = self._address(address)
+            host = host if host not in ("", "0.0.0.0") else "127.0.0.1"
+            if shared.reachable != host:
+                shared.name = _name(self._call("prepare", number=shared.number, host=host))
+                shared.reachable = host
+        payload = bytes(data)
+        if len(payload) > _MAX_DATAGRAM:
+            raise _os_error(errno.EMSGSIZE)
+        super().send(_socket.inet_aton(host) + port.to_bytes(2, "big") + payload, flags)
+        return len(payload)
+
+    def _receive_datagram(self, bufsize: int, flags: int) -> tuple[bytes, Address]:
+        self._check_open()
+        message = super().recv(_HEADER + bufsize, flags)
+        if len(message) < _HEADER:
+            raise OSError(errno.ENETDOWN, "the agent of this tcplab node has ended")
+        host, port = _socket.inet_ntoa(message[:4]), int.from_bytes(message[4:_HEADER], "big")
+        if not port and host == "0.0.0.0":
+            raise _os_error(getattr(errno, message[_HEADER:].decode(), errno.EIO))
+        return message[_HEADER:], (host, port)
+
+    # Closing.
+
+    def shutdown(self, how: int, /) -> None:
+        """SHUT_WR: end of file for the peer after what was sent."""
+        shared = self._shared
+        if shared is None:
+            super().shutdown(how)
+            return
+        self._check_open()
+        if shared.role == "listening":
+            super().shutdown(socket.SHUT_RDWR)
+            return
+        if shared.role == "connecting":
+            self._has_connected()
+        if shared.role != "connected":
+            raise _os_error(errno.ENOTCONN)
+        if shared.kind == _STREAM:
+            super().shutdown(how)
+
+    def _real_close(self, _ss: Any = _socket.socket) -> None:
+        shared = self._shared
+        lingers = shared is not None and shared.linger > 0 and self.gettimeout() != 0
+        super()._real_close(_ss)  # type: ignore[misc]
+        if lingers and shared is not None:
+            with contextlib.suppress(OSError):
+                self._call("delivered", number=shared.number, timeout_ns=shared.linger * 10**9)
+
+    # Options.
+
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
+        """Set an option of the node's TCP, or of the descriptor."""
+        shared = self._shared
+        if shared is None or (level, optname) in _KERNEL_OPTIONS:
+            super().setsockopt(level, optname, value) if optlen is None else super().setsockopt(
+                level, optname, value, optlen
+            )
+            return
+        self._check_open()
+        given = int(value) if isinstance(value, int) else bytes(value)
+        self._call("set_option", number=shared.number, level=int(level), name=int(optname), value=given)
+        if (level, optname) == (socket.SOL_SOCKET, socket.SO_LINGER) and isinstance(given, bytes):
+            on, seconds = _LINGER.unpack_from(given)
+            shared.linger = seconds if on else 0
+        elif (level, optname) == (socket.SOL_SOCKET, socket.SO_SNDBUF) and shared.kind == _STREAM:
+            super().setsockopt(level, optname, value)
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> Any:
+        """An option's value, as bytes when `buflen` is given."""
+        shared = self._shared
+        if shared is None or (level, optname) in _KERNEL_OPTIONS:
+            return super().getsockopt(level, optname, buflen) if buflen else super().getsockopt(level, optname)
+        self._check_open()
+        value: int | bytes
+        if (level, optname) == _ERROR and shared.role == "connecting" and not self._has_connected():
+            value = self._pending() if shared.role == "over" else 0
+        elif level == socket.SOL_SOCKET and optname in _OWN:
+            value = self._own(optname)
+        else:
+            value = self._call("get_option", number=shared.number, level=int(level), name=int(optname))
+        if isinstance(value, int):
+            return value.to_bytes(4, sys.byteorder, signed=True)[:buflen] if buflen else value
+        return value[:buflen] if buflen else int.from_bytes(value[:4], sys.byteorder)
+
+    def _own(self, optname: int) -> int:
+        shared = self._shared
+        assert shared is not None
+        return {
+            int(socket.SO_TYPE): int(self.type),
+            int(socket.SO_DOMAIN): _INET,
+            int(socket.SO_PROTOCOL): self.proto,
+            int(socket.SO_ACCEPTCONN): int(shared.role == "listening"),
+        }[optname]
+
+    # Helpers.
+
+    def _check_open(self) -> None:
+        if self.fileno() < 0:
+            raise _os_error(errno.EBADF)
+
+    def _check_connected(self, number: int) -> None:
+        shared = self._shared
+        assert shared is not None
+        if shared.role != "connected":
+            self._check_open()
+            if shared.role == "connecting":
+                if self._has_connected():
+                    return
+                if shared.role == "connecting":
+                    if self.gettimeout() == 0:
+                        raise _os_error(errno.EAGAIN)
+                    self._await_connection()
+                    return
+                self._raise_end()
+            raise _os_error(number)
+
+    def _await_connection(self) -> None:
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        timeout = self.gettimeout()
+        if not poll.poll(None if timeout is None else timeout * 1000):
+            raise TimeoutError("timed out")
+        if not self._has_connected():
+            self._raise_end()
+
+    def _pending(self) -> int:
+        """The errno the connection ended with, once; 0 for none."""
+        shared = self._shared
+        assert shared is not None
+        name = self._call("error", number=shared.number)
+        return int(getattr(errno, name, errno.EIO)) if name else 0
+
+    def _raise_end(self) -> None:
+        """At the end of a connection: raise its error, once, if it has one."""
+        shared = self._shared
+        assert shared is not None
+        shared.ended = True
+        number = self._pending()
+        if number:
+            raise _os_error(number)
+
+    def _end(self, otherwise: int) -> OSError:
+        return _os_error(self._pending() or otherwise)
+
+    def _call(self, call: str, timeout: float | None = None, /, **arguments: Any) -> Any:
+        return self.known.lines.call(call, timeout=timeout or None, **arguments)
+
+    def _address(self, address: Any) -> Address:
+        if not isinstance(address, tuple) or len(address) != 2:
+            raise TypeError(f"AF_INET address must be tuple, not {type(address).__name__}")
+        host, port = address
+        if not isinstance(port, int):
+            raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
+        if not 0 <= port <= 65535:
+            raise OverflowError("connect(): port must be 0-65535.")
+        if host in ("", "0.0.0.0"):
+            return "0.0.0.0", port
+        if host == "<broadcast>":
+            return "255.255.255.255", port
+        return socket.gethostbyname(host), port
+
+
+_OWN: Final = frozenset((socket.SO_TYPE, socket.SO_DOMAIN, socket.SO_PROTOCOL, socket.SO_ACCEPTCONN))
+
+
+def _name(said: Any) -> Address:
+    return said[0], said[1]
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

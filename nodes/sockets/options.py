@@ -1,0 +1,130 @@
+"""Socket options as programs give them to setsockopt(2), and the names our TCP has for them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from nodes.base.clock import MICROSECOND, MILLISECOND
+from nodes.tcp import states
+from nodes.tcp.info import info
+from nodes.tcp.options import NAMES, Options
+from nodes.tcp.parameters import Parameters
+from nodes.tcp.tcb import Tcb
+
+_LINGER: Final = struct.Struct("ii")
+
+#: (level, option) -> name in `nodes.tcp.options`, for all this platform has a number for.
+NAME_OF: Final[dict[tuple[int, int], str]] = {
+    (socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP, getattr(socket, name)): name
+    for name in NAMES
+    if hasattr(socket, name)
+}
+
+
+def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
+    """What setsockopt was given, as our option has it. Raises OSError EINVAL."""
+    if name == "TCP_CONGESTION":
+        return value if isinstance(value, int) else bytes(value).rstrip(b"\0").decode(errors="replace")
+    if name == "SO_LINGER":
+        if isinstance(value, int) or len(value) < _LINGER.size:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        on, seconds = _LINGER.unpack_from(value)
+        return seconds if on else -1
+    return value if isinstance(value, int) else int.from_bytes(bytes(value)[:4], sys.byteorder, signed=True)
+
+
+def encode(name: str, value: int | str) -> int | bytes:
+    """One of our options as getsockopt gives it: an int where it is one."""
+    if name == "SO_LINGER":
+        return _LINGER.pack(int(int(value) >= 0), max(int(value), 0))
+    return value.encode() + b"\0" if isinstance(value, str) else value
+
+
+def check(parameters: Parameters, name: str, value: object) -> None:
+    """Raises InvalidArgument for a value that the option cannot have."""
+    Options(parameters).set(parameters, name, value)
+
+
+def value_of(parameters: Parameters, chosen: Mapping[str, object], name: str) -> int | str:
+    """What an option is on a socket without a connection, on which some were chosen."""
+    value = chosen.get(name)
+    return value if isinstance(value, int | str) else Options(parameters).get(name)
+
+
+def errno_of(name: str) -> int:
+    """The number of an errno name; 0 for ""."""
+    return int(getattr(errno, name)) if name else 0
+
+
+def info_without_connection(listens: bool) -> bytes:
+    """TCP_INFO of a socket that listens, or is new."""
+    return bytes([states.LISTEN if listens else states.CLOSED]) + bytes(_INFO.size - 1)
+
+
+def info_bytes(now: int, c: Tcb) -> bytes:
+    """TCP_INFO of a connection as Linux has it (struct tcp_info of include/uapi/linux/tcp.h, to tcpi_rcv_wnd): times in
+    us or ms, windows in segments. What we do not count is 0."""
+    one = info(c)
+    mss = max(one.snd_mss, 1)
+    state = one.state
+    return _INFO.pack(
+        state,
+        _CA_STATES.index(one.ca_state),
+        one.retransmits & 0xFF,
+        one.probes & 0xFF,
+        one.backoff & 0xFF,
+        ("timestamps" in one.options) | ("wscale" in one.options) << 2,
+        one.snd_wscale | one.rcv_wscale << 4,
+        0,
+        one.rto // MICROSECOND & _U32,
+        0,
+        one.snd_mss,
+        one.rcv_mss,
+        -(-one.unacked // mss),
+        0,
+        -(-one.lost // mss),
+        one.retrans,
+        0,
+        (now - one.last_data_sent) // MILLISECOND & _U32,
+        0,
+        (now - one.last_segment_received) // MILLISECOND & _U32,
+        (now - one.last_segment_received) // MILLISECOND & _U32,
+        one.pmtu,
+        0,
+        one.rtt // MICROSECOND & _U32,
+        one.rttvar // MICROSECOND & _U32,
+        min(one.snd_ssthresh // mss, _INFINITE),
+        one.snd_cwnd // mss,
+        one.advmss,
+        3,
+        0,
+        0,
+        one.total_retrans,
+        0,
+        0,
+        one.bytes_acked,
+        one.bytes_received,
+        one.segs_out,
+        one.segs_in,
+        one.notsent_bytes,
+        *(0, 0, 0),
+        *(0, 0, 0, 0),
+        -(-one.delivered // mss),
+        0,
+        *(0, 0),
+        *(0, 0, 0),
+        one.snd_wnd,
+        one.rcv_wnd,
+    )
+
+
+_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q5I")
+_CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+_INFINITE: Final = 0x7FFF_FFFF
+_U32: Final = 0xFFFF_FFFF
