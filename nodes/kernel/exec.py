@@ -48,8 +48,6 @@ class Place(Protocol):
 
 #: Makes the place when the first program is to be run.
 MakePlace = Callable[[], Place]
-#: Makes an environment of another.
-Adapt = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +223,6 @@ class Commands:
         self._scheduler = scheduler
         self._runner = runner
         self._make_place = make_place
-        self._adapt = adapt
         self._environment = environment or {}
         self._place: Place | None = None
         self._commands: dict[int, Command] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Mapping
 from functools import partial
 
 from lab.attacks.base import AttackContext
@@ -12,6 +14,7 @@ from lab.engine.attacks import MemberAttacks
 from lab.engine.rings import ring_frames
 from lab.fabric.libc import open_filesystem
 from lab.topology.model import LINUX, SWITCH, Node, Topology
+from nodes import shims
 from nodes.agent.door import Door
 from nodes.agent.host import Host
 from nodes.agent.host_calls import offer_host
@@ -42,6 +45,7 @@ def serve_node(
     node = topology.nodes[name]
     order = list(topology.nodes).index(name)
     host: Host
+    environment: Mapping[str, str] = {}
     with contextlib.ExitStack() as closing:
         if node.kind == LINUX:
             kernel = closing.enter_context(
@@ -57,7 +61,9 @@ def serve_node(
             host = stack_host
             known = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
             closing.enter_context(contextlib.closing(Door(stack_host, member.scheduler, member.runner, known)))
-        _serve(member, topology, host, randomness, place, closing)
+            of_place = NodePlace.environment if place is None else os.environ
+            environment = shims.environment(of_place.get("PATH", os.defpath))
+        _serve(member, topology, host, randomness, place, environment, closing)
 
 
 def _serve(
@@ -66,6 +72,7 @@ def _serve(
     host: Host,
     randomness: Randomness,
     place: MakePlace | None,
+    environment: Mapping[str, str],
     closing: contextlib.ExitStack,
 ) -> None:
     """Offer what every node has to offer, and do what is called for."""
@@ -82,8 +89,7 @@ def _serve(
     )
     MemberAttacks(context).offer_to(member.offer)
     names = {one: address_text(known[0]) for one, known in addresses.items() if known}
-    adapt = dict[str, str] if node_kind == LINUX else _with_shims
-    commands = Commands(member.scheduler, member.runner, place or partial(NodePlace, names), adapt)
+    commands = Commands(member.scheduler, member.runner, place or partial(NodePlace, names), environment)
     commands.offer_to(member)
     closing.callback(commands.close)
     member.tell("ready")
@@ -111,11 +117,3 @@ def _stack_host(
     )
     member.offer("idle", lambda: [scheduler.next_time() == NEVER, scheduler.handled])
     return host
-
-
-def _with_shims(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Programs find the node's stack: well-known ones are ours, and so is Python's `socket`."""
-    return {
-        **environment,
-        **shims.environment(environment.get("PATH", os.defpath), environment.get("PYTHONPATH", "")),
-    }
