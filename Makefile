@@ -58,7 +58,8 @@ image-bundle: image
 
 .PHONY: packages
 packages:
-	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc \
+	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc \ \
+		mininet:mn bridge-utils:brctl openvswitch-switch:ovs-vswitchd
 		docker.io:dockerd debootstrap docker-compose openssl
 
 clean:

@@ -30,6 +30,9 @@ HOW_TO_GET = {
     "nc": "apt-get install netcat-openbsd",
     "ip": "apt-get install iproute2",
     "openssl": "apt-get install openssl",
+    "mn": "apt-get install mininet",
+    "brctl": "apt-get install bridge-utils",
+    "ovs-vswitchd": "apt-get install openvswitch-switch",
     "docker": "apt-get install docker.io debootstrap, and run as root",
     "compose": "apt-get install docker-compose",
 }

@@ -35,6 +35,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of distutils, in Python 3.11
     try:
         from mininet.link import Intf, Link
+        from mininet.log import warn
         from mininet.net import Mininet
         from mininet.node import Host, Node, OVSBridge, Switch
         from mininet.nodelib import LinuxBridge
@@ -69,4 +70,5 @@ __all__ = [
     "Switch",
     "Topo",
     "find_mininet",
+    "warn",
 ]

@@ -19,7 +19,12 @@ _SILENT: Final = {
     "txo", "rxo", "disable_gro", "use_hfsc", "use_tbf", "use_htb", "speedup",
 }
 # fmt: on
+#: Options of Mininet's TCIntf that ask something of a link.
+_TC: Final = {"bw", "delay", "jitter", "loss", "max_queue_size", "latency_ms", "enable_ecn", "enable_red", "use_tbf"}
 _OWN: Final = {spec.key_of(field) for field in dataclasses.fields(Impairments)} - {"delay", "jitter", "loss"}
+
+#: All that `impairments` looks at.
+IMPAIRING: Final = _TC | _OWN
 
 
 def impairments(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -56,6 +61,6 @@ def _number(name: str, value: object) -> Decimal:
         number = Decimal(str(value))
     except ArithmeticError:
         number = Decimal(-1)
-    if not 0 <= number < 10**12:
+    if number.is_nan() or not 0 <= number < 10**12:
         raise InvalidArgument(f"{name}: {value!r} is not a number that Mininet's links take", name)
     return number

@@ -97,15 +97,16 @@ class OpenVSwitch:
         """End it. Idempotent."""
         while self._processes:
             process = self._processes.pop()
-            process.terminate()
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()  # ends the database's server, and what it runs
+            if self._processes:
+                process.terminate()
             try:
                 process.wait(_END_WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    stream.close()
+            process.stdout.close()
 
 
 def _schema() -> Path | None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from os import environ, getpid
-from typing import Any, Final
+from typing import Any
 
-from lab.backends.mininet.library import Host, Intf, Link, LinuxBridge, Node, OVSBridge
+from lab.backends.mininet.library import Host, Link, LinuxBridge, Node, OVSBridge
 from lab.backends.real.fork import die_with
 from lab.topology.model import Interface
+from nodes.base.errors import FailedPrecondition
 from nodes.packet.address import address_text
-
-#: The kernel's ends of a bridge's timers, s, when it speaks the spanning tree protocol: what its user waits for.
-_HELLO: Final = 1
-_FORWARD_DELAY: Final = 2
 
 
 class LabNode(Node):  # type: ignore[misc]  # Mininet has no types
@@ -33,12 +30,14 @@ class LabHost(LabNode, Host):  # type: ignore[misc]
 
 
 class LabBridge(LabNode, LinuxBridge):  # type: ignore[misc]
-    """A switch: the kernel's bridge."""
+    """A switch: the kernel's bridge, which says nothing by itself."""
 
-    def start(self, controllers: object) -> None:
-        super().start(controllers)
-        if self.stp:
-            self.cmd(f"brctl sethello {self} {_HELLO}; brctl setfd {self} {_FORWARD_DELAY}")
+    def start(self, _: object) -> None:
+        quiet = f"echo 0 >/sys/class/net/{self}/bridge/multicast_snooping"
+        ports = "; ".join(f"brctl addif {self} {one}" for one in self.intfList() if one.name != "lo")
+        said = self.cmd(f"brctl addbr {self} && {quiet} && ifconfig {self} up; {ports}").strip()
+        if said:
+            raise FailedPrecondition(f"switch {self}: {said}")
 
 
 class LabOpenVSwitch(LabNode, OVSBridge):  # type: ignore[misc]
@@ -70,9 +69,3 @@ class LabLink(Link):  # type: ignore[misc]
     @classmethod
     def makeIntfPair(cls, *_: object, **__: object) -> None:
         """The lab's fabric has made them."""
-
-
-#: Makes a switch of a kind, in Mininet's manner.
-MakeSwitch = Callable[..., Any]
-
-__all__ = ["Intf", "LabBridge", "LabHost", "LabLink", "LabNode", "LabOpenVSwitch", "MakeSwitch"]

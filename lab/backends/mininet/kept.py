@@ -1,0 +1,124 @@
+"""What the keeper of a script knows of its hosts and links: enough to say them as a topology."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Final
+
+from lab.backends.real.member import RunningMember
+from lab.fabric.namespaces import Namespace
+from lab.links.impairments import NO_IMPAIRMENTS
+from lab.topology.model import HOST, Interface, Node, Route, Topology, Wire
+from nodes.base.errors import InvalidArgument, NotFound
+
+#: Of every interface here, as of Mininet's.
+MTU: Final = 1500
+EVERYWHERE: Final = IPv4Network("0.0.0.0/0")
+
+
+@dataclass
+class Device:
+    """An interface of a host, such as `h1-eth0`."""
+
+    mac: bytes
+    address: IPv4Interface | None = None
+
+
+@dataclass
+class KeptHost:
+    """A host with our stack. Errors are in the words of ip(8), for whoever typed them."""
+
+    name: str
+    namespace: Namespace
+    parameters: dict[str, int | str] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    #: By network: the gateway, or None, and the device, "" for the one that leads to the gateway.
+    routes: dict[IPv4Network, tuple[IPv4Address | None, str]] = field(default_factory=dict)
+    member: RunningMember | None = None
+    #: What the member was made from, and how many connections there were before it.
+    made: Node | None = None
+    connections: int = 0
+
+    def device(self, name: str) -> Device:
+        """Raises NotFound."""
+        found = self.devices.get(name)
+        if found is None:
+            raise NotFound(f'Cannot find device "{name}"')
+        return found
+
+    def set_device(self, name: str, mac: bytes) -> None:
+        """It has this interface, or another MAC address there."""
+        self.devices.setdefault(name, Device(mac)).mac = mac
+
+    def set_address(self, device: str, address: str) -> None:
+        """Address and prefix length; "" takes it away. Raises NotFound, InvalidArgument."""
+        try:
+            self.device(device).address = IPv4Interface(address) if address else None
+        except ValueError:
+            raise InvalidArgument(f'Error: any valid prefix is expected rather than "{address}".') from None
+
+    def set_default_route(self, via: str, device: str) -> None:
+        """Instead of the one there was; neither: none."""
+        self.routes.pop(EVERYWHERE, None)
+        if via or device:
+            self.add_route(EVERYWHERE, IPv4Address(via) if via else None, device)
+
+    def add_route(self, network: IPv4Network, via: IPv4Address | None, device: str, replace: bool = False) -> None:
+        """Raises InvalidArgument when it leads nowhere, or there is one."""
+        if device:
+            self.device(device)
+        elif via is None:
+            raise InvalidArgument("RTNETLINK answers: No such device")
+        elif self.leaving(via, "") is None:
+            raise InvalidArgument("Error: Nexthop has invalid gateway.")
+        if network in self.routes and not replace:
+            raise InvalidArgument("RTNETLINK answers: File exists")
+        self.routes[network] = (via, device)
+
+    def leaving(self, via: IPv4Address | None, device: str) -> str | None:
+        """The device of a route; None when it leads nowhere now."""
+        if device or via is None:
+            return device if device in self.devices else None
+        return next((name for name, one in self.devices.items() if one.address and via in one.address.network), None)
+
+    def node(self) -> Node:
+        """As a topology has it; routes that lead nowhere now are left out, as the kernel drops them."""
+        order = list(self.devices)
+        interfaces = tuple(
+            Interface(
+                self.name,
+                name,
+                index,
+                "",
+                one.mac,
+                one.address.ip.packed if one.address else b"",
+                one.address.network.prefixlen if one.address else 0,
+                MTU,
+            )
+            for index, (name, one) in enumerate(self.devices.items())
+        )
+        routes = tuple(
+            Route(network.network_address.packed, network.prefixlen, via.packed if via else b"", order.index(leaving))
+            for network, (via, device) in self.routes.items()
+            if (leaving := self.leaving(via, device)) is not None
+        )
+        return Node(self.name, HOST, "", dict(self.parameters), interfaces, routes)
+
+
+@dataclass
+class KeptLink:
+    """A link and the process of its engine."""
+
+    name: str
+    ends: tuple[Interface, Interface]
+    member: RunningMember | None = None
+
+    def topology(self, hosts: Mapping[str, KeptHost]) -> Topology:
+        """The link alone, and all nodes that are known: those at its ends may be anything."""
+        nodes = {name: host.node() for name, host in hosts.items()}
+        for end in self.ends:
+            nodes.setdefault(end.node, Node(end.node, HOST, "", {}, (end,), ()))
+        wire = Wire(self.name, *self.ends, MTU, NO_IMPAIRMENTS, NO_IMPAIRMENTS)
+        return Topology("", "", nodes, {self.name: wire}, {})
