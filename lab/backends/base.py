@@ -75,6 +75,18 @@ class AppInfo:
     connections: tuple[int, ...]
 
 
+class Logs(ABC):
+    """What a node's container prints. `read` waits and may run in any thread; `close` ends that from another."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """The next piece; b"" when there is no more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Idempotent."""
+
+
 class Advance(ABC):
     """One movement of the clock, made in slices so that a server can do other things between them."""
 
@@ -210,6 +222,14 @@ class Lab(ABC):
     @abstractmethod
     def get_option(self, node: str, connection: int, name: str) -> int | str:
         """A socket option such as TCP_NODELAY."""
+
+    def logs(self, node: str, tail: int = 0, follow: bool = False) -> Logs:
+        """What the node's container has printed: the last `tail` lines or, when that is 0, all; with `follow` also what
+        it prints from now on. Raises Unsupported where nodes are no containers."""
+        raise Unsupported(
+            f"nodes of backend {self.backend} are no containers and print nothing; backend docker's do. Events tell "
+            "what happens on a node"
+        )
 
     @abstractmethod
     def link_statistics(self, link: str) -> Mapping[str, Mapping[str, int]]:

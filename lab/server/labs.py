@@ -14,12 +14,12 @@ import grpc.aio
 from google.protobuf import empty_pb2
 from google.rpc import status_pb2
 
-from lab.backends.catalogue import REAL, SIM, check_backend
+from lab.backends.catalogue import DOCKER, REAL, SIM, check_backend
 from lab.server import journal, names
 from lab.server.children import Child, Nursery, adopt
 from lab.server.errors import CallFailed, LabFailed
 from lab.server.journal import Owned
-from lab.server.leftovers import bury, finish_run
+from lab.server.leftovers import bury, finish_run, remove_ended_containers
 from lab.server.pages import page
 from lab.server.requests import Requests
 from lab.server.runs import Run, Runs
@@ -171,6 +171,8 @@ class Labs:
                     await child.ended()
                     if real:
                         self._clean(child)
+                    if request.backend == DOCKER:
+                        await asyncio.to_thread(remove_ended_containers)
                 self.runs.discard(run)
                 if name in self.creating:
                     self._tell(self.creating[name], True)
@@ -233,6 +235,8 @@ class Labs:
         record.socket.unlink(missing_ok=True)
         if record.owned is not None:
             bury(record.owned, how)
+        if record.message.backend == DOCKER and not record.ended_well:
+            await asyncio.to_thread(remove_ended_containers)
         if record.ending:
             return
         self._fail(record, how)
@@ -255,6 +259,7 @@ class Labs:
             if not owned.controller and not owned.process.running:
                 owned.remove()  # killed before it could say whose it is
         await asyncio.gather(*(self._adopt(one) for one in found if one.controller == self._controller))
+        await asyncio.to_thread(remove_ended_containers)
 
     async def _adopt(self, owned: Owned) -> None:
         child, message = await self._ask(owned)

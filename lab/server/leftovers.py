@@ -1,6 +1,6 @@
 """What a lab process leaves when it is killed, and removing it. Its own processes, namespaces and interfaces the kernel
-removes with it; what stays are its entry in the journal, its sockets, instances of the kernel's tracer, and its run,
-which is completed."""
+removes with it; what stays are its entry in the journal, its sockets, instances of the kernel's tracer, containers, and
+its run, which is completed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from lab.fabric.libc import open_filesystem
 from lab.server.journal import Owned
@@ -47,6 +49,30 @@ def remove_ended_instances() -> None:
         for name in ended:
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=directory)
+
+
+def ended_containers() -> list[str]:
+    """Names of containers whose makers, by their labels, have ended."""
+    found = _containers()
+    names: list[str] = found.ended_containers() if found is not None else []
+    return names
+
+
+def remove_ended_containers() -> None:
+    """Remove them; it takes as long as Docker does."""
+    found = _containers()
+    if found is not None:
+        found.remove_ended_containers()
+
+
+def _containers() -> ModuleType | None:
+    """What knows of containers, where there may be any."""
+    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
+        return None
+    try:
+        return import_module("lab.backends.docker.leftovers")
+    except ModuleNotFoundError:
+        return None
 
 
 @contextlib.contextmanager

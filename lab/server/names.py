@@ -53,6 +53,7 @@ REQUESTS: Final[dict[str, tuple[str, Form]]] = {
     "ListNodesRequest": ("parent", LAB),
     "UpdateParametersRequest": ("name", NODE),
     "GetCountersRequest": ("name", NODE),
+    "ReadLogsRequest": ("name", NODE),
     "PingRequest": ("node", NODE),
     "ExecRequest": ("start.node", NODE),
     "OpenRequest": ("node", NODE),

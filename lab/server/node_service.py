@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 from lab.server import convert, names
 from lab.server.exec_service import execute
@@ -44,6 +46,21 @@ class NodeService:
         self, requests: AsyncIterator[node_pb2.ExecRequest], context: Context
     ) -> AsyncIterator[node_pb2.ExecResponse]:
         return execute(self.host, requests)
+
+    async def ReadLogs(
+        self, request: node_pb2.ReadLogsRequest, context: Context
+    ) -> AsyncIterator[node_pb2.ReadLogsResponse]:
+        _, node = names.parts_of(request)
+        if request.tail < 0:
+            raise InvalidArgument(f"tail: {request.tail} is not 0 (all) or more", "tail")
+        logs = self.lab.logs(node, request.tail, request.follow)
+        # A thread of its own: whoever follows waits for long.
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                while data := await asyncio.get_running_loop().run_in_executor(thread, logs.read):
+                    yield node_pb2.ReadLogsResponse(data=data)
+            finally:
+                logs.close()
 
     def Ping(self, request: node_pb2.PingRequest, context: Context) -> operation_pb2.Operation:
         _, node = names.parts_of(request)

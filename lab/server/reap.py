@@ -18,7 +18,13 @@ from typing import Final
 
 from lab.server import line as lines
 from lab.server.journal import Owned, owned_in
-from lab.server.leftovers import bury, ended_instances, remove_ended_instances
+from lab.server.leftovers import (
+    bury,
+    ended_containers,
+    ended_instances,
+    remove_ended_containers,
+    remove_ended_instances,
+)
 from nodes.base.processes import owned_name, owner_of
 
 #: A lab that is asked to end has so long to complete its run, wall seconds; then it is killed.
@@ -30,7 +36,8 @@ _MAX_PRIVATE: Final = 93
 
 @dataclass(frozen=True)
 class Found:
-    """Something of ours. `what` is lab, leftovers, directory or socket; `why` it is removed, or stays (`stays`)."""
+    """Something of ours. `what` is lab, leftovers, directory, container, socket ...; `why` it is removed, or stays
+    (`stays`)."""
 
     what: str
     name: str
@@ -58,8 +65,11 @@ def reap(state: Path, socket: Path, dry_run: bool = False) -> list[Found]:
             shutil.rmtree(path, ignore_errors=True)
     for instance in ended_instances():
         found.append(Found("tracefs instance", instance, instance, 0, "its process has ended"))
+    for container in ended_containers():
+        found.append(Found("container", container, container, 0, "its lab's process has ended"))
     if not dry_run:
         remove_ended_instances()
+        remove_ended_containers()
     for name in sorted(sockets_named):
         if _is_stale(Path(name)):
             found.append(Found("socket", Path(name).name, name, 0, "nobody serves there"))

@@ -66,6 +66,11 @@ class NodeServiceStub:
                 request_serializer=tcplab_dot_v1_dot_node__pb2.ExecRequest.SerializeToString,
                 response_deserializer=tcplab_dot_v1_dot_node__pb2.ExecResponse.FromString,
                 _registered_method=True)
+        self.ReadLogs = channel.unary_stream(
+                '/tcplab.v1.NodeService/ReadLogs',
+                request_serializer=tcplab_dot_v1_dot_node__pb2.ReadLogsRequest.SerializeToString,
+                response_deserializer=tcplab_dot_v1_dot_node__pb2.ReadLogsResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServiceServicer:
@@ -115,6 +120,14 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadLogs(self, request, context):
+        """What the container of a node has printed, piece by piece. Only backend docker has such; others answer
+        FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +160,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.Exec,
                     request_deserializer=tcplab_dot_v1_dot_node__pb2.ExecRequest.FromString,
                     response_serializer=tcplab_dot_v1_dot_node__pb2.ExecResponse.SerializeToString,
+            ),
+            'ReadLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLogs,
+                    request_deserializer=tcplab_dot_v1_dot_node__pb2.ReadLogsRequest.FromString,
+                    response_serializer=tcplab_dot_v1_dot_node__pb2.ReadLogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +330,33 @@ class NodeService:
             '/tcplab.v1.NodeService/Exec',
             tcplab_dot_v1_dot_node__pb2.ExecRequest.SerializeToString,
             tcplab_dot_v1_dot_node__pb2.ExecResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tcplab.v1.NodeService/ReadLogs',
+            tcplab_dot_v1_dot_node__pb2.ReadLogsRequest.SerializeToString,
+            tcplab_dot_v1_dot_node__pb2.ReadLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,10 @@ class NodeServiceStub:
     """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
     its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
     """
+    ReadLogs: _grpc.UnaryStreamMultiCallable[_node_pb2.ReadLogsRequest, _node_pb2.ReadLogsResponse]
+    """What the container of a node has printed, piece by piece. Only backend docker has such; others answer
+    FAILED_PRECONDITION.
+    """
 
 @_typing.type_check_only
 class NodeServiceAsyncStub(NodeServiceStub):
@@ -67,6 +71,10 @@ class NodeServiceAsyncStub(NodeServiceStub):
     Exec: _aio.StreamStreamMultiCallable[_node_pb2.ExecRequest, _node_pb2.ExecResponse]  # type: ignore[assignment]
     """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
     its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
+    """
+    ReadLogs: _aio.UnaryStreamMultiCallable[_node_pb2.ReadLogsRequest, _node_pb2.ReadLogsResponse]  # type: ignore[assignment]
+    """What the container of a node has printed, piece by piece. Only backend docker has such; others answer
+    FAILED_PRECONDITION.
     """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -120,6 +128,16 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_node_pb2.ExecResponse], _abc.AsyncIterator[_node_pb2.ExecResponse]]:
         """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
         its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadLogs(
+        self,
+        request: _node_pb2.ReadLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.ReadLogsResponse], _abc.AsyncIterator[_node_pb2.ReadLogsResponse]]:
+        """What the container of a node has printed, piece by piece. Only backend docker has such; others answer
+        FAILED_PRECONDITION.
         """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -124,6 +124,8 @@ class Containers:
             return f"its container {container.name} was removed"
         except DockerException as error:
             return f"its container {container.name} has ended, and Docker does not say how: {error}"
+        if state["Running"]:
+            return f"its container {container.name} was started again"
         why = " (it had no memory left)" if state["OOMKilled"] else ""
         return (
             f"its container {container.name} ended with exit code {state['ExitCode']}{why}; docker start "

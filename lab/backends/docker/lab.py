@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from lab.backends.base import Capability, Progress
+from lab.backends.base import Capability, Logs, Progress
 from lab.backends.docker import daemon
 from lab.backends.docker.containers import Container
 from lab.backends.docker.fabric import DockerFabric
 from lab.backends.docker.inside import Inside
 from lab.backends.docker.job import Job
+from lab.backends.docker.logs import ContainerLogs
 from lab.backends.docker.member import AgentMember, BesideMember, connect_to_agent, start_beside
 from lab.backends.docker.watch import Watch
 from lab.backends.real.crew import Crew
@@ -231,10 +232,14 @@ class DockerLab(RealLab):
         for node in list(self._running):
             self._scheduler.remove_reader(self._running.pop(node).process)
         for member in self._coming.values():
-            member.remote.end()
-            member.remote.close(member.reap(END_WITHIN_NS))
+            member.remote.close(member.reap(0))
         super()._end_parts()
         self._client.close()
+
+    def logs(self, node: str, tail: int = 0, follow: bool = False) -> Logs:
+        self._host(node)
+        self._check_open()
+        return ContainerLogs(self._client, self._containers.nodes[node].id, tail, follow)
 
     @classmethod
     def missing(cls) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tcplab.client.completed import Completed
@@ -147,6 +147,13 @@ class Node:
                 command.write(stdin)
             command.end_input()
             return command.wait()
+
+    def logs(self, *, tail: int = 0, follow: bool = False) -> Iterator[bytes]:
+        """What its container has printed, in pieces: the last `tail` lines, or all; with `follow` it goes on with what
+        is printed from now on. Raises FailedPrecondition where nodes are no containers."""
+        request = node_pb2.ReadLogsRequest(name=self._path, tail=tail, follow=follow)
+        for one in self._rpc.stream(self._rpc.nodes.ReadLogs, request):
+            yield one.data
 
     def start_ping(
         self, remote: str, count: int = 1, *, interval: Time | None = None, timeout: Time | None = None
