@@ -17,9 +17,10 @@ class ContainerLogs(Logs):
     def __init__(self, client: Any, container: str, tail: int, follow: bool) -> None:
         self._closed = False
         try:
-            self._stream: CancellableStream[bytes] = client.logs(container, stream=True, follow=follow, tail=tail or "all")
+            stream = client.logs(container, stream=True, follow=follow, tail=tail or "all")
         except DockerException as error:
             raise FailedPrecondition(f"Docker does not tell what {container} printed: {error}") from None
+        self._stream: CancellableStream[bytes] = stream
 
     def read(self) -> bytes:
         """The next piece; b"" when there is no more."""
