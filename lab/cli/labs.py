@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
 from lab.cli.output import Json, print_json, print_table
+from lab.cli.topo import Custom, Topo, described
+from nodes.base.errors import InvalidArgument
 
 Address = Annotated[
     str | None,
@@ -30,41 +33,77 @@ def up(
     topology: Annotated[
         str,
         typer.Argument(metavar="FILE|NAME", help="A YAML file, a shipped topology, or a generator such as dumbbell,3."),
-    ],
-    name: Annotated[str, typer.Option(help="What to call it. Not given: lab-1 ...")] = "",
+    ] = "",
+    topo: Topo = "",
+    custom: Custom = "",
+    name: Annotated[str, typer.Option(help="What to call it. Not given: as the file, or the topology.")] = "",
     backend: Annotated[
-        str, typer.Option(envvar="TCPLAB_BACKEND", help="sim (virtual time) or netns (network namespaces, real time).")
+        str, typer.Option(envvar="TCPLAB_BACKEND", help="sim (virtual time), or in real time netns, mininet.")
     ] = "sim",
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
     level: Annotated[
         str, typer.Option(help="What the trace records: states, congestion, segments or all.")
     ] = "segments",
     capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Keep every frame.")] = True,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Stay until interrupted, saying what becomes of it; then delete it.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Delete the lab of that name first.")] = False,
     server: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Make a lab on a server, for commands and clients: `tcplab up pair --backend netns`."""
+    """Make a lab on a server, for commands and clients: `tcplab up pair --backend netns`, `tcplab up --topo tree,2`."""
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from lab.cli.remote import controller_at
+    from lab.cli.stay import stay_until_interrupted
 
-    source: str | Path = Path(topology) if topology.endswith((".yaml", ".yml")) else topology
+    if bool(topology) == bool(topo):
+        raise InvalidArgument("topology: give one, FILE or NAME, or --topo TOPO", "topology")
+    source: str | Path | Mapping[str, Any] = Path(topology) if topology.endswith((".yaml", ".yml")) else topology
+    if topo:
+        source = described(topo, custom)
     with controller_at(server) as controller:
+        name = name or _name_of(topology or topo)
+        if replace and name in [one.name for one in controller.labs()]:
+            controller.lab(name).delete()
         lab = controller.create_lab(source, seed=seed, name=name, level=level, capture=capture, backend=backend)
         made = lab.info()
-    if as_json:
-        print_json({"name": made.name.rpartition("/")[2], "backend": made.backend, "directory": made.directory})
-    else:
-        print(f"{made.name.rpartition('/')[2]}: {made.topology} on {made.backend}; its run is in {made.directory}")
+        if as_json:
+            print_json({"name": lab.name, "backend": made.backend, "directory": made.directory})
+        else:
+            print(
+                f"{lab.name}: {made.topology or topology or topo} on {made.backend}, run in {made.directory}",
+                flush=True,
+            )
+        if stay:
+            stay_until_interrupted(lab)
 
 
-def list_labs(server: Address = None, as_json: Json = False) -> None:
+def _name_of(topology: str) -> str:
+    """`my-lab` of `dir/My lab.yaml`, `dumbbell` of `dumbbell,3`; "", and the server chooses, where nothing is left."""
+    from pathlib import PurePath
+
+    stem = PurePath(topology).name.partition(".")[0].partition(",")[0].lower()
+    return re.sub(r"[^a-z0-9]+", "-", stem).strip("-").lstrip("0123456789-")
+
+
+def list_labs(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[LAB...]", help="Only these.")] = None,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Exit with 3 unless all of them can be used, with all their nodes.")
+    ] = False,
+    server: Address = None,
+    as_json: Json = False,
+) -> None:
     """List the labs of a server."""
     from lab.cli.remote import controller_at
     from tcplab.v1 import lab_pb2
 
     with controller_at(server) as controller:
-        labs = [one.info() for one in controller.labs()]
+        labs = [one.info() for one in ([controller.lab(name) for name in names] if names else controller.labs())]
     states = {one.name: lab_pb2.Lab.State.Name(one.state).removeprefix("STATE_") for one in labs}
     if as_json:
         print_json(
@@ -95,6 +134,8 @@ def list_labs(server: Address = None, as_json: Json = False) -> None:
             )
             for one in labs
         )
+    if ready and any(states[one.name] != "READY" or one.failed_nodes for one in labs):
+        raise typer.Exit(3)
 
 
 def down(

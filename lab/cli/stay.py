@@ -5,18 +5,11 @@ from __future__ import annotations
 import signal
 
 from nodes.base.errors import FailedPrecondition
-from tcplab.client import Controller, Lab, errors
+from tcplab.client import Lab, errors
 from tcplab.v1 import lab_pb2
 
 
-def delete_first(controller: Controller, name: str) -> None:
-    """Delete the lab of that name if there is one."""
-    for lab in controller.labs():
-        if lab.name == name:
-            lab.delete()
-
-
-def stay(lab: Lab) -> None:
+def stay_until_interrupted(lab: Lab) -> None:
     """Say what becomes of a lab until SIGINT or SIGTERM, then delete it; or until somebody else deletes it.
 
     Raises FailedPrecondition when it cannot go on, and errors of the API when the server ends.
