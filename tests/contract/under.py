@@ -74,7 +74,7 @@ class Under:
 
     def left(self) -> dict[str, list[str]]:
         """What there is of labs on this machine, without the controller and its nursery."""
-        found = {
+        found: dict[str, list[Any]] = {
             "processes": self.server.processes()[2:],
             "journal": sorted(path.name for path in self.server.state.iterdir()) if self.server.state.exists() else [],
             "containers": self.dockerd.docker("ps", "--all", "--quiet").split() if self.dockerd is not None else [],
@@ -143,7 +143,7 @@ class Pair:
 
     def verdicts(self, verdict: str, start: int = 1, direction: str = "h1->h2") -> list[int]:
         """Numbers of the frames of a direction of which the link said that, since an event."""
-        where = {"verdict": verdict, "link": f"h1-h2/h1:eth0->h2:eth0"}
+        where = {"verdict": verdict, "link": "h1-h2/h1:eth0->h2:eth0"}
         if direction != "h1->h2":
             where["link"] = "h1-h2/h2:eth0->h1:eth0"
         return [one["frame"] for one in self.lab.trace("verdict", where=where, start=start)]
