@@ -241,7 +241,12 @@ def test_labs_of_a_server(server: str, tmp_path: Path) -> None:
         assert "would delete mine" in tcplab("down", "mine", "--dry-run", "--server", server, cwd=tmp_path).stdout
         assert [one.name for one in controller.labs()] == ["mine"]
         assert tcplab("down", "mine", "--server", server, cwd=tmp_path).returncode == 0
+        (tmp_path / "My lab.yaml").write_text("nodes: {h1: host, h2: host}\nlinks: [h1-h2]\n")
+        assert tcplab("up", "My lab.yaml", "--server", server, cwd=tmp_path).stdout.startswith("my-lab: My lab.yaml on")
+        assert tcplab("up", "dumbbell,2", "--server", server, cwd=tmp_path).stdout.startswith("dumbbell: ")
+        assert tcplab("down", "my-lab", "dumbbell", "--server", server, cwd=tmp_path).returncode == 0
         assert controller.labs() == []
+        assert "nowhere.yaml" in one_line(tcplab("up", "nowhere.yaml", "--server", server, cwd=tmp_path))
 
 
 def test_without_a_server(tmp_path: Path) -> None:
