@@ -16,7 +16,10 @@ from nodes.tcp.info import info
 class Views:
     """Calls by their names in `offered`; all answers are plain. Times are ns, instants are how long ago."""
 
-    offered = ("connections", "listeners", "datagrams", "counters", "interfaces", "routes", "neighbours", "parameters")
+    offered = (
+        *("connections", "listeners", "datagrams", "counters", "interfaces", "routes", "neighbours"),
+        *("parameters", "set_parameters"),
+    )
 
     def __init__(
         self, host: StackHost, owners: Callable[[], dict[int, str]], ends: Callable[[], Sequence[object]]
@@ -67,6 +70,10 @@ class Views:
     def parameters(self, line: object) -> dict[str, int | str]:
         """By their sysctl names."""
         return dict(self._host.parameters())
+
+    def set_parameters(self, line: object, values: dict[str, object]) -> None:
+        """Raises InvalidArgument."""
+        self._host.set_parameters(values)
 
     def interfaces(self, line: object) -> list[dict[str, Any]]:
         """The loopback interface and the others."""

@@ -1,0 +1,114 @@
+"""ip: addresses, links, routes and neighbours of the node, as iproute2's tells them; to look at only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from nodes.shims.ask import open_line, options, resolve, wrong
+from nodes.shims.flags import fail
+from nodes.shims.ifconfig import broadcast
+from nodes.shims.line import Line
+
+_USAGE = "[-4] [-br] [-s] address | link | route [get ADDRESS] | neigh"
+_KNOWN = {"-4": "ipv4", "-s": "statistics", "-stats": "statistics", "-br": "brief", "-brief": "brief", "-o": "oneline"}
+_KNOWN |= {"-c": "color", "-n": "netns=", "-d": "details"}
+_LOOK = "this node's addresses, routes and neighbours are the lab's: they can be looked at, not changed, from here"
+_OBJECTS = ("address", "link", "route", "neighbour")
+
+
+def run(name: str, argv: Sequence[str]) -> int:
+    """0, or 1 when there is no such interface or route."""
+    switches, words = [], list(argv)
+    while words and words[0].startswith("-"):
+        switches.append(words.pop(0))
+    given = options(name, switches, {key: value for key, value in _KNOWN.items() if key != "-n"}, _USAGE)
+    if not words:
+        wrong(name, "what is to be shown?", _USAGE)
+    known = next((one for one in _OBJECTS if one.startswith(words[0])), "")
+    known = "neighbour" if words[0] in ("neighbor", "neigh", "n") else known
+    if not known:
+        wrong(name, f"object {words[0]!r} is none that tcplab's has; it has {', '.join(_OBJECTS)}", _USAGE)
+    rest = words[1:]
+    if rest and any(word.startswith(rest[0]) for word in ("show", "list", "lst")):
+        rest = rest[1:]
+    line = open_line(name)
+    if known == "route":
+        return _routes(name, line, rest)
+    device = rest[1] if len(rest) == 2 and rest[0] == "dev" else rest[0] if len(rest) == 1 else ""
+    if rest and not device:
+        wrong(name, _LOOK, _USAGE)
+    if known == "neighbour":
+        for one in line.call("neighbours"):
+            if device in ("", one["interface"]):
+                state = "REACHABLE" if one["fresh"] else "STALE"
+                sys.stdout.write(f"{one['address']} dev {one['interface']} lladdr {one['mac']} {state}\n")
+        return 0
+    interfaces = list(enumerate(line.call("interfaces"), 1))
+    if device:
+        interfaces = [(number, one) for number, one in interfaces if one["name"] == device]
+        if not interfaces:
+            fail("Device", f'"{device}" does not exist.')
+    for number, one in interfaces:
+        sys.stdout.write(_brief(one, known) if given.brief else _full(number, one, known, bool(given.statistics)))
+    return 0
+
+
+def _brief(one: dict[str, Any], known: str) -> str:
+    state = "UNKNOWN" if one["name"] == "lo" else "UP"
+    if known == "link":
+        flags = "LOOPBACK,UP,LOWER_UP" if one["name"] == "lo" else "BROADCAST,MULTICAST,UP,LOWER_UP"
+        return f"{one['name']:<16} {state:<14} {one['mac']} <{flags}>\n"
+    address = f"{one['address']}/{one['prefix_len']}" if one["address"] else ""
+    return f"{one['name']:<16} {state:<14} {address}\n"
+
+
+def _full(number: int, one: dict[str, Any], known: str, statistics: bool) -> str:
+    loopback = one["name"] == "lo"
+    flags = "LOOPBACK,UP,LOWER_UP" if loopback else "BROADCAST,MULTICAST,UP,LOWER_UP"
+    state = "UNKNOWN" if loopback else "UP"
+    text = f"{number}: {one['name']}: <{flags}> mtu {one['mtu']} qdisc noqueue state {state} group default qlen 1000\n"
+    everybody = "00:00:00:00:00:00" if loopback else "ff:ff:ff:ff:ff:ff"
+    text += f"    link/{'loopback' if loopback else 'ether'} {one['mac']} brd {everybody}\n"
+    if known == "address" and one["address"]:
+        scope = "host" if loopback else f"brd {broadcast(one['address'], one['prefix_len'])} scope global"
+        scope = "scope host" if loopback else scope
+        text += f"    inet {one['address']}/{one['prefix_len']} {scope} {one['name']}\n"
+        text += "       valid_lft forever preferred_lft forever\n"
+    if statistics:
+        counts = one["counters"]
+        for way in ("rx", "tx"):
+            text += f"    {way.upper()}: bytes packets errors dropped\n"
+            text += "        " + " ".join(
+                str(counts[f"{way}_{key}"]) for key in ("bytes", "packets", "errors", "dropped")
+            )
+            text += "\n"
+    return text
+
+
+def _routes(name: str, line: Line, rest: Sequence[str]) -> int:
+    if rest and rest[0] == "get" and len(rest) == 2:
+        return _route_to(name, line, rest[1])
+    if rest:
+        wrong(name, _LOOK, _USAGE)
+    for one in sorted(line.call("routes"), key=lambda one: one["prefix_len"]):
+        prefix = "default" if not one["prefix_len"] else f"{one['prefix']}/{one['prefix_len']}"
+        if one["gateway"]:
+            text = f"{prefix} via {one['gateway']} dev {one['interface']}"
+        else:
+            text = f"{prefix} dev {one['interface']} proto kernel scope link src {one['source']}"
+        sys.stdout.write(text + (f" metric {one['metric']}" if one["metric"] else "") + "\n")
+    return 0
+
+
+def _route_to(name: str, line: Line, host: str) -> int:
+    address = resolve(line, name, host)
+    value = int.from_bytes(bytes(map(int, address.split("."))), "big")
+    for one in line.call("routes"):
+        shift = 32 - one["prefix_len"]
+        if int.from_bytes(bytes(map(int, one["prefix"].split("."))), "big") >> shift == value >> shift:
+            via = f"via {one['gateway']} " if one["gateway"] else ""
+            sys.stdout.write(f"{address} {via}dev {one['interface']} src {one['source']}\n    cache\n")
+            return 0
+    return fail("RTNETLINK answers", "Network is unreachable", 2)
