@@ -23,21 +23,55 @@ _USAGE = (
     "-s | -c HOST [-p PORT] [-t SECONDS | -n BYTES] [-i SECONDS] [-P STREAMS] [-R] [-b RATE] [-l BYTES] [-f FORM] [-J]"
 )
 _KNOWN = {
-    "-s": "server", "--server": "server", "-c": "client=", "--client": "client=", "-p": "port=", "--port": "port=",
-    "-t": "time=", "--time": "time=", "-n": "amount=", "--bytes": "amount=", "-i": "interval=", "-1": "once",
-
-        "--interval": "interval=",
-        "-P": "parallel=",
-        "--parallel": "parallel=",
-        "-R": "reverse",
-        "--reverse": "reverse"
-    ,
-    "-b": "rate=", "--bitrate": "rate=", "--bandwidth": "rate=", "-l": "length=", "--length": "length=",
-    "-f": "form=", "--format": "form=", "-J": "json", "--json": "json", "-w": "window=", "--window": "window=",
-    "-C": "congestion=", "--congestion": "congestion=", "-M": "mss=", "--set-mss": "mss=", "-N": "nodelay",
-    "--no-delay": "nodelay", "-B": "bind=", "--bind": "bind=", "-O": "omit=", "--omit": "omit=", "-V": "verbose",
-    "--one-off": "once", "--forceflush": "flush", "-4": "ipv4", "--connect-timeout": "connect_timeout=",
-    "-u": "udp", "--udp": "udp", "-D": "daemon", "--daemon": "daemon", "-6": "ipv6", "--bidir": "bidir",
+    "-s": "server",
+    "--server": "server",
+    "-c": "client=",
+    "--client": "client=",
+    "-p": "port=",
+    "--port": "port=",
+    "-t": "time=",
+    "--time": "time=",
+    "-n": "amount=",
+    "--bytes": "amount=",
+    "-i": "interval=",
+    "-1": "once",
+    "--interval": "interval=",
+    "-P": "parallel=",
+    "--parallel": "parallel=",
+    "-R": "reverse",
+    "--reverse": "reverse",
+    "-b": "rate=",
+    "--bitrate": "rate=",
+    "--bandwidth": "rate=",
+    "-l": "length=",
+    "--length": "length=",
+    "-f": "form=",
+    "--format": "form=",
+    "-J": "json",
+    "--json": "json",
+    "-w": "window=",
+    "--window": "window=",
+    "-C": "congestion=",
+    "--congestion": "congestion=",
+    "-M": "mss=",
+    "--set-mss": "mss=",
+    "-N": "nodelay",
+    "--no-delay": "nodelay",
+    "-B": "bind=",
+    "--bind": "bind=",
+    "-O": "omit=",
+    "--omit": "omit=",
+    "-V": "verbose",
+    "--one-off": "once",
+    "--forceflush": "flush",
+    "-4": "ipv4",
+    "--connect-timeout": "connect_timeout=",
+    "-u": "udp",
+    "--udp": "udp",
+    "-D": "daemon",
+    "--daemon": "daemon",
+    "-6": "ipv6",
+    "--bidir": "bidir",
 }
 _UNSUPPORTED = {
     "udp": "UDP is what `iperf -u` does",
@@ -254,7 +288,9 @@ class _Test:
             found = one.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
             congestion = found.split(b"\0")[0].decode()
         return {
-            "cpu_util_total": 0, "cpu_util_user": 0, "cpu_util_system": 0,
+            "cpu_util_total": 0,
+            "cpu_util_user": 0,
+            "cpu_util_system": 0,
             "sender_has_retransmits": 1 if self.sends else -1,
             "congestion_used": congestion,
             "streams": [
@@ -262,7 +298,11 @@ class _Test:
                     "id": one.number,
                     "bytes": one.bytes,
                     "retransmits": one.retransmits() if self.sends else -1,
-                    "jitter": 0, "errors": 0, "packets": 0, "start_time": 0, "end_time": self.took,
+                    "jitter": 0,
+                    "errors": 0,
+                    "packets": 0,
+                    "start_time": 0,
+                    "end_time": self.took,
                 }
                 for one in self.streams
             ],
@@ -290,7 +330,10 @@ class _Test:
                 more = f"  {again:3}" if role == "sender" else "     "
                 self.line("SUM", 0.0, seconds, bytes_, f"{more}             {role}")
             total[f"sum_{'sent' if role == 'sender' else 'received'}"] = {
-                "start": 0, "end": seconds, "seconds": seconds, "bytes": bytes_,
+                "start": 0,
+                "end": seconds,
+                "seconds": seconds,
+                "bytes": bytes_,
                 "bits_per_second": bytes_ * 8 / max(seconds, 1e-6),
                 **({"retransmits": again} if role == "sender" else {}),
             }
@@ -299,7 +342,9 @@ class _Test:
 
 def _client(name: str, given: Options, port: int) -> int:
     parameters: Results = {
-        "tcp": True, "omit": given.integer("omit", 0, 0, 60), "blockcount": 0,
+        "tcp": True,
+        "omit": given.integer("omit", 0, 0, 60),
+        "blockcount": 0,
         "time": 0 if given.amount else given.integer("time", 10, 1, 86400),
         "num": size(given.amount) if given.amount else 0,
         "parallel": given.integer("parallel", 1, 1, 128),
