@@ -27,6 +27,7 @@ _PACKAGES: Final = (
     ("pyarrow", "tables of a run (Parquet, Arrow)", "sim"),
     ("pyroute2", "backend netns", "netns"),
     ("msgpack", "backend netns", "netns"),
+    ("docker", "backend docker", "docker"),
     ("matplotlib", "tcplab plot", "plots"),
 )
 
@@ -62,8 +63,8 @@ def add_to(app: typer.Typer) -> None:
 def doctor(as_json: Json = False) -> None:
     """Say what this machine can do for labs, what is missing, and how to get it.
 
-    Exit code 0: labs can be made with every backend by this user; 1: not with all of them, or this installation of
-    tcplab is broken. What is optional does not count.
+    Exit code 0: labs can be made with sim and netns by this user; 1: not with both, or this installation of tcplab is
+    broken. What is optional does not count.
     """
     packages = list(_packages())
     capabilities = _capabilities()
@@ -130,7 +131,7 @@ def _packages() -> Iterator[Finding]:
     for name, purpose, extra in _PACKAGES:
         present = util.find_spec(name) is not None
         text = purpose if present else f"{purpose}: pip install 'tcplab[{extra}]'"
-        yield Finding(f"package {name}", present, text, needed=extra != "plots")
+        yield Finding(f"package {name}", present, text, needed=extra in ("sim", "netns"))
 
 
 def _capabilities() -> Sequence[Capability]:
@@ -149,6 +150,7 @@ def _backends(capabilities: Sequence[Capability]) -> Iterator[Finding]:
     if not capabilities:
         yield Finding("netns", False, "its Python packages are missing: pip install 'tcplab[netns]'", needed=True)
         return
+    from lab.backends.catalogue import REAL
     from lab.fabric.rootless import ROOT, forbidden, standing
 
     lacking = [one for one in capabilities if one.name in ("real-interfaces", "engine-link") and not one.available]
@@ -158,6 +160,29 @@ def _backends(capabilities: Sequence[Capability]) -> Iterator[Finding]:
         yield Finding("netns for other users", not reason, reason or "any user, in a user namespace")
     else:
         yield Finding("netns for root", True, "as root there are tracefs and real-time priority, too")
+    for name in REAL[1:]:
+        reason = _missing(name)
+        yield Finding(name, not reason, reason)
+
+
+def _missing(backend: str) -> str:
+    """What there lacks for a backend. Asked in a process of its own, which may become somebody else for that."""
+    from lab.backends.catalogue import lab_class
+
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            reason = lab_class(backend).missing()
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+        os.write(write, reason.encode())
+        os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:  # noqa: PTH123
+        reason = pipe.read().decode()
+    os.waitpid(child, 0)
+    return reason
 
 
 def _user() -> str:
