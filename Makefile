@@ -58,9 +58,9 @@ image-bundle: image
 
 .PHONY: packages
 packages:
-	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc \ \
-		mininet:mn bridge-utils:brctl openvswitch-switch:ovs-vswitchd
-		docker.io:dockerd debootstrap docker-compose openssl
+	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc \
+		openssl mininet:mn bridge-utils:brctl openvswitch-switch:ovs-vswitchd docker.io:dockerd debootstrap \
+		docker-compose
 
 clean:
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
