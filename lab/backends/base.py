@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lab.links.rules import Rule, RuleSpec
     from lab.topology.model import Topology
     from lab.trace.spool import SpoolWriter
+    from nodes.base.tasks import Task
     from nodes.tcp.info import TcpInfo
 
 
@@ -271,6 +272,10 @@ class Lab(ABC):
         for operation in operations:
             operation.value()
 
+    def settle(self) -> Task | None:
+        """Hear from every process what has happened up to now. None: there is nothing to wait for."""
+        return None
+
     # -- TCP user calls (RFC 9293 section 3.9.1). `timeout_ns` is lab time from now; the operation then ends with
     #    TimeoutError and the connection stays as it is.
 
@@ -415,11 +420,12 @@ class Lab(ABC):
         cwd: str = "",
         timeout_ns: int = NEVER,
     ) -> Execution:
-        """Run a command, without a shell, on a node of kind linux; `env` adds to its environment, `cwd` "" is the root
-        directory, `timeout_ns` is wall time. Raises NotFound for a program that is not there, Unsupported."""
+        """Run a command, without a shell, on a node; `env` adds to its environment, `cwd` "" is the root directory,
+        `timeout_ns` is wall time. On a node with our stack it finds programs of ours first in its PATH (nodes/shims).
+        Raises NotFound for a program that is not there, Unsupported."""
         raise Unsupported(
-            f"backend {self.backend} runs no commands: its nodes are not on this machine's kernel; nodes of kind linux "
-            "of backend netns run them"
+            f"backend {self.backend} runs no commands: its nodes are not on this machine's kernel, and its time is not "
+            "the machine's; the nodes of real-time backends, such as netns, run them, and here `apps` do what they do"
         )
 
     def inside(self, node: str) -> AbstractContextManager[None]:

@@ -10,7 +10,21 @@ from typing import Any, Final
 
 import typer
 
-from lab.cli import agent, catalogue, container, doctor, labs, measure, nodes, reap, run, serve, show, validate, version
+from lab.cli import (
+    agent,
+    catalogue,
+    container,
+    doctor,
+    labs,
+    measure,
+    nodes,
+    reap,
+    run,
+    serve,
+    show,
+    validate,
+    version,
+)
 from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, TcplabError
 
 BAD_INPUT: Final = 2
@@ -26,7 +40,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TCPLAB"},
 )
-for module in (run, show, validate, catalogue, serve, labs, nodes, reap, measure, doctor, version, agent, container):
+for module in (
+    run,
+    show,
+    validate,
+    catalogue,
+    serve,
+    labs,
+    nodes,
+    shell,
+    reap,
+    measure,
+    doctor,
+    version,
+    agent,
+    container,
+):
+    module.add_to(app)
+for module in (
+    run,
+    show,
+    validate,
+    catalogue,
+    serve,
+    labs,
+    nodes,
+    shell,
+    reap,
+    measure,
+    doctor,
+    version,
+    agent,
+    container,
+):
     module.add_to(app)
 
 

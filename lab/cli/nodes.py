@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def execute(
     lab: Annotated[str, typer.Argument(help="Name of a lab.")],
-    node: Annotated[str, typer.Argument(help="A node of kind linux.")],
+    node: Annotated[str, typer.Argument(help="A node.")],
     argv: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="A program and its arguments.")],
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable more. Repeatable.")
@@ -67,16 +67,30 @@ def execute(
                     }
                 )
             else:
-                threading.Thread(target=_feed, args=(command,), daemon=True).start()
-                for stream, data in command.output():
-                    out = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
-                    out.write(data)
-                    out.flush()
+                pass_through(command)
                 done = command.wait()
     if done.timed_out:
         print(f"tcplab: {argv[0]} was ended after {timeout}", file=sys.stderr)
     if done.code:
         raise typer.Exit(done.code)
+
+
+def pass_through(command: Command) -> int:
+    """Our standard input, output and error are the command's, and so is the first Ctrl-C; its exit code."""
+    threading.Thread(target=_feed, args=(command,), daemon=True).start()
+    interrupted = False
+    while True:
+        try:
+            for stream, data in command.output():
+                out = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+                out.write(data)
+                out.flush()
+            return command.wait().code
+        except KeyboardInterrupt:
+            if interrupted:
+                raise
+            interrupted = True
+            command.signal("INT")
 
 
 def _variable(text: str) -> tuple[str, str]:

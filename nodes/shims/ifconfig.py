@@ -7,27 +7,31 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nodes.shims.ask import open_line, options, wrong
+from nodes.shims.ask import change, kept, open_line, options, wrong
 from nodes.shims.flags import fail
 from nodes.shims.line import Line
-
-_LOOK = "this node's addresses, routes and neighbours are the lab's: they can be looked at, not changed, from here"
 
 
 def run(name: str, argv: Sequence[str]) -> int:
     """0, or 1 when there is no such interface."""
+    if any(not word.startswith("-") for word in argv):
+        code = kept(name, argv)
+        if code is not None:
+            return code
     if name == "ifconfig":
         return _ifconfig(name, argv)
     if name == "route":
-        given = options(name, argv, {"-n": "numeric", "-e": "extend", "-4": "ipv4"}, "[-n]")
-        if given.rest:
-            wrong(name, _LOOK, "[-n]")
+        if any(not word.startswith("-") for word in argv):
+            change(name, argv, "[-n]")
+        options(name, argv, {"-n": "numeric", "-e": "extend", "-4": "ipv4"}, "[-n]")
         sys.stdout.write(route_table(open_line(name)))
         return 0
     known = {"-n": "numeric", "-a": "bsd", "-v": "verbose", "-e": "linux"}
+    if any(word in ("-s", "-d", "-f", "--set", "--delete") for word in argv):
+        change(name, argv, "[-n] [-a] [HOST]")
     given = options(name, argv, known, "[-n] [-a] [HOST]")
     if len(given.rest) > 1:
-        wrong(name, _LOOK, "[-n] [-a] [HOST]")
+        wrong(name, "one host at most is asked for", "[-n] [-a] [HOST]")
     _arp(open_line(name), bool(given.bsd), given.rest[0] if given.rest else "")
     return 0
 
@@ -45,9 +49,9 @@ def broadcast(address: str, length: int) -> str:
 
 
 def _ifconfig(name: str, argv: Sequence[str]) -> int:
-    given = options(name, argv, {"-a": "all", "-s": "short", "-v": "verbose"}, "[-a] [INTERFACE]")
-    if len(given.rest) > 1:
-        wrong(name, _LOOK, "[-a] [INTERFACE]")
+    if sum(not word.startswith("-") for word in argv) > 1:
+        change(name, argv, "[-a] [INTERFACE]")
+    given = options(name, argv, {"-a": "all", "-v": "verbose"}, "[-a] [INTERFACE]")
     interfaces = open_line(name).call("interfaces")
     interfaces = [one for one in interfaces if one["name"] != "lo"] + [one for one in interfaces if one["name"] == "lo"]
     if given.rest:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nodes.shims.ask import open_line, options, resolve, wrong
+from nodes.shims.ask import change, kept, open_line, options, resolve, wrong
 from nodes.shims.flags import fail
 from nodes.shims.ifconfig import broadcast
 from nodes.shims.line import Line
@@ -14,7 +14,6 @@ from nodes.shims.line import Line
 _USAGE = "[-4] [-br] [-s] address | link | route [get ADDRESS] | neigh"
 _KNOWN = {"-4": "ipv4", "-s": "statistics", "-stats": "statistics", "-br": "brief", "-brief": "brief", "-o": "oneline"}
 _KNOWN |= {"-c": "color", "-n": "netns=", "-d": "details"}
-_LOOK = "this node's addresses, routes and neighbours are the lab's: they can be looked at, not changed, from here"
 _OBJECTS = ("address", "link", "route", "neighbour")
 
 
@@ -29,16 +28,24 @@ def run(name: str, argv: Sequence[str]) -> int:
     known = next((one for one in _OBJECTS if one.startswith(words[0])), "")
     known = "neighbour" if words[0] in ("neighbor", "neigh", "n") else known
     if not known:
-        wrong(name, f"object {words[0]!r} is none that tcplab's has; it has {', '.join(_OBJECTS)}", _USAGE)
+        change(name, argv, _USAGE)
     rest = words[1:]
     if rest and any(word.startswith(rest[0]) for word in ("show", "list", "lst")):
         rest = rest[1:]
+    code = kept(name, argv) if rest else None
+    if code is not None:
+        return code
     line = open_line(name)
     if known == "route":
-        return _routes(name, line, rest)
+        if rest and rest[0] == "get" and len(rest) == 2:
+            return _route_to(name, line, rest[1])
+        if rest:
+            change(name, argv, _USAGE)
+        _routes(line)
+        return 0
     device = rest[1] if len(rest) == 2 and rest[0] == "dev" else rest[0] if len(rest) == 1 else ""
     if rest and not device:
-        wrong(name, _LOOK, _USAGE)
+        change(name, argv, _USAGE)
     if known == "neighbour":
         for one in line.call("neighbours"):
             if device in ("", one["interface"]):
@@ -87,11 +94,7 @@ def _full(number: int, one: dict[str, Any], known: str, statistics: bool) -> str
     return text
 
 
-def _routes(name: str, line: Line, rest: Sequence[str]) -> int:
-    if rest and rest[0] == "get" and len(rest) == 2:
-        return _route_to(name, line, rest[1])
-    if rest:
-        wrong(name, _LOOK, _USAGE)
+def _routes(line: Line) -> None:
     for one in sorted(line.call("routes"), key=lambda one: one["prefix_len"]):
         prefix = "default" if not one["prefix_len"] else f"{one['prefix']}/{one['prefix_len']}"
         if one["gateway"]:
@@ -99,7 +102,6 @@ def _routes(name: str, line: Line, rest: Sequence[str]) -> int:
         else:
             text = f"{prefix} dev {one['interface']} proto kernel scope link src {one['source']}"
         sys.stdout.write(text + (f" metric {one['metric']}" if one["metric"] else "") + "\n")
-    return 0
 
 
 def _route_to(name: str, line: Line, host: str) -> int:
