@@ -1,73 +1,88 @@
-"""ifconfig, ip, route and sysctl of a host of a script, as far as they change what our stack has.
-
-What only shows something, or is about the interface itself (up, down, its MTU), is left to who asked: `None`.
-"""
+"""ifconfig, ip and route of a host of a script, as far as they change something."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
-from typing import Final, Protocol
+from typing import Final
 
 from lab.backends.mininet.kept import EVERYWHERE, KeptHost
 from nodes.base.errors import InvalidArgument, NotFound, TcplabError
-from nodes.tcp.parameters import NAMES
-
-#: What became of a command: exit code, standard output, standard error; None: it is none of ours.
-Outcome = tuple[int, str, str] | None
-_DONE: Final = (0, "", "")
 
 
-class Owner(Protocol):
-    """Has the stacks of hosts."""
+class Whose(Enum):
+    """Who does what a command says."""
 
-    def renew(self, host: KeptHost) -> None: ...
-    def parameters(self, host: KeptHost) -> Mapping[str, int | str]: ...
-    def set_parameters(self, host: KeptHost, values: Mapping[str, int | str]) -> None: ...
+    #: It is done: our stack has it.
+    OURS = auto()
+    #: It is about the interface itself (up, down, its MTU), which is the kernel's.
+    KERNEL = auto()
+    #: It only shows something.
+    VIEW = auto()
 
 
-def run_command(owner: Owner, host: KeptHost, argv: Sequence[str]) -> Outcome:
-    """Do it on the host."""
+def run_command(renew: Callable[[KeptHost], None], host: KeptHost, argv: Sequence[str]) -> tuple[Whose, int, str]:
+    """Do it on the host, whose stack is then renewed. Returns whose it is, the exit code and what to say of errors."""
     program, *words = argv
     run = _PROGRAMS.get(program)
+    if run is None:
+        return Whose.VIEW, 0, ""
     try:
-        outcome = run(owner, host, words) if run is not None else None
-        if outcome is not None:
-            owner.renew(host)
-    except (TcplabError, ValueError) as error:
-        return 2, "", f"{error}\n"
-    return outcome
+        whose = run(host, words)
+        if whose is Whose.OURS:
+            renew(host)
+    except (TcplabError, ValueError, IndexError) as error:
+        return Whose.OURS, 2, f"{error}\n"
+    return whose, 0, ""
 
 
-def _ifconfig(owner: Owner, host: KeptHost, words: list[str]) -> Outcome:
+def _ifconfig(host: KeptHost, words: list[str]) -> Whose:
     device, *rest = words or [""]
-    if device not in host.devices or not rest or not (rest[0][:1].isdigit() or rest[0] == "inet"):
-        return None
+    if not rest or device.startswith("-"):
+        return Whose.VIEW
+    if device in host.devices and rest[0] == "mtu":
+        host.set_mtu(device, _after("mtu", rest))
+        return Whose.OURS
+    if device not in host.devices or not (rest[0][:1].isdigit() or rest[0] == "inet"):
+        return Whose.KERNEL
     address, *more = rest[1:] if rest[0] == "inet" else rest
     if "netmask" in more:
         address = f"{address.partition('/')[0]}/{_after('netmask', more)}"
     elif "/" not in address:
         address += _class_prefix(IPv4Address(address))
     host.set_address(device, "" if address.startswith("0.0.0.0") else address)
-    return _DONE
+    return Whose.OURS
 
 
-def _ip(owner: Owner, host: KeptHost, words: list[str]) -> Outcome:
+def _ip(host: KeptHost, words: list[str]) -> Whose:
     words = [word for word in words if word not in ("-4", "-f", "inet")]
     if len(words) < 2:
-        return None
+        return Whose.VIEW
     what, verb, rest = words[0], words[1], words[2:]
+    if "link".startswith(what):
+        return _ip_link(host, verb, rest)
     if "address".startswith(what):
         return _ip_address(host, verb, rest)
     if "route".startswith(what):
         return _ip_route(host, verb, rest)
-    return None
+    return Whose.VIEW
 
 
-def _ip_address(host: KeptHost, verb: str, rest: list[str]) -> Outcome:
+def _ip_link(host: KeptHost, verb: str, rest: list[str]) -> Whose:
+    if "show".startswith(verb) or verb in ("list", "ls", "dev"):
+        return Whose.VIEW
+    device = next((word for word in rest if word in host.devices), "")
+    if verb == "set" and device and "mtu" in rest:
+        host.set_mtu(device, _after("mtu", rest))
+        return Whose.OURS
+    return Whose.KERNEL
+
+
+def _ip_address(host: KeptHost, verb: str, rest: list[str]) -> Whose:
     device = _after("dev", rest)
     if device not in host.devices:
-        return None
+        return Whose.VIEW
     if verb in ("add", "a", "replace", "change"):
         host.set_address(device, rest[0] if "/" in rest[0] else f"{rest[0]}/32")
     elif verb in ("del", "delete", "d"):
@@ -78,11 +93,11 @@ def _ip_address(host: KeptHost, verb: str, rest: list[str]) -> Outcome:
     elif verb in ("flush", "f"):
         host.set_address(device, "")
     else:
-        return None
-    return _DONE
+        return Whose.VIEW
+    return Whose.OURS
 
 
-def _ip_route(host: KeptHost, verb: str, rest: list[str]) -> Outcome:
+def _ip_route(host: KeptHost, verb: str, rest: list[str]) -> Whose:
     if verb in ("add", "a", "replace", "change", "append"):
         via = _after("via", rest)
         network, device = _network(rest[0]), _after("dev", rest)
@@ -92,56 +107,28 @@ def _ip_route(host: KeptHost, verb: str, rest: list[str]) -> Outcome:
     elif verb in ("flush", "f"):
         host.routes.clear()
     else:
-        return None
-    return _DONE
+        return Whose.VIEW
+    return Whose.OURS
 
 
-def _route(owner: Owner, host: KeptHost, words: list[str]) -> Outcome:
+def _route(host: KeptHost, words: list[str]) -> Whose:
     words = [word for word in words if word not in ("-net", "-host", "-n", "-4")]
     if not words or words[0] not in ("add", "del") or len(words) < 2:
-        return None
+        return Whose.VIEW
     verb, to, *rest = words
     mask, gateway = _after("netmask", rest), _after("gw", rest)
     network = _network(f"{to}/{mask}" if mask else to)
     if verb == "del":
         _delete_route(host, network, "SIOCDELRT: No such process")
-        return _DONE
+        return Whose.OURS
     device = _after("dev", rest)
     if not device and rest and rest[-1] in host.devices:
         device = rest[-1]
     host.add_route(network, IPv4Address(gateway) if gateway else None, device)
-    return _DONE
+    return Whose.OURS
 
 
-def _sysctl(owner: Owner, host: KeptHost, words: list[str]) -> Outcome:
-    quiet = {"-q", "-qw", "-wq"} & {*words}
-    bare = bool({"-n", "-bn", "-nb"} & {*words})
-    settings = [word for word in words if not word.startswith("-")]
-    names = [_name(setting) for setting in settings]
-    if not names or any(name not in NAMES for name in names):
-        return None
-    said = []
-    for setting, name in zip(settings, names, strict=True):
-        full, sign, value = setting.partition("=")
-        if sign:
-            owner.set_parameters(host, {name: value.strip().strip("\"'")})
-        shown = owner.parameters(host)[name]
-        said.append(f"{shown}\n" if bare else f"{full.strip().replace('/', '.')} = {shown}\n")
-    return 0, "" if quiet else "".join(said), ""
-
-
-_PROGRAMS: Final[dict[str, Callable[[Owner, KeptHost, list[str]], Outcome]]] = {
-    "ifconfig": _ifconfig,
-    "ip": _ip,
-    "route": _route,
-    "sysctl": _sysctl,
-}
-
-
-def _name(setting: str) -> str:
-    """`tcp_sack` of `net.ipv4.tcp_sack=0`; "" for what is of no stack."""
-    full = setting.partition("=")[0].strip().replace("/", ".")
-    return full.rpartition(".")[2] if full.startswith(("net.ipv4.", "net.core.")) else ""
+_PROGRAMS: Final = {"ifconfig": _ifconfig, "ip": _ip, "route": _route}
 
 
 def _after(word: str, words: Sequence[str]) -> str:

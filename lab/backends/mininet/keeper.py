@@ -1,6 +1,6 @@
 """The keeper of a script: the process beside somebody's Mininet program that has our part of its network.
 
-It makes the interfaces of links and forks a link engine for each, and for each host the process of its stack, anew when
+It makes the interfaces of links and forks the process that carries them, and for each host that of its stack, anew when
 its addresses or routes change. When the script ends, however it ends, so does everything here.
 
 What is said on the line from the script: {"do": a call, its arguments}; back {"value"} or {"error"}.
@@ -18,26 +18,26 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from lab import spec
-from lab.backends.mininet.commands import run_command
-from lab.backends.mininet.kept import KeptHost, KeptLink
+from lab.backends.mininet.commands import Whose, run_command
+from lab.backends.mininet.kept import MTU, KeptHost
 from lab.backends.mininet.link_options import impairments
+from lab.backends.mininet.link_process import serve_links
 from lab.backends.real.crew import Crew, Serve
 from lab.backends.real.member import RunningMember
 from lab.backends.real.merge import Merge
 from lab.backends.real.node_process import serve_node
-from lab.engine.process import serve as serve_engine
 from lab.fabric.fabric import Fabric
 from lab.fabric.host import quieten
 from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import Netlink
 from lab.links.impairments import Impairments
-from lab.topology.model import Interface, Topology
+from lab.topology.model import Interface, Node, Topology
 from lab.trace.bundle import Bundle
 from lab.trace.spool import SpoolWriter
 from nodes.agent.line import LineReader, Message, pack
@@ -48,9 +48,8 @@ from nodes.base.events import LEVEL_OFF, LEVEL_SEGMENTS
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
 from nodes.base.records import RecordWriter
+from nodes.shims.keeper import DOOR
 
-#: Where a host's own ifconfig, ip, route and sysctl find the keeper: an abstract name in its namespace.
-DOOR: Final = "\0tcplab-keeper"
 _IDLE_NS: Final = 3600 * SECOND
 _LONGEST_REQUEST: Final = 1 << 16
 
@@ -92,7 +91,7 @@ class Keeper:
     def __init__(self, line: socket.socket, run: Path | None, seed: int, script: str) -> None:
         self._hosts: dict[str, KeptHost] = {}
         self._doors: dict[str, socket.socket] = {}
-        self._links: dict[str, KeptLink] = {}
+        self._links: dict[str, tuple[Interface, Interface]] = {}
         self._line = line
         self._reader = LineReader(line)
         self._todo: deque[Callable[[], None]] = deque()
@@ -109,6 +108,8 @@ class Keeper:
         self._merge = Merge(self._sink, self._scheduler)
         self._crew = Crew(self._scheduler, self._merge, self._sink.level, run is not None)
         self._interfaces = _Interfaces()
+        serve = partial(serve_links, randomness=self._randomness)
+        self._engine = self._start("link engine", self._interfaces.engine, serve)
         self._calls = {
             one.__name__: one
             for one in (
@@ -172,10 +173,9 @@ class Keeper:
         self._todo.append(partial(self._serve_visitor, visitor, host))
 
     def _serve_visitor(self, visitor: socket.socket, host: KeptHost) -> None:
-        with visitor, contextlib.suppress(OSError, ValueError):
-            outcome = run_command(self, host, json.loads(visitor.recv(_LONGEST_REQUEST)))
-            code, out, err = outcome or (0, "", "")
-            answer = {"handled": outcome is not None, "code": code, "out": out, "err": err}
+        with visitor, contextlib.suppress(OSError, ValueError, TypeError):  # whatever somebody's program says
+            whose, code, err = run_command(self.renew, host, json.loads(visitor.recv(_LONGEST_REQUEST)))
+            answer = {"handled": whose is Whose.OURS, "kernel": whose is Whose.KERNEL, "code": code, "err": err}
             visitor.sendall(json.dumps(answer).encode())
 
     # -- hosts
@@ -232,8 +232,14 @@ class Keeper:
             return
         if host.member is not None:
             self._end_stack(host, host.member)
-        if not node.interfaces:
-            return
+        if node.interfaces:
+            with self._paused(host) as frames:
+                self._begin_stack(host, node, frames)
+
+    def _begin_stack(self, host: KeptHost, node: Node, frames: Mapping[str, tuple[int, int]]) -> None:
+        with host.namespace.entered(), Netlink() as netlink:
+            for name, device in host.devices.items():
+                netlink.set_link(f"interface {name}", name, [("IFLA_MTU", device.mtu)])
         topology = Topology("", "", {name: one.node() for name, one in self._hosts.items()}, {}, {})
         serve = partial(
             serve_node,
@@ -241,30 +247,34 @@ class Keeper:
             name=host.name,
             randomness=self._randomness,
             connections=host.connections,
+            frames=frames,
         )
         host.member = self._start(f"node {host.name}", host.namespace, serve)
         host.made = node
 
+    @contextlib.contextmanager
+    def _paused(self, host: KeptHost) -> Iterator[Mapping[str, tuple[int, int]]]:
+        """The host's links take nothing meanwhile. Gives how many frames each of its interfaces has received and sent:
+        the trace knows a frame by its number, and a new stack has to go on where the old one was."""
+        frames = {}
+        links = [name for name, ends in self._links.items() if any(end.node == host.name for end in ends)]
+        for link in links:
+            (forward, backward) = self._engine.remote.call("pause_link", link=link).values()
+            for end, own, other in zip(self._links[link], (forward, backward), (backward, forward), strict=True):
+                if end.node == host.name:
+                    frames[end.name] = (other["packets_delivered"], own["packets_in"])
+        try:
+            yield frames
+        finally:
+            for link in links:
+                self._engine.remote.call("resume_link", link=link)
+
     def _end_stack(self, host: KeptHost, member: RunningMember) -> None:
         with contextlib.suppress(TcplabError):  # its process may have been killed
             host.connections += len(member.remote.call("statuses"))
+            host.parameters.update(member.remote.call("parameters"))  # perhaps changed by its sysctl
         self._crew.dismiss(member)
         host.member = host.made = None
-
-    def parameters(self, host: KeptHost) -> Mapping[str, int | str]:
-        """The knobs of its stack."""
-        self.renew(host)
-        if host.member is None:
-            raise NotFound(f"{host.name} has no interface yet")
-        found: Mapping[str, int | str] = host.member.remote.call("parameters")
-        return found
-
-    def set_parameters(self, host: KeptHost, values: Mapping[str, int | str]) -> None:
-        """Change knobs; connections stay."""
-        if host.member is not None and host.made is not None:
-            host.member.remote.call("set_parameters", values=dict(values))
-            host.made = dataclasses.replace(host.made, parameters={**host.made.parameters, **values})
-        host.parameters.update(values)
 
     def _host(self, name: str) -> KeptHost:
         found = self._hosts.get(name)
@@ -282,45 +292,38 @@ class Keeper:
             number += 1
             name = f"{base}-{number}"
         a, b = (
-            Interface(node, device, 0, name, _mac(mac), b"", 0, 1500)
+            Interface(node, device, 0, name, _mac(mac), b"", 0, MTU)
             for node, device, mac in zip(nodes, devices, macs, strict=True)
         )
         with contextlib.ExitStack() as undo:
             for end, pid in zip((a, b), pids, strict=True):
                 self._interfaces.add(end, pid, end.node not in self._hosts)
                 undo.callback(self._interfaces.remove, end)
-            link = KeptLink(name, (a, b))
-            serve = partial(
-                serve_engine,
-                topology=link.topology(self._hosts),
-                ports={str(end): self._interfaces.ports[str(end)] for end in (a, b)},
-                direct=frozenset(),
-                randomness=self._randomness,
-            )
-            link.member = self._start(f"link engine of {name}", self._interfaces.engine, serve)
+            devices = [self._interfaces.ports[str(end)] for end in (a, b)]
+            ends = [(end.node, end.name) for end in (a, b)]
+            self._engine.remote.call("add_link", link=name, ends=ends, devices=devices, mtu=MTU)
             undo.pop_all()
-        self._links[name] = link
+        self._links[name] = (a, b)
         return name
 
     def remove_link(self, link: str) -> None:
         """Idempotent."""
-        found = self._links.pop(link, None)
-        if found is not None:
-            if found.member is not None:
-                self._crew.dismiss(found.member)
-            for end in found.ends:
+        ends = self._links.pop(link, None)
+        if ends is not None:
+            self._engine.remote.call("remove_link", link=link)
+            for end in ends:
                 self._interfaces.remove(end)
 
     def impair(self, link: str, end: int, options: Mapping[str, Any]) -> list[str]:
         """What a link does from now on to what comes from its first (0) or second end, in the words of Mininet's
         TCLink; returns those that mean nothing here."""
-        found = self._links.get(link)
-        if found is None or found.member is None:
+        if link not in self._links:
             raise NotFound(f"there is no link {link}")
         words, unknown = impairments(options)
         changes = dataclasses.asdict(spec.from_mapping(Impairments, words))
-        direction = f"{found.ends[end].node}->{found.ends[1 - end].node}"
-        found.member.remote.call("update", link=link, changes=changes, direction=direction)
+        one, other = self._links[link][end], self._links[link][1 - end]
+        direction = f"{one.node}->{other.node}"
+        self._engine.remote.call("update_link", link=link, changes=changes, direction=direction)
         return unknown
 
     def _start(self, name: str, place: Namespace, serve: Serve) -> RunningMember:

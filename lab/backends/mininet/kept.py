@@ -1,19 +1,18 @@
-"""What the keeper of a script knows of its hosts and links: enough to say them as a topology."""
+"""What the keeper of a script knows of its hosts: enough to say them as a topology does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
 
 from lab.backends.real.member import RunningMember
 from lab.fabric.namespaces import Namespace
-from lab.links.impairments import NO_IMPAIRMENTS
-from lab.topology.model import HOST, Interface, Node, Route, Topology, Wire
+from lab.topology.file import MIN_MTU
+from lab.topology.model import HOST, Interface, Node, Route
 from nodes.base.errors import InvalidArgument, NotFound
 
-#: Of every interface here, as of Mininet's.
+#: Of interfaces, when nobody says otherwise.
 MTU: Final = 1500
 EVERYWHERE: Final = IPv4Network("0.0.0.0/0")
 
@@ -24,6 +23,7 @@ class Device:
 
     mac: bytes
     address: IPv4Interface | None = None
+    mtu: int = MTU
 
 
 @dataclass
@@ -58,6 +58,12 @@ class KeptHost:
             self.device(device).address = IPv4Interface(address) if address else None
         except ValueError:
             raise InvalidArgument(f'Error: any valid prefix is expected rather than "{address}".') from None
+
+    def set_mtu(self, device: str, mtu: str) -> None:
+        """Bytes of the largest packet. Raises NotFound, InvalidArgument."""
+        if not mtu.isdecimal() or not MIN_MTU <= int(mtu) <= MTU:
+            raise InvalidArgument(f'Error: argument "{mtu}" is wrong: an MTU here is {MIN_MTU} to {MTU}')
+        self.device(device).mtu = int(mtu)
 
     def set_default_route(self, via: str, device: str) -> None:
         """Instead of the one there was; neither: none."""
@@ -95,7 +101,7 @@ class KeptHost:
                 one.mac,
                 one.address.ip.packed if one.address else b"",
                 one.address.network.prefixlen if one.address else 0,
-                MTU,
+                one.mtu,
             )
             for index, (name, one) in enumerate(self.devices.items())
         )
@@ -105,20 +111,3 @@ class KeptHost:
             if (leaving := self.leaving(via, device)) is not None
         )
         return Node(self.name, HOST, "", dict(self.parameters), interfaces, routes)
-
-
-@dataclass
-class KeptLink:
-    """A link and the process of its engine."""
-
-    name: str
-    ends: tuple[Interface, Interface]
-    member: RunningMember | None = None
-
-    def topology(self, hosts: Mapping[str, KeptHost]) -> Topology:
-        """The link alone, and all nodes that are known: those at its ends may be anything."""
-        nodes = {name: host.node() for name, host in hosts.items()}
-        for end in self.ends:
-            nodes.setdefault(end.node, Node(end.node, HOST, "", {}, (end,), ()))
-        wire = Wire(self.name, *self.ends, MTU, NO_IMPAIRMENTS, NO_IMPAIRMENTS)
-        return Topology("", "", nodes, {self.name: wire}, {})

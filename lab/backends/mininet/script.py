@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,8 @@ class TcplabHost(Host):  # type: ignore[misc]  # Mininet has no types
             if words[:2] == ("hw", "ether"):
                 with self._at_once():
                     keeping()("set_device", host=self.name, device=intf.name, mac=words[2])
-            return self.cmd("ifconfig", intf.name, *words)
+            # What is to be changed is the kernel's interface; what is to be seen, ours.
+            return self.cmd((shutil.which("ifconfig") if words else None) or "ifconfig", intf.name, *words)
         with self._at_once():
             address = "" if words[0].startswith("0.0.0.0") else str(words[0])
             keeping()("set_address", host=self.name, device=intf.name, address=address)

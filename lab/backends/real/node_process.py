@@ -37,10 +37,12 @@ def serve_node(
     *,
     place: MakePlace | None = None,
     connections: int = 0,
+    frames: Mapping[str, tuple[int, int]] | None = None,
 ) -> None:
     """Be the node until told to end. The calling thread is in the node's network namespace.
 
-    Commands run in what `place` makes. Connections get numbers after the first `connections`.
+    Commands run in what `place` makes. Of a node that was there before: connections get numbers after the first
+    `connections`, and so do the frames received and sent by each interface of our stack in `frames`.
     """
     node = topology.nodes[name]
     order = list(topology.nodes).index(name)
@@ -58,6 +60,8 @@ def serve_node(
         else:
             stack_host = _stack_host(member, topology, node, order, randomness)
             stack_host.stack.tcp.numbered = connections
+            for interface in stack_host.stack.interfaces:
+                interface.rx_packets, interface.tx_packets = (frames or {}).get(interface.name, (0, 0))
             host = stack_host
             known = {one.name: topology.addresses(one.name) for one in topology.nodes.values() if one.kind != SWITCH}
             closing.enter_context(contextlib.closing(Door(stack_host, member.scheduler, member.runner, known)))
