@@ -21,6 +21,7 @@ class BulkSettings:
     pattern: str = setting("", "Text that is repeated; empty: a built-in one.")
     chunk_bytes: int = setting(65536, "Size of one SEND.")
     start_ns: int = setting(0, "Wait this long before connecting.")
+    stop_after_ns: int = setting(0, "Send no more after this long, counted from the SYN; 0: only when all is sent.")
     close_after_ns: int = setting(0, "Wait this long between the last SEND and the half-close.")
     local_port: int = setting(0, "0: the node chooses.")
     options: dict[str, Any] = field(default_factory=dict, metadata=OPTIONS)
@@ -48,7 +49,7 @@ class Bulk(App[BulkSettings]):
         digest = hashlib.sha256()
         sent = 0
         self.results["sent_bytes"] = 0
-        while sent < settings.bytes_:
+        while sent < settings.bytes_ and not 0 < settings.stop_after_ns <= self.sockets.now() - started:
             part = pattern.part(sent, settings.chunk_bytes)
             await socket.send_all(part)
             digest.update(part)

@@ -11,9 +11,10 @@ from lab.cli.shell.network import Network
 from tcplab.client import App, Lab, Operation, errors
 from tcplab.v1 import operation_pb2
 
-#: As iperf of Mininet: its port and how long it sends.
+#: As iperf of Mininet: its port and how long it sends; and how long after that we wait until all has arrived.
 _PORT: Final = 5001
 _SECONDS: Final = 5
+_PATIENCE: Final = 60
 _DATAGRAM: Final = 1470
 #: In virtual time a link without a rate carries any amount in no time: there, this is enough. In real time nothing is.
 _VIRTUAL_BYTES: Final = 16_000_000
@@ -87,42 +88,39 @@ def iperf(lab: Lab, client: str, server: str) -> list[str]:
     In virtual time 16 MB are enough, and take as long as they take.
     """
     size = _REAL_BYTES if lab.real_time else _VIRTUAL_BYTES
-    sink = lab.app(server, "sink", port=_PORT)
-    apps = [sink]
+    apps = [lab.app(server, "sink", port=_PORT)]
     try:
-        apps.append(lab.app(client, "bulk", to=server, port=_PORT, bytes=size))
-        return _rates(lab, apps, "received_bytes", "sent_bytes")
+        apps.append(lab.app(client, "bulk", to=server, port=_PORT, bytes=size, stop_after=f"{_SECONDS}s"))
+        return _rates(lab, apps)
     finally:
         _stop(apps)
 
 
 def iperf_udp(lab: Lab, client: str, server: str, rate: int) -> list[str]:
     """The same with datagrams at `rate` bit/s."""
-    sink = lab.app(server, "udp_sink", port=_PORT)
-    apps = [sink]
+    apps = [lab.app(server, "udp_sink", port=_PORT)]
     try:
         duration = f"{_SECONDS}s"
         apps.append(
             lab.app(client, "udp_source", to=server, port=_PORT, rate=f"{rate}bit", size=_DATAGRAM, duration=duration)
         )
-        return _rates(lab, apps, "received_bytes", "sent_bytes")
+        return _rates(lab, apps)
     finally:
         _stop(apps)
 
 
-def _rates(lab: Lab, apps: Sequence[App], received: str, sent: str) -> list[str]:
+def _rates(lab: Lab, apps: Sequence[App]) -> list[str]:
+    """The server's rate is until all has arrived, the client's while it sends."""
     started = lab.now_ns()
-    stopped = lab.advance(f"{_SECONDS}s", apps=[apps[1].name])
-    elapsed = stopped.time_ns - started
-    found = []
-    for app, name in zip(apps, (received, sent), strict=True):
-        results = app.results()
+    server, client = apps
+    stopped = lab.advance(f"{_SECONDS + _PATIENCE}s", apps=[client.name])
+    sent, received = client.results(), server.results()
+    for app in (client, server):
         if app.message.error:
             raise errors.make("FAILED_PRECONDITION", f"{app.name} ended with {app.message.error}")
-        if results.get("duration_ns"):
-            elapsed = min(elapsed, int(results["duration_ns"]))
-        found.append(int(results.get(name, 0)))
-    return [bandwidth(bytes_, elapsed) for bytes_ in found]
+    elapsed = int(sent.get("duration_ns", stopped.time_ns - started))
+    sending = min(elapsed, _SECONDS * 1_000_000_000)
+    return [bandwidth(int(received["received_bytes"]), elapsed), bandwidth(int(sent["sent_bytes"]), sending)]
 
 
 def _stop(apps: Sequence[App]) -> None:

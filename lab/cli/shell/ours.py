@@ -110,7 +110,12 @@ class OurWords(Cmd):
         text = line.strip()
         if not text:
             raise InvalidArgument("usage: sleep TIME, such as 5 or 10ms", "sleep")
-        self.lab.advance(f"{text}s" if text.replace(".", "", 1).isdigit() else text)
+        self.lab.advance(seconds(text))
+
+
+def seconds(text: str) -> str:
+    """A time as people type it: `5` is seconds."""
+    return f"{text}s" if text.replace(".", "", 1).isdigit() else text
 
 
 def _changes(words: list[str]) -> dict[str, Any]:

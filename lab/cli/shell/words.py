@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from lab.cli.shell import measure
 from lab.cli.shell.network import SWITCH, Network, Port
-from lab.cli.shell.ours import OurWords
+from lab.cli.shell.ours import OurWords, seconds
 from lab.cli.shell.programs import Programs
 from lab.cli.shell.virtual import VirtualPrograms
 from nodes.base.errors import InvalidArgument, NotFound, TcplabError, Unsupported
 from tcplab.client import Lab, errors
-from tcplab.client.values import rate
+from tcplab.client.values import nanoseconds, rate
 
 #: Seconds to wait for an answer, of lab time.
 _TIMEOUT: Final = "5"
@@ -239,10 +239,10 @@ class Shell(OurWords):
         self._ping(self._pair(), line, full=True, headed=False)
 
     def _ping(self, hosts: list[str], line: str, *, full: bool, headed: bool) -> None:
-        timeout = line.strip() or _TIMEOUT
+        timeout = seconds(line.strip() or _TIMEOUT)
+        nanoseconds(timeout, "ping")
         if headed:
             print("*** Ping: testing ping reachability")
-        timeout = f"{timeout}s" if timeout.replace(".", "", 1).isdigit() else timeout
         measure.ping_all(self.network, hosts, timeout, full)
 
     def do_iperf(self, line: str) -> None:

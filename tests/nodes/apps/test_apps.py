@@ -94,6 +94,16 @@ def test_a_sink_of_several_connections_outlives_one_that_is_reset() -> None:
     assert isinstance(sink_task.error, SocketError) and sink_task.error.errno_name == "ECONNRESET"
 
 
+def test_bulk_stops_sending_when_its_time_is_over() -> None:
+    net = pair()
+    sink, sink_task = start(net, "h2", "sink")
+    bulk, bulk_task = start(net, "h1", "bulk", to="h2", bytes_=1 << 40, chunk_bytes=1000, stop_after_ns=SECOND // 10)
+    finish(net, sink_task, bulk_task)
+    assert bulk_task.error is None
+    assert 0 < int(bulk.results["sent_bytes"]) == sink.results["received_bytes"]
+    assert SECOND // 10 <= int(bulk.results["duration_ns"]) < SECOND
+
+
 def test_bulk_to_nobody_fails_as_a_socket_does() -> None:
     net = pair()
     _, task = start(net, "h1", "bulk", to="h2")
