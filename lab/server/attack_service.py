@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 from lab.attacks.base import Attack
 from lab.server import names
@@ -12,6 +14,9 @@ from lab.server.pages import page
 from lab.server.serving import Context
 from nodes.base.errors import NotFound
 from tcplab.v1 import attack_pb2
+
+#: Changes of an attack in real time are noticed within this, wall seconds.
+_LOOK_EVERY: Final = 0.02
 
 
 class AttackService:
@@ -42,10 +47,11 @@ class AttackService:
     async def WatchAttack(
         self, request: attack_pb2.WatchAttackRequest, context: Context
     ) -> AsyncIterator[attack_pb2.Attack]:
-        one = self._attack(names.parts_of(request)[1])
+        name = names.parts_of(request)[1]
         sent = None
         while True:
             changed = self.host.news.next
+            one = self._attack(name)
             message = attack(self.host.name, one)
             if message != sent:
                 yield message
@@ -53,6 +59,8 @@ class AttackService:
             if one.ended or self.host.ended:
                 return
             await changed.wait()
+            if self.lab.real_time:
+                await asyncio.sleep(_LOOK_EVERY)  # looking is a call to another process
 
     def _attack(self, name: str) -> Attack:
         found = self.lab.attacks.get(name)

@@ -78,6 +78,9 @@ class Run:
     def interfaces(self) -> tuple[str, ...]:
         return ()
 
+    async def settle(self) -> None:
+        return
+
     def flush(self) -> None:
         return
 

@@ -47,6 +47,8 @@ class Source(Protocol):
     @property
     def interfaces(self) -> tuple[str, ...]: ...
 
+    async def settle(self) -> None: ...
+
     def flush(self) -> None: ...
 
     def tap(self, interface: str) -> Wire: ...
@@ -67,7 +69,7 @@ class TraceService:
             raise InvalidArgument(f"start_seq: {request.start_seq} is not 1 (the first) or more", "start_seq")
         wanted = convert.event_filter(request.filter)
         reader = _reader(source, wanted, request.start_seq - 1)
-        source.flush()
+        await source.settle()
         snapshot = source.spool.stat().st_size
         snapshot_done = False
         while True:
@@ -93,7 +95,7 @@ class TraceService:
         source = self._source(request.parent)
         wanted = convert.event_filter(request.filter)
         size, after = size_of(request, MAX_PAGE), position(request)
-        source.flush()
+        await source.settle()
         key = source.spool.stat().st_ino, request.filter.SerializeToString(deterministic=True)
         reader = self._readers.pop((*key, after), None) or _reader(source, wanted, after)
         events: list[trace_pb2.TraceEvent] = []
@@ -111,7 +113,7 @@ class TraceService:
 
     async def ListFlows(self, request: trace_pb2.ListFlowsRequest, context: Context) -> trace_pb2.ListFlowsResponse:
         source = self._source(request.parent)
-        source.flush()
+        await source.settle()
         conversations = (await asyncio.to_thread(analyse, source.spool)).conversations
         events: dict[tuple[str, int], list[Event]] = {}
         reader = SpoolReader(source.spool, kinds=_FLOW_KINDS)
@@ -140,7 +142,7 @@ class TraceService:
         if not source.has_frames:
             raise FailedPrecondition(f"{request.lab} was made with capture off: no frames are kept")
         if not request.follow:
-            source.flush()
+            await source.settle()
             for piece in pieces(await asyncio.to_thread(capture_so_far, source.spool, request.interface)):
                 yield trace_pb2.CaptureResponse(data=piece)
             return

@@ -15,6 +15,7 @@ from lab.backends.real.advance import RealAdvance
 from lab.backends.real.crew import Crew
 from lab.backends.real.execution import Execution
 from lab.backends.real.member import END_WITHIN_NS, RunningMember, end_members
+from lab.backends.real.merge import WINDOW_NS
 from lab.backends.real.node_process import serve_node
 from lab.backends.real.parts import Plumbing, make_parts
 from lab.backends.real.wires import EngineWires
@@ -29,6 +30,7 @@ from nodes.base.clock import NEVER
 from nodes.base.errors import FailedPrecondition, TcplabError
 from nodes.base.events import ACTION, LEVEL_ALL
 from nodes.base.random import Randomness
+from nodes.base.tasks import Task
 from nodes.kernel.remote_exec import RemoteCommands
 
 
@@ -185,6 +187,17 @@ class RealLab(HostedLab):
 
     def pump(self) -> None:
         self._scheduler.run_once(0)
+
+    def settle(self) -> Task:
+        return self._runner.spawn(0, "what has happened", self._hear_all())
+
+    async def _hear_all(self) -> None:
+        """Members say what they hold before they answer, and in the order of their instants it is recorded then."""
+        until_ns = self.now() + WINDOW_NS
+        for member in (self._engine, *self._nodes.values()):
+            with suppress(TcplabError):  # one that has failed has said all
+                await member.remote.wait("idle")
+        await self._runner.sleep_until(until_ns)
 
     def start_advance(self, until: Until) -> Advance:
         self._check_open()
