@@ -1,7 +1,7 @@
 """A UDP socket of a program: one end of a pair of unix SEQPACKET sockets, whose other end the program has.
 
-Each message between them is a datagram after six bytes with the other side's address and port; what comes from address
-and port 0 is no datagram but the errno name of an ICMP error.
+Each message between them is a datagram after six bytes with the other side's address and port; what comes from the
+address 0.0.0.0 is no datagram: in the place of the port it has the errno of an ICMP error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nodes.sockets import options
 from nodes.sockets.driver import StackDriver
 
 HEADER: Final = 6
-_NOBODY: Final = bytes(HEADER)
+_NOBODY: Final = bytes(4)
 #: Datagrams taken from a program before others have their turn.
 _BUDGET: Final = 64
 
@@ -154,7 +154,7 @@ class DatagramEnd:
             assert self.socket is not None
             self.socket.send_to(self._driver.now(), data, remote, port)
         except SocketError as error:
-            self._say(_NOBODY + error.errno_name.encode())
+            self._say(_failure(error.errno_name))
 
     def _to_program(self) -> None:
         one = self.socket
@@ -162,7 +162,7 @@ class DatagramEnd:
             return
         while one.error or one.readable:
             if one.error:
-                message = _NOBODY + self.take_error().encode()
+                message = _failure(self.take_error())
             else:
                 received = one.look()
                 if received is None:
@@ -170,7 +170,7 @@ class DatagramEnd:
                 message = received.address + received.port.to_bytes(2, "big") + received.data
             if not self._say(message):
                 break
-            if message[:HEADER] != _NOBODY:
+            if not message.startswith(_NOBODY):
                 one.receive()
 
     def _say(self, message: bytes) -> bool:
@@ -197,6 +197,10 @@ class DatagramEnd:
             self._descriptors.remove(self._end.fileno())
             self._end.close()
             self._on_over(self)
+
+
+def _failure(errno_name: str) -> bytes:
+    return _NOBODY + options.errno_of(errno_name).to_bytes(2, "big")
 
 
 #: Accepted, and without meaning here: one socket has a port.

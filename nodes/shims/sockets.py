@@ -340,7 +340,7 @@ class Socket(socket.socket):
             return super().send(data, flags)
         if shared.kind == _DATAGRAM:
             return self._send_datagram(data, flags, None)
-        self._check_connected(errno.EPIPE)
+        self._need_connection(errno.EPIPE)
         try:
             return super().send(data, flags)
         except (BrokenPipeError, ConnectionResetError):
@@ -355,7 +355,7 @@ class Socket(socket.socket):
         if shared.kind == _DATAGRAM:
             self._send_datagram(data, flags, None)
             return
-        self._check_connected(errno.EPIPE)
+        self._need_connection(errno.EPIPE)
         try:
             super().sendall(data, flags)
         except (BrokenPipeError, ConnectionResetError):
@@ -391,7 +391,7 @@ class Socket(socket.socket):
             return super().recv(bufsize, flags)
         if shared.kind == _DATAGRAM:
             return self._receive_datagram(bufsize, flags)[0]
-        self._check_connected(errno.ENOTCONN)
+        self._need_connection(errno.ENOTCONN)
         try:
             data = super().recv(bufsize, flags)
         except ConnectionResetError:
@@ -407,7 +407,7 @@ class Socket(socket.socket):
             return super().recv_into(buffer, nbytes, flags)
         if shared.kind == _DATAGRAM:
             return Socket.recvfrom_into(self, buffer, nbytes, flags)[0]
-        self._check_connected(errno.ENOTCONN)
+        self._need_connection(errno.ENOTCONN)
         try:
             count = super().recv_into(buffer, nbytes, flags)
         except ConnectionResetError:
@@ -478,8 +478,8 @@ class Socket(socket.socket):
         if len(message) < _HEADER:
             raise OSError(errno.ENETDOWN, "the agent of this tcplab node has ended")
         host, port = _socket.inet_ntoa(message[:4]), int.from_bytes(message[4:_HEADER], "big")
-        if not port and host == "0.0.0.0":
-            raise _os_error(getattr(errno, message[_HEADER:].decode(), errno.EIO))
+        if host == "0.0.0.0":
+            raise _os_error(port)  # an ICMP error
         return message[_HEADER:], (host, port)
 
     # Closing.
@@ -561,7 +561,7 @@ class Socket(socket.socket):
         if self.fileno() < 0:
             raise _os_error(errno.EBADF)
 
-    def _check_connected(self, number: int) -> None:
+    def _need_connection(self, number: int) -> None:
         shared = self._shared
         assert shared is not None
         if shared.role != "connected":

@@ -20,7 +20,7 @@ from lab.trace.event import Event
 from lab.trace.spool_reader import SpoolReader
 from nodes.agent.payload import Payload
 from nodes.base.clock import MILLISECOND, SECOND
-from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound, SocketError, Unsupported
+from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound, SocketError
 from nodes.base.events import (
     CONNECTION,
     CWND,
@@ -454,11 +454,6 @@ def test_programs_die_with_their_node(make: MakeLab) -> None:
     until(lab, lambda: lab.node_failure("l1") != "")
     with pytest.raises(FailedPrecondition):
         lab.execute("l1", ["true"])
-
-
-def test_commands_are_for_linux_nodes(make: MakeLab) -> None:
-    with pytest.raises(Unsupported, match="kind: linux"):
-        make(MIXED).execute("l2", ["true"])
 
 
 def test_applications_run_on_it(make: MakeLab) -> None:
