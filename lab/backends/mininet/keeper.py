@@ -180,10 +180,11 @@ class Keeper:
 
     # -- hosts
 
-    def add_host(self, name: str, pid: int, parameters: Mapping[str, int | str]) -> None:
-        """A host with our stack, in the namespace of a process; `parameters` by their sysctl names."""
+    def add_host(self, name: str, pid: int, address: str, parameters: Mapping[str, int | str]) -> None:
+        """A host with our stack, in the namespace of a process; `address`: what it will have; `parameters` by their
+        sysctl names."""
         self.remove_host(name)
-        host = self._hosts[name] = KeptHost(name, Namespace.of(pid), parameters=dict(parameters))
+        host = self._hosts[name] = KeptHost(name, Namespace.of(pid), address, dict(parameters))
         with host.namespace.entered():
             quieten()
         self._doors[name] = self._open_door(host)
@@ -240,7 +241,8 @@ class Keeper:
         with host.namespace.entered(), Netlink() as netlink:
             for name, device in host.devices.items():
                 netlink.set_link(f"interface {name}", name, [("IFLA_MTU", device.mtu)])
-        topology = Topology("", "", {name: one.node() for name, one in self._hosts.items()}, {}, {})
+        nodes = {name: node if one is host else one.known_as() for name, one in self._hosts.items()}
+        topology = Topology("", "", nodes, {}, {})
         serve = partial(
             serve_node,
             topology=topology,
@@ -272,7 +274,8 @@ class Keeper:
     def _end_stack(self, host: KeptHost, member: RunningMember) -> None:
         with contextlib.suppress(TcplabError):  # its process may have been killed
             host.connections += len(member.remote.call("statuses"))
-            host.parameters.update(member.remote.call("parameters"))  # perhaps changed by its sysctl
+            found = member.remote.call("parameters")  # perhaps changed by its sysctl
+            host.parameters = {"profile": found.pop("profile"), **found}  # which sets all others, so it comes first
         self._crew.dismiss(member)
         host.member = host.made = None
 

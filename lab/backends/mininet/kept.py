@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
@@ -32,6 +33,8 @@ class KeptHost:
 
     name: str
     namespace: Namespace
+    #: What its first address is going to be, in Mininet's words; "" when nobody knows.
+    expected: str = ""
     parameters: dict[str, int | str] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     #: By network: the gateway, or None, and the device, "" for the one that leads to the gateway.
@@ -88,6 +91,15 @@ class KeptHost:
         if device or via is None:
             return device if device in self.devices else None
         return next((name for name, one in self.devices.items() if one.address and via in one.address.network), None)
+
+    def known_as(self) -> Node:
+        """What other hosts know of it: perhaps before it has its address."""
+        node = self.node()
+        if any(one.address for one in node.interfaces) or not self.expected:
+            return node
+        address = IPv4Interface(self.expected)
+        interface = Interface(self.name, "eth0", 0, "", bytes(6), address.ip.packed, address.network.prefixlen, MTU)
+        return dataclasses.replace(node, interfaces=(interface,), routes=())
 
     def node(self) -> Node:
         """As a topology has it; routes that lead nowhere now are left out, as the kernel drops them."""

@@ -32,7 +32,13 @@ class TcplabHost(Host):  # type: ignore[misc]  # Mininet has no types
     def __init__(self, name: str, **params: Any) -> None:
         self._together = 0
         super().__init__(name, **{**params, "inNamespace": True})
-        keeping()("add_host", name=name, pid=self.pid, parameters=params.get("parameters") or {})
+        keeping()(
+            "add_host",
+            name=name,
+            pid=self.pid,
+            address=str(params.get("ip") or ""),
+            parameters=params.get("parameters") or {},
+        )
 
     def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen[bytes]:
         env = params.pop("env", None) or os.environ
