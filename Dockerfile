@@ -27,11 +27,9 @@ RUN python3 wheels/requirements.py "$EXTRAS" >requirements.txt \
     && rm -rf include src tests *flight* *s3* \
     && cd / && /tcplab/bin/python -c "import pyarrow.parquet"
 COPY . .
-# Nodes with our stack have /tcplab/shims first in PATH: ping, ss, nc ... that go through it. Debian's tcpdump becomes
-# another user, which a node has no right to.
+# Nodes with our stack have /tcplab/shims first in PATH: ping, ss, nc ... that go through it.
 RUN /tcplab/bin/pip install -q --no-deps . && /tcplab/bin/pip uninstall -q -y pip && rm -f /tcplab/pip.conf \
-    && ln -s /tcplab/lib/python3*/site-packages/nodes/shims/bin /tcplab/shims \
-    && printf '#!/bin/sh\nexec /usr/bin/tcpdump -Z root "$@"\n' >/tcplab/bin/tcpdump && chmod 755 /tcplab/bin/tcpdump
+    && ln -s /tcplab/lib/python3*/site-packages/nodes/shims/bin /tcplab/shims
 
 FROM ${BASE_IMAGE}
 RUN command -v ip >/dev/null && command -v tcpdump >/dev/null && command -v openssl >/dev/null \

@@ -53,7 +53,10 @@ def available(component: str) -> bool:
         programs = ("docker", "dockerd", "debootstrap")
         return os.geteuid() == 0 and all(shutil.which(program) for program in programs)
     if component == "compose":
-        return shutil.which("docker-compose") is not None
+        version2 = ["docker", "compose", "version"]
+        return bool(shutil.which("docker-compose")) or (
+            bool(shutil.which("docker")) and subprocess.run(version2, capture_output=True).returncode == 0
+        )
     return shutil.which(component) is not None
 
 
