@@ -79,7 +79,7 @@ class Dockerd:
     def load_base(self) -> str:
         """Import the small Debian of tools/base-image; its name."""
         archive = self.run("tools/base-image").strip()
-        if not self.docker("images", "--quiet", BASE).strip():
+        if not self.docker("images", "--quiet", f"{BASE}:latest").strip():
             self.docker("import", archive, BASE)
         return BASE
 

@@ -31,9 +31,11 @@ def agent(
     """Be a node's agent, as in the containers of backend docker: wait for a lab that makes a node of this network
     namespace, be it, and wait for the next. Needs CAP_NET_RAW and Linux.
     """
-    from lab.backends.docker.agent import Agent, status
+    from lab.backends.docker.reach import status
 
     if not check:
+        from lab.backends.docker.agent import Agent
+
         Agent(socket).run()
         return
     found = status(socket)

@@ -14,7 +14,6 @@ It needs CAP_NET_RAW in its network namespace, for its node's packet sockets, an
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import select
 import signal
@@ -26,16 +25,14 @@ from typing import Any, Final
 
 from lab.backends.docker.job import Job, do_job, refuse
 from lab.backends.docker.log import NodeLog, say
+from lab.backends.docker.reach import ADDRESS, bound, status
 from nodes.agent.line import LineReader, Message, pack
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import FailedPrecondition
 from nodes.kernel.here import Here
 
-#: How sockets(7) and ss(8) write the abstract name.
-ADDRESS: Final = "@tcplab-agent"
 #: A node whose lab is gone ends within this, wall time, before another lab is refused.
 _ENDS_WITHIN_NS: Final = 3 * SECOND
-_ANSWERS_WITHIN_S: Final = 3.0
 
 
 class Agent:
@@ -49,7 +46,7 @@ class Agent:
         if not address.startswith("@"):
             Path(address).unlink(missing_ok=True)  # of an agent that was killed
         try:
-            self._listener.bind(_bound(address))
+            self._listener.bind(bound(address))
         except OSError as error:
             self._listener.close()
             raise FailedPrecondition(f"no agent can listen at {address}: {error.strerror}") from None
@@ -101,14 +98,18 @@ class Agent:
     def _on_line(self, descriptor: int) -> bool:
         """Hear what somebody wants; whether that is all."""
         line, reader = self._readers[descriptor]
-        messages = reader.read()
+        try:
+            messages = reader.read()
+        except ValueError:  # it is nobody who knows us
+            messages = [{}]
         if not messages and not reader.ended:
             return False
         del self._readers[descriptor]
-        if len(messages) == 1 and "job" in messages[0]:
-            self._take(line, messages[0]["job"])
+        said = messages[0] if len(messages) == 1 and isinstance(messages[0], dict) else {}
+        if "job" in said:
+            self._take(line, said["job"])
             return True
-        if len(messages) == 1 and "status" in messages[0]:
+        if "status" in said:
             with contextlib.suppress(OSError):
                 line.sendall(pack(self._status()))
         line.close()
@@ -119,16 +120,20 @@ class Agent:
         return {"version": Job.version, "lab": job.lab if job else "", "node": job.node if job else ""}
 
     def _take(self, line: socket.socket, said: dict[str, Any]) -> None:
-        if said["version"] != Job.version:
+        try:
+            job = Job(**said)
+        except TypeError:  # of a version with other fields
+            job = None
+        if job is None or job.version != Job.version:
             self._refuse(
                 line,
-                f"the image of this container has tcplab {Job.version}, the lab is made by {said['version']}; "
-                "make the image again (make image)",
+                f"the image of this container has tcplab {Job.version}, and the lab another version; make it again "
+                "(make image)",
             )
         elif self._next is not None:
             self._refuse(line, "another lab has come first")
         else:
-            self._next = line, Job(**said), time.monotonic_ns() + _ENDS_WITHIN_NS
+            self._next = line, job, time.monotonic_ns() + _ENDS_WITHIN_NS
 
     def _refuse(self, line: socket.socket, why: str) -> None:
         say(f"a lab was refused: {why}")
@@ -186,43 +191,3 @@ class Agent:
                 say(f"lab {self._job.lab}: node {self._job.node} has ended{how}; waiting for a lab")
                 self._job = None
                 self._pid = 0
-
-
-def _bound(address: str) -> str:
-    return f"\0{address[1:]}" if address.startswith("@") else address
-
-
-def connect(job: Job, address: str = ADDRESS) -> socket.socket:
-    """Give a job to an agent; an abstract address is one of the calling thread's network namespace. Raises OSError when
-    there is none."""
-    line = socket.socket(socket.AF_UNIX)
-    try:
-        line.connect(_bound(address))
-        give(line, job)
-    except BaseException:
-        line.close()
-        raise
-    return line
-
-
-def give(line: socket.socket, job: Job) -> None:
-    """Say on a line what is to be done there."""
-    line.sendall(pack({"job": dataclasses.asdict(job)}))
-
-
-def status(address: str = ADDRESS) -> Message | None:
-    """What an agent says of itself; None when there is none, or it hangs."""
-    with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(_ANSWERS_WITHIN_S)
-        try:
-            line.connect(_bound(address))
-            line.sendall(pack({"status": True}))
-            reader = LineReader(line)
-            poll = select.poll()
-            poll.register(line, select.POLLIN)
-            while not (messages := reader.read()):
-                if reader.ended or not poll.poll(int(_ANSWERS_WITHIN_S * 1000)):
-                    return None
-        except OSError:
-            return None
-    return messages[0]

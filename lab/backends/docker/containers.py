@@ -15,9 +15,9 @@ from docker.errors import DockerException, NotFound
 from docker.types import Mount
 
 from lab.backends.base import Progress
-from lab.backends.docker.agent import ADDRESS
 from lab.backends.docker.daemon import LAB, NODE, OWNER, PROJECT, SOCKET, default_image, error_of
 from lab.backends.docker.leftovers import remove
+from lab.backends.docker.reach import ADDRESS
 from lab.topology.model import LINUX, SWITCH, Node, Topology
 from nodes.base.errors import FailedPrecondition, Unsupported
 from nodes.base.processes import owned_name

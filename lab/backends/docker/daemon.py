@@ -33,10 +33,13 @@ def default_image() -> str:
 
 def connect() -> Any:
     """A client of the daemon that DOCKER_HOST names, or of this machine's. Raises Unsupported when none answers."""
+    client: Any = None
     try:
         client = docker.from_env(timeout=_ANSWERS_WITHIN_S).api
         client.ping()
     except (DockerException, OSError) as error:
+        if client is not None:
+            client.close()
         where = os.environ.get("DOCKER_HOST") or "its usual place"
         raise Unsupported(
             f"no Docker daemon answers at {where}: {_reason(error)}; start dockerd, or name it by DOCKER_HOST; "

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from lab.backends.docker.agent import connect, give
 from lab.backends.docker.containers import Container
 from lab.backends.docker.job import Job
+from lab.backends.docker.reach import connect, give
 from lab.backends.real.member import RunningMember
 from lab.fabric.namespaces import Namespace
 from nodes.agent.remote import Remote
