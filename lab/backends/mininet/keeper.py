@@ -37,7 +37,7 @@ from lab.fabric.host import quieten
 from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import Netlink
 from lab.links.impairments import Impairments
-from lab.topology.model import Interface, Node, Topology
+from lab.topology.model import Interface, Topology
 from lab.trace.bundle import Bundle
 from lab.trace.spool import SpoolWriter
 from nodes.agent.line import LineReader, Message, pack
@@ -228,16 +228,16 @@ class Keeper:
 
     def renew(self, host: KeptHost) -> None:
         """The host's stack begins anew, unless it is as it should be."""
-        node = host.node()
-        if node == host.made:
+        if host.node() == host.made:
             return
         if host.member is not None:
             self._end_stack(host, host.member)
-        if node.interfaces:
+        if host.devices:
             with self._paused(host) as frames:
-                self._begin_stack(host, node, frames)
+                self._begin_stack(host, frames)
 
-    def _begin_stack(self, host: KeptHost, node: Node, frames: Mapping[str, tuple[int, int]]) -> None:
+    def _begin_stack(self, host: KeptHost, frames: Mapping[str, tuple[int, int]]) -> None:
+        node = host.node()
         with host.namespace.entered(), Netlink() as netlink:
             for name, device in host.devices.items():
                 netlink.set_link(f"interface {name}", name, [("IFLA_MTU", device.mtu)])
@@ -274,8 +274,7 @@ class Keeper:
     def _end_stack(self, host: KeptHost, member: RunningMember) -> None:
         with contextlib.suppress(TcplabError):  # its process may have been killed
             host.connections += len(member.remote.call("statuses"))
-            found = member.remote.call("parameters")  # perhaps changed by its sysctl
-            host.parameters = {"profile": found.pop("profile"), **found}  # which sets all others, so it comes first
+            host.parameters = dict(member.remote.call("parameters"))  # perhaps changed by its sysctl
         self._crew.dismiss(member)
         host.member = host.made = None
 
