@@ -26,11 +26,14 @@ CAPABILITIES: Final = (
     Capability("virtual-time", True),
     Capability("deterministic", True),
     Capability("engine-link", True),
+    Capability("engine-direct", True),
     Capability("packet-rules", True),
     Capability("attacks", True),
     Capability("capture", True),
     Capability("engine-netem", False, "the kernel's netem needs real time; this backend has virtual time"),
     Capability("linux-nodes", False, "kernel stacks need real time; here every node runs tcplab's TCP"),
+    Capability("programs", False, "programs need real time; backend netns runs them, and here `apps` do what they do"),
+    Capability("real-interfaces", False, "interfaces are simulated: captures are of frames that were kept, not live"),
 )
 
 

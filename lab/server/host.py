@@ -18,7 +18,7 @@ from lab.server.live_capture import Wire
 from lab.server.news import News
 from lab.trace.bundle import Bundle
 from nodes.base.clock import NEVER, SECOND
-from nodes.base.errors import Cancelled, FailedPrecondition, InvalidArgument, TcplabError
+from nodes.base.errors import Cancelled, FailedPrecondition, TcplabError, Unsupported
 from nodes.base.tasks import Task
 from tcplab.v1 import lab_pb2, trace_pb2
 
@@ -211,7 +211,9 @@ class LabHost:
 
     async def _wait(self, until: Until, pace: float) -> Stopped:
         if pace not in (0, 1):
-            raise InvalidArgument(f"pace: {pace:g}; the time of labs/{self.name} is real, it passes by itself", "pace")
+            raise Unsupported(
+                f"pace: {pace:g}; the time of labs/{self.name} is real, it passes by itself; backend sim has another"
+            )
         advance = self.lab.start_advance(until)
         self._waiting += 1
         try:

@@ -327,10 +327,10 @@ class Labs:
             await record.gone
         self._spawn(record.channel.close(_CALLS_END_WITHIN))
         if not record.run.ended and child is not None:
-            record.run.message.time_ns = message.time_ns
             if record.ended_well:
                 record.run.end(run_pb2.Run.STATE_PASSED)
             else:
+                record.run.message.time_ns = message.time_ns
                 record.run.end(run_pb2.Run.STATE_ERROR, await child.ended())
         self._tell(message, True)
 
