@@ -319,8 +319,7 @@ class StreamEnd:
                 unread = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
                 self._close(c, unread or c.buffered > 0)
         elif c is None:
-            if self.listener is None and flags & _ENDED:
-                self._watch(0)  # it has shut down what was not yet connected; its close is still told
+            self._watch(0)  # it has shut down what has no connection; its close is still told
         elif flags & _ENDED and not self._program_ended:
             self._program_ended = True
             self._swallow(c)

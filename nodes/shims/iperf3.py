@@ -123,7 +123,7 @@ class _Stream:
         self.bytes = 0
         self.said = 0
         self.retransmits_said = 0
-        self.peer: Results = {}
+        self.resent = 0
 
     def info(self) -> bytes:
         """TCP_INFO."""
@@ -197,6 +197,7 @@ class _Test:
         self.took = max(time.monotonic() - self.began, 1e-6)
         for one in self.streams:
             one.socket.setblocking(True)
+            one.resent = one.retransmits() if self.sends else 0
         if self._interval and self.took - self._said > self._interval / 10:
             self._interval_over(self._said, self.took)
 
@@ -297,7 +298,7 @@ class _Test:
                 {
                     "id": one.number,
                     "bytes": one.bytes,
-                    "retransmits": one.retransmits() if self.sends else -1,
+                    "retransmits": one.resent if self.sends else -1,
                     "jitter": 0,
                     "errors": 0,
                     "packets": 0,
@@ -307,6 +308,11 @@ class _Test:
                 for one in self.streams
             ],
         }
+
+    def close(self) -> None:
+        """The data connections end. Idempotent."""
+        for one in self.streams:
+            one.socket.close()
 
     def summary(self, peer: Results) -> Results:
         """Say what both sides have counted; the same for JSON."""
@@ -322,7 +328,7 @@ class _Test:
                 ours = (role == "sender") == self.sends
                 count = one.bytes if ours else int(theirs.get("bytes", 0))
                 seconds = self.took if ours else float(theirs.get("end_time") or self.took)
-                retransmits = one.retransmits() if self.sends else int(theirs.get("retransmits", 0))
+                retransmits = one.resent if self.sends else int(theirs.get("retransmits", 0))
                 bytes_, again = bytes_ + count, again + retransmits
                 more = f"  {retransmits:3}" if role == "sender" else "     "
                 self.line(f"{one.number:3}", 0.0, seconds, count, f"{more}             {role}")
@@ -456,8 +462,7 @@ def _drain_until(test: _Test) -> None:
 def _finish(test: _Test, control: socket.socket, given: Options, report: Results, parameters: Results) -> None:
     total = test.summary(report)
     control.sendall(bytes([_DONE]))
-    for one in test.streams:
-        one.socket.close()
+    test.close()
     test.say("\niperf Done.")
     if given.json:
         _print_json({"start": {"test_start": parameters}, "intervals": test.intervals, "end": total})
@@ -519,15 +524,16 @@ def _serve(listener: socket.socket, given: Options) -> None:
             control.sendall(bytes([_TEST_RUNNING]))
             test.head()
             test.run(ends=False)
+            results = test.results()
+            test.close()  # only then: the real one reads whole blocks until the end of file
             control.sendall(bytes([_EXCHANGE_RESULTS]))
             report = _receive_json(control)
-            _send_json(control, test.results())
+            _send_json(control, results)
             control.sendall(bytes([_DISPLAY_RESULTS]))
             total = test.summary(report)
             _exactly(control, 1)
         finally:
-            for stream in test.streams:
-                stream.socket.close()
+            test.close()
     if given.json:
         _print_json({"start": {"test_start": parameters}, "intervals": test.intervals, "end": total})
 

@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
             return refuse(name)
         if name in keeper.PROGRAMS and (kept := keeper.configure(name, argv[1:])) is not None:
             return kept
+        _be_called(name)
         run = import_module(f"nodes.shims.{module}").run
         code: int = run(name, argv[1:])
         sys.stdout.flush()
@@ -61,6 +62,15 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+
+
+def _be_called(name: str) -> None:
+    """What ps and ss show us as."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write(name)
+    except OSError:
+        return
 
 
 def refuse(name: str) -> int:
