@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,7 +16,7 @@ from lab.backends.docker.fabric import DockerFabric
 from lab.backends.docker.inside import Inside
 from lab.backends.docker.job import Job
 from lab.backends.docker.logs import ContainerLogs
-from lab.backends.docker.member import AgentMember, BesideMember, connect_to_agent, start_beside
+from lab.backends.docker.member import AgentMember, BesideMember, agent_answers, connect_to_agent, start_beside
 from lab.backends.docker.watch import Watch
 from lab.backends.real.crew import Crew
 from lab.backends.real.lab import RealLab
@@ -23,7 +24,7 @@ from lab.backends.real.member import END_WITHIN_NS, RunningMember
 from lab.backends.real.node_process import serve_node
 from lab.backends.real.parts import Plumbing
 from lab.fabric.capabilities import capabilities, require
-from lab.topology.model import LINUX, Node, Topology
+from lab.topology.model import LINUX, SWITCH, Node, Topology
 from nodes.agent.line import Message
 from nodes.agent.plain import error_of
 from nodes.agent.remote import Remote
@@ -87,7 +88,25 @@ class DockerLab(RealLab):
         self._client = daemon.connect()
         fabric = DockerFabric(self._client, self.name, self.topology, direct, progress)
         self._containers = fabric.containers
+        try:
+            for node in self.topology.nodes.values():
+                if node.kind not in (LINUX, SWITCH):
+                    self._await_agent(fabric, node.name)
+        except BaseException:
+            fabric.close()
+            raise
         return fabric
+
+    def _await_agent(self, fabric: DockerFabric, node: str) -> None:
+        container = self._containers.nodes[node]
+        until_ns = time.monotonic_ns() + _AGENT_WITHIN_NS
+        while not agent_answers(fabric.nodes[node], container):
+            if container.has_ended(_LOOK_EVERY_MS):
+                raise FailedPrecondition(f"node {node}: {self._containers.how_it_ended(container)}")
+            if time.monotonic_ns() > until_ns:
+                raise FailedPrecondition(
+                    f"node {node}: no agent answers in its container {container.name}; it must run `tcplab agent`"
+                )
 
     def _add_node(self, crew: Crew, node: Node, plumbing: Plumbing, randomness: Randomness) -> RunningMember:
         assert isinstance(plumbing, DockerFabric)
@@ -98,15 +117,9 @@ class DockerLab(RealLab):
             serve = partial(serve_node, topology=self.topology, name=node.name, randomness=randomness, place=place)
             make = partial(BesideMember, container=container, how=how)
             return crew.add(f"node {node.name}", plumbing.nodes[node.name].enter, serve, make)
-        job = self._job(node.name, crew.scheduler.epoch_ns)
-        until_ns = crew.scheduler.real_now() + _AGENT_WITHIN_NS
-        while (line := connect_to_agent(plumbing.nodes[node.name], container, job)) is None:
-            if container.has_ended(_LOOK_EVERY_MS):
-                raise FailedPrecondition(f"node {node.name}: {how(container)}; docker logs {container.name}")
-            if crew.scheduler.real_now() > until_ns:
-                raise FailedPrecondition(
-                    f"node {node.name}: no agent answers in its container {container.name}; it must run `tcplab agent`"
-                )
+        line = connect_to_agent(plumbing.nodes[node.name], container, self._job(node.name, crew.scheduler.epoch_ns))
+        if line is None:
+            raise FailedPrecondition(f"node {node.name}: the agent in its container {container.name} has ended")
         member = AgentMember(Remote(f"node {node.name}", line, crew.scheduler), container, how)
         crew.join(member, line)
         return member

@@ -11,7 +11,7 @@ from typing import Final
 
 from lab.backends.docker.containers import Container
 from lab.backends.docker.job import Job
-from lab.backends.docker.reach import connect, give
+from lab.backends.docker.reach import connect, give, status
 from lab.backends.real.member import RunningMember
 from lab.fabric.namespaces import Namespace
 from nodes.agent.remote import Remote
@@ -60,6 +60,12 @@ class BesideMember(RunningMember):
             return self.remote.failure
         words = super().reap(within_ns)
         return self._how(self._container) if self._container.has_ended() else words
+
+
+def agent_answers(namespace: Namespace, container: Container) -> bool:
+    """Whether a container's agent is up."""
+    with namespace.entered():
+        return status(container.agent) is not None
 
 
 def connect_to_agent(namespace: Namespace, container: Container, job: Job) -> socket.socket | None:

@@ -94,19 +94,22 @@ def make_parts(
     progress: Progress,
 ) -> Parts:
     """`own_switches`: the link engine is the switches. Raises what anything raises, when nothing is left of it."""
-    sink = SpoolWriter(spool, level, capture)
-    scheduler = RealScheduler(time.monotonic_ns())
-    runner = TaskRunner(scheduler)
-    randomness = Randomness(seed)
-    merge = Merge(sink, scheduler)
-    crew = Crew(scheduler, merge, level, capture)
-    plumbing: Plumbing | None = None
-    try:
-        watched = capture or level >= LEVEL_SEGMENTS
-        direct = {
-            wire.name for wire in topology.links.values() if _kernel_carries(topology, wire, watched, own_switches)
-        }
-        plumbing = plumb(direct, progress)
+    watched = capture or level >= LEVEL_SEGMENTS
+    direct = {wire.name for wire in topology.links.values() if _kernel_carries(topology, wire, watched, own_switches)}
+    plumbing = plumb(direct, progress)
+    # Lab time begins only now: containers take seconds to start.
+    with contextlib.ExitStack() as undo:
+        undo.callback(plumbing.close)
+        sink = SpoolWriter(spool, level, capture)
+        undo.callback(spool.unlink, missing_ok=True)
+        undo.callback(sink.close)
+        scheduler = RealScheduler(time.monotonic_ns())
+        undo.callback(scheduler.close)
+        runner = TaskRunner(scheduler)
+        randomness = Randomness(seed)
+        merge = Merge(sink, scheduler)
+        crew = Crew(scheduler, merge, level, capture)
+        undo.callback(crew.disband)
         engine = crew.add(
             "link engine",
             partial(_enter_first, plumbing.engine),
@@ -124,14 +127,7 @@ def make_parts(
             if node.kind != SWITCH
         }
         crew.await_ready(partial(progress, "processes"))
-    except BaseException:
-        crew.disband()
-        if plumbing is not None:
-            plumbing.close()
-        scheduler.close()
-        sink.close()
-        spool.unlink(missing_ok=True)
-        raise
+        undo.pop_all()
     return Parts(sink, scheduler, runner, merge, randomness, plumbing, engine, nodes, direct)
 
 
