@@ -13,6 +13,7 @@ from typing import Final
 
 from lab.backends.mininet.root import own_directory
 from lab.backends.real.fork import die_with
+from lab.fabric import rootless
 from nodes.base.errors import FailedPrecondition, Unsupported
 
 _PROGRAMS: Final = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl")
@@ -30,9 +31,10 @@ def missing() -> str:
     """Why there can be no Open vSwitch; "" when there can."""
     absent = [name for name in _PROGRAMS if shutil.which(name) is None]
     if absent or _schema() is None:
-        return (
-            f"Open vSwitch is not installed ({', '.join(absent) or 'its schema'}): apt-get install openvswitch-switch"
-        )
+        what = ", ".join(absent) or "its schema"
+        return f"Open vSwitch is not installed ({what}): apt-get install openvswitch-switch"
+    if rootless.standing() != rootless.ROOT:
+        return "Open vSwitch passes frames for root only, not in a user namespace: the kernel's bridge does"
     return ""
 
 
