@@ -38,6 +38,7 @@ NO_NODES: Final = {
 }
 #: Fields of nodes that have no counterpart: why.
 _NODE_IS_REACHED: Final = "nodes are reached by `tcplab exec LAB NODE`, `tcplab shell LAB` and the API, and have no "
+_SYSTEM: Final = "belongs to the system that it runs there, which does not run here"
 _DOCKERS: Final = "Docker's own setting; backend docker gives nodes what they need"
 _FIELDS: Final = {
     **dict.fromkeys(("mgmt-ipv4", "mgmt-ipv6", "mgmt_ipv4", "mgmt_ipv6"), f"{_NODE_IS_REACHED}management network"),
@@ -48,7 +49,7 @@ _FIELDS: Final = {
     **dict.fromkeys(("healthcheck",), "`tcplab labs --ready` asks all nodes"),
     **dict.fromkeys(
         ("license", "certificate", "credentials", "type", "extras", "components"),
-        "belongs to the system that it runs there, which does not run here",
+        _SYSTEM,
     ),
     **dict.fromkeys(("labels",), "Docker's labels; nodes here have none of their own"),
     **dict.fromkeys(("entrypoint",), "the image's own is kept; container.command says what it runs"),
@@ -119,7 +120,7 @@ def describe(
     if kind != LINUX:
         for field in ("image", "cmd", "env", "binds", "volumes", "memory", "cpu", "sysctls"):
             if settings.get(field):
-                report.say(name, field, "belongs to the system that it runs there, which does not run here")
+                report.say(name, field, _SYSTEM)
         return result
     parameters = _parameters(name, {**_map(settings, "sysctls"), **commands}, report)
     if _FORWARD not in parameters and _ROUTING.search(str(settings.get("image", ""))):

@@ -1,0 +1,1 @@
+"""Topologies as pictures: SVG with a layout of our own, Mermaid, DOT."""
