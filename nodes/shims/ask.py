@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from nodes.shims.flags import Options, Wrong, fail, parse
 from nodes.shims.line import Line, NotAtNode, UnknownName
-
-#: Where the keeper of a Mininet host listens (lab/backends/mininet/keeper.py), in the host's network namespace.
-_KEEPER: Final = "\0tcplab-keeper"
 
 
 def options(name: str, argv: Any, known: dict[str, str], usage: str, stop_at_rest: bool = False) -> Options:
@@ -28,43 +24,9 @@ def wrong(name: str, text: object, usage: str = "") -> NoReturn:
     fail(name, f"usage: {name} {usage}\n{name}: nodes of `kind: linux` have the kernel's {name}", 2)
 
 
-def kept(name: str, argv: Sequence[str]) -> int | None:
-    """On a host of somebody's Mininet script a keeper beside it takes what changes the host: the exit code of what it
-    did; None when there is none, or it is not for it."""
-    said = _ask_keeper([name, *argv])
-    if said is None or not said["handled"]:
-        return None
-    sys.stdout.write(said["out"])
-    sys.stderr.write(said["err"])
-    return int(said["code"])
-
-
-def change(name: str, argv: Sequence[str], usage: str) -> NoReturn:
-    """What would change the node: beside a keeper it is for the kernel's program, else it cannot be done."""
-    if _ask_keeper([name, *argv]) is not None:
-        here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bin")
-        for directory in os.environ.get("PATH", os.defpath).split(":"):
-            program = os.path.join(directory, name)
-            if os.path.abspath(directory) != here and os.access(program, os.X_OK):
-                os.execv(program, [program, *argv])
+def change(name: str, usage: str) -> NoReturn:
+    """End the program: it would change the node."""
     wrong(name, "this node's addresses, routes and neighbours are the lab's: from here they are looked at only", usage)
-
-
-def _ask_keeper(words: list[str]) -> dict[str, Any] | None:
-    import _socket
-
-    keeper = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    try:
-        keeper.connect(_KEEPER)
-        import json
-
-        keeper.send(json.dumps(words).encode())
-        said: dict[str, Any] = json.loads(keeper.recv(1 << 20))
-        return said
-    except (OSError, ValueError):
-        return None
-    finally:
-        keeper.close()
 
 
 def open_line(name: str) -> Line:

@@ -7,28 +7,24 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nodes.shims.ask import change, kept, open_line, options, wrong
+from nodes.shims.ask import change, open_line, options, wrong
 from nodes.shims.flags import fail
 from nodes.shims.line import Line
 
 
 def run(name: str, argv: Sequence[str]) -> int:
     """0, or 1 when there is no such interface."""
-    if any(not word.startswith("-") for word in argv):
-        code = kept(name, argv)
-        if code is not None:
-            return code
     if name == "ifconfig":
         return _ifconfig(name, argv)
     if name == "route":
         if any(not word.startswith("-") for word in argv):
-            change(name, argv, "[-n]")
+            change(name, "[-n]")
         options(name, argv, {"-n": "numeric", "-e": "extend", "-4": "ipv4"}, "[-n]")
         sys.stdout.write(route_table(open_line(name)))
         return 0
     known = {"-n": "numeric", "-a": "bsd", "-v": "verbose", "-e": "linux"}
     if any(word in ("-s", "-d", "-f", "--set", "--delete") for word in argv):
-        change(name, argv, "[-n] [-a] [HOST]")
+        change(name, "[-n] [-a] [HOST]")
     given = options(name, argv, known, "[-n] [-a] [HOST]")
     if len(given.rest) > 1:
         wrong(name, "one host at most is asked for", "[-n] [-a] [HOST]")
@@ -50,7 +46,7 @@ def broadcast(address: str, length: int) -> str:
 
 def _ifconfig(name: str, argv: Sequence[str]) -> int:
     if sum(not word.startswith("-") for word in argv) > 1:
-        change(name, argv, "[-a] [INTERFACE]")
+        change(name, "[-a] [INTERFACE]")
     given = options(name, argv, {"-a": "all", "-v": "verbose"}, "[-a] [INTERFACE]")
     interfaces = open_line(name).call("interfaces")
     interfaces = [one for one in interfaces if one["name"] != "lo"] + [one for one in interfaces if one["name"] == "lo"]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nodes.shims.ask import change, kept, open_line, options, resolve, wrong
+from nodes.shims.ask import change, open_line, options, resolve, wrong
 from nodes.shims.flags import fail
 from nodes.shims.ifconfig import broadcast
 from nodes.shims.line import Line
@@ -28,24 +28,21 @@ def run(name: str, argv: Sequence[str]) -> int:
     known = next((one for one in _OBJECTS if one.startswith(words[0])), "")
     known = "neighbour" if words[0] in ("neighbor", "neigh", "n") else known
     if not known:
-        change(name, argv, _USAGE)
+        change(name, _USAGE)
     rest = words[1:]
     if rest and any(word.startswith(rest[0]) for word in ("show", "list", "lst")):
         rest = rest[1:]
-    code = kept(name, argv) if rest else None
-    if code is not None:
-        return code
     line = open_line(name)
     if known == "route":
         if rest and rest[0] == "get" and len(rest) == 2:
             return _route_to(name, line, rest[1])
         if rest:
-            change(name, argv, _USAGE)
+            change(name, _USAGE)
         _routes(line)
         return 0
     device = rest[1] if len(rest) == 2 and rest[0] == "dev" else rest[0] if len(rest) == 1 else ""
     if rest and not device:
-        change(name, argv, _USAGE)
+        change(name, _USAGE)
     if known == "neighbour":
         for one in line.call("neighbours"):
             if device in ("", one["interface"]):

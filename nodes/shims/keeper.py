@@ -6,9 +6,8 @@ lab there is none: the lab says what its addresses and routes are.
 
 from __future__ import annotations
 
-import json
+import _socket
 import os
-import socket
 import sys
 from collections.abc import Sequence
 
@@ -22,13 +21,17 @@ _LONGEST = 1 << 16
 
 def configure(name: str, argv: Sequence[str]) -> int | None:
     """Have the keeper do it; the exit code. None: there is no keeper, or it is only to be looked at."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-        try:
-            door.connect(DOOR)
-            door.send(json.dumps([name, *argv]).encode())
-            answer = json.loads(door.recv(_LONGEST))
-        except (OSError, ValueError):
-            return None
+    door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        door.connect(DOOR)
+        import json  # slow to load, and mostly there is no keeper
+
+        door.send(json.dumps([name, *argv]).encode())
+        answer = json.loads(door.recv(_LONGEST))
+    except (OSError, ValueError):
+        return None
+    finally:
+        door.close()
     if answer["kernel"]:
         _run_the_kernels(name, argv)
     if not answer["handled"]:

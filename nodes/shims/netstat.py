@@ -141,6 +141,7 @@ def _sockets(line: Line, given: Any) -> None:
         if not given.all and idle != bool(given.listening):
             continue
         local, peer = (f"{host}:{port or '*'}" for host, port in (row["local"], row["peer"]))
+        row = {**row, "send": 0} if row["state"] == "LISTEN" else row  # the kernel shows none there
         state = _STATES.get(row["state"], row["state"].replace("-", "_"))
         text = f"{row['kind']:<5} {row['recv']:>6} {row['send']:>6} {local:<23} {peer:<23} {state:<11}"
         if given.programs:

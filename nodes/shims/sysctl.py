@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from nodes.shims.ask import kept, open_line, options, words
+from nodes.shims.ask import open_line, options, words
 from nodes.shims.flags import fail
 
 _USAGE = "[-a] [-n] [-w] NAME[=VALUE] ..."
@@ -16,9 +16,6 @@ _CORE = "net.core."
 
 def run(name: str, argv: Sequence[str]) -> int:
     """0, or 1 when a knob is not there or does not take the value."""
-    code = kept(name, argv) if "=" in "".join(argv) else None
-    if code is not None:
-        return code
     given = options(name, argv, _KNOWN, _USAGE)
     line = open_line(name)
     values = line.call("parameters")
