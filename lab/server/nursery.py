@@ -90,7 +90,10 @@ def _serve(control: socket.socket, main: Main, directory: Path) -> None:
             _reap(children, control)
             kept &= children
         if control.fileno() in ready:
-            asked, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            try:
+                asked, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            except ConnectionResetError:  # it was killed before it read all of our reports
+                break
             if not asked:
                 break
             pid = os.fork()

@@ -40,6 +40,9 @@ class Under:
     dockerd: Dockerd | None
     capabilities: dict[str, backend_pb2.Capability] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._own = self.server.processes()
+
     @property
     def real_time(self) -> bool:
         return not self.can("virtual-time")
@@ -72,10 +75,15 @@ class Under:
         members = [pid for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes() == looks]
         return members[["engine", *nodes].index(name)]
 
+    def lone_processes(self) -> bool:
+        """Whether a lab is one process: then there is no member of it that could be killed alone."""
+        with self.lab():
+            return len(self.left()["processes"]) == 1
+
     def left(self) -> dict[str, list[str]]:
         """What there is of labs on this machine, without the controller and its nursery."""
         found: dict[str, list[Any]] = {
-            "processes": self.server.processes()[2:],
+            "processes": [pid for pid in self.server.processes() if pid not in self._own],
             "journal": sorted(path.name for path in self.server.state.iterdir()) if self.server.state.exists() else [],
             "containers": self.dockerd.docker("ps", "--all", "--quiet").split() if self.dockerd is not None else [],
         }
