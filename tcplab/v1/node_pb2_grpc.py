@@ -113,7 +113,7 @@ class NodeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Exec(self, request_iterator, context):
-        """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
+        """Runs a command on a node. The first request starts it, the others feed it, and their end is the end of
         its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -45,7 +45,7 @@ class NodeServiceStub:
     Ping: _grpc.UnaryUnaryMultiCallable[_node_pb2.PingRequest, _operation_pb2.Operation]
     """Sends ICMP echo requests; done when all are answered or have timed out."""
     Exec: _grpc.StreamStreamMultiCallable[_node_pb2.ExecRequest, _node_pb2.ExecResponse]
-    """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
+    """Runs a command on a node. The first request starts it, the others feed it, and their end is the end of
     its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
     """
     ReadLogs: _grpc.UnaryStreamMultiCallable[_node_pb2.ReadLogsRequest, _node_pb2.ReadLogsResponse]
@@ -69,7 +69,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     Ping: _aio.UnaryUnaryMultiCallable[_node_pb2.PingRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     """Sends ICMP echo requests; done when all are answered or have timed out."""
     Exec: _aio.StreamStreamMultiCallable[_node_pb2.ExecRequest, _node_pb2.ExecResponse]  # type: ignore[assignment]
-    """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
+    """Runs a command on a node. The first request starts it, the others feed it, and their end is the end of
     its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
     """
     ReadLogs: _aio.UnaryStreamMultiCallable[_node_pb2.ReadLogsRequest, _node_pb2.ReadLogsResponse]  # type: ignore[assignment]
@@ -126,7 +126,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_node_pb2.ExecRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.ExecResponse], _abc.AsyncIterator[_node_pb2.ExecResponse]]:
-        """Runs a command on a node of kind linux. The first request starts it, the others feed it, and their end is the end of
+        """Runs a command on a node. The first request starts it, the others feed it, and their end is the end of
         its standard input; the last answer says how it ended. When the call ends before the command does, the command and what it started are killed.
         """
 

@@ -1,4 +1,4 @@
-"""Commands on nodes of kind linux."""
+"""Commands on nodes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Made by tools/sync_client.py from tcplab/client/aio/command.py: change it there.
-"""Commands on nodes of kind linux."""
+"""Commands on nodes."""
 
 from __future__ import annotations
 

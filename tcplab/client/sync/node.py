@@ -116,7 +116,7 @@ class Node:
         cwd: str = "",
         timeout: Time | None = None,
     ) -> Command:
-        """Start a command on a node of kind linux, without a shell; `timeout` is wall time, after which it is killed.
+        """Start a command on a node, without a shell; `timeout` is wall time, after which it is killed.
 
         Raises NotFound for a program that is not there, InvalidArgument, FailedPrecondition on other nodes.
         """
