@@ -201,7 +201,10 @@ def test_a_node_that_is_killed_comes_back_into_the_lab(up: Project, tmp_path: Pa
 
 
 def test_ones_own_topology_and_down_leaves_nothing_but_volumes(up: Project) -> None:
-    (up.directory / "my.yaml").write_text(OWN_TOPOLOGY)
+    mine = up.directory / "my.yaml"
+    mine.write_text(OWN_TOPOLOGY)
+    mine.chmod(0o600)
+    os.chown(mine, 1000, 1000)  # somebody's own, who may use Docker
     up("down", "-t", "20")
     assert up.daemon.docker("ps", "-aq") == ""
     up.up(LAB="my.yaml")
