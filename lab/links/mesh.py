@@ -11,8 +11,10 @@ from functools import partial
 from lab.links.link import Link
 from lab.links.match import Resolver
 from lab.links.switch import Switch
+from lab.topology.loops import first_loop
 from lab.topology.model import SWITCH, Interface, Topology
 from nodes.base.clock import Scheduler
+from nodes.base.errors import Unsupported
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 
@@ -42,6 +44,9 @@ class Mesh:
             for node in topology.nodes.values()
             if node.kind == SWITCH and node.name not in elsewhere
         }
+        pairs = [(wire.a.node, wire.b.node) for wire in topology.links.values()]
+        if first_loop([pair for pair in pairs if self.switches.keys() >= {*pair}]) is not None:
+            raise Unsupported("switches in a loop need a spanning tree, which only those of backend mininet have")
         ports: dict[str, list[Send]] = {
             name: [_unplugged] * len(topology.nodes[name].interfaces) for name in self.switches
         }

@@ -30,6 +30,7 @@ from lab.topology.file import (
     TopologySpec,
     check_parameters,
 )
+from lab.topology.loops import first_loop
 from lab.topology.model import Interface, Node, Topology, Wire
 from nodes.base.errors import InvalidArgument
 
@@ -58,7 +59,7 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
         raise InvalidArgument(_unknown("group", node.group, topology.groups), f"nodes.{name}.group")
     kind = node.kind or (group.kind if group else None) or topology.defaults.kind or HOST
     parameters: dict[str, int | str] = {}
-    switch = AUTO
+    switch, stp = AUTO, False
     container = DEFAULT
     for path, settings in (
         ("defaults", topology.defaults),
@@ -69,6 +70,7 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
         if settings is None:
             continue
         switch = settings.switch or switch
+        stp = stp if settings.stp is None else settings.stp
         if kind != SWITCH:
             check_parameters(kind, settings.parameters, f"{path}.parameters")
             parameters.update(settings.parameters)
@@ -87,9 +89,10 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
             f"{name} is of kind {kind}, so its container runs tcplab's agent; kind linux runs a command",
             f"nodes.{name}.container.command",
         )
-    if kind != SWITCH and node.switch:
-        raise InvalidArgument(f"{name} is no switch but of kind {kind}", f"nodes.{name}.switch")
-    return Node(name, kind, node.group, {} if kind == SWITCH else parameters, (), (), switch, container)
+    if kind != SWITCH and (node.switch or node.stp is not None):
+        what = "switch" if node.switch else "stp"
+        raise InvalidArgument(f"{name} is no switch but of kind {kind}", f"nodes.{name}.{what}")
+    return Node(name, kind, node.group, {} if kind == SWITCH else parameters, (), (), switch, container, stp)
 
 
 class _Wiring:
@@ -227,25 +230,22 @@ def _check_engine(engine: str, both: Iterable[Impairments], kinds: list[str], in
 
 
 def _refuse_switch_loops(nodes: dict[str, Node], wires: Iterable[Wire]) -> None:
-    """Switches here know no spanning tree: in a loop of them a flooded frame would go round for ever."""
-    group = {name: name for name in nodes}
-
-    def root(name: str) -> str:
-        while group[name] != name:
-            group[name] = group[group[name]]
-            name = group[name]
-        return name
-
-    for index, wire in enumerate(wires):
-        if nodes[wire.a.node].kind == SWITCH and nodes[wire.b.node].kind == SWITCH:
-            a, b = root(wire.a.node), root(wire.b.node)
-            if a == b:
-                raise InvalidArgument(
-                    f"{wire.a.node} and {wire.b.node} are connected already: switches in a loop would flood for ever "
-                    "(there is no spanning tree); use a router in between",
-                    f"links[{index}].endpoints",
-                )
-            group[a] = b
+    """Loops are for switches that all speak the spanning tree protocol."""
+    between = [
+        (index, (wire.a.node, wire.b.node))
+        for index, wire in enumerate(wires)
+        if nodes[wire.a.node].kind == SWITCH and nodes[wire.b.node].kind == SWITCH
+    ]
+    trees = [pair for _, pair in between if nodes[pair[0]].stp and nodes[pair[1]].stp]
+    others = [(index, pair) for index, pair in between if pair not in trees]
+    found = first_loop([pair for _, pair in others], trees)
+    if found is not None:
+        index, (a, b) = others[found]
+        raise InvalidArgument(
+            f"{a} and {b} are connected already: switches in a loop would flood for ever; use a router in between, or, "
+            "on backend mininet, stp: true for all of them",
+            f"links[{index}].endpoints",
+        )
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -97,6 +97,11 @@ class NodeSettings:
         default={},
         doc="Knobs by their sysctl names, such as tcp_syn_retries; and the profile. For kind linux: any sysctl.",
     )
+    stp: bool | None = spec.of(
+        spec.Optional(spec.Boolean()),
+        default=None,
+        doc="Of a switch, on backend mininet: it speaks the spanning tree protocol, so switches may form loops.",
+    )
     switch: str | None = spec.choice(
         SWITCHES,
         default=None,

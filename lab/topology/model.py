@@ -59,6 +59,7 @@ class Node:
     routes: tuple[Route, ...]
     switch: str = AUTO
     container: ContainerSpec = DEFAULT
+    stp: bool = False
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,21 @@ def test_both_kinds_in_one_lab(labs: Labs) -> None:
     rtt(lab, "h1", "h2")
 
 
+@pytest.mark.parametrize("kind", SWITCHES)
+def test_switches_in_a_loop_agree_on_a_tree(labs: Labs, kind: str) -> None:
+    """Each broadcast comes once, and the lab is there when frames pass."""
+    lab = labs.make(
+        f"defaults: {{switch: {kind}, stp: true}}\n"
+        "nodes: {h1: host, h2: host, h3: host, s1: switch, s2: switch, s3: switch}\n"
+        "links: [h1-s1, h2-s2, h3-s3, s1-s2, s2-s3, s3-s1]"
+    )
+    for one, other in (("h1", "h2"), ("h2", "h3"), ("h3", "h1")):
+        rtt(lab, one, other)
+    counted = lab.link_statistics("h3-s3")["s3->h3"]["packets_delivered"]
+    assert counted < 50  # a storm would have thousands
+    assert lab.counters("h3")["IcmpInEchos"] == 1
+
+
 def test_links_change_while_it_runs(labs: Labs) -> None:
     lab = labs.make(ROW.format("auto"))
     rtt(lab, "h1", "h3")

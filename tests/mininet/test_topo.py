@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from lab.backends.catalogue import make_lab
 from lab.backends.mininet.link_options import impairments
 from lab.backends.mininet.read_topo import read_topo
 from lab.topology.loader import topology_from_mapping
 from lab.topology.model import HOST, ROUTER, SWITCH, Topology
 from nodes.base.clock import MILLISECOND
-from nodes.base.errors import InvalidArgument, NotFound
+from nodes.base.errors import InvalidArgument, NotFound, Unsupported
 from nodes.base.random import CHANCE_ONE
 from nodes.packet.address import address_text
 
@@ -119,6 +120,21 @@ def test_what_has_no_counterpart_is_said(custom: str) -> None:
     assert "h1: cpu" in report
     assert "enable_red" in report
     assert "use_htb" not in report  # how, not what
+
+
+def test_switches_in_a_loop_get_a_spanning_tree(tmp_path: Path) -> None:
+    """And whoever has none says so."""
+    description, report = read_topo("torus,3,3")
+    assert any("loop" in line for line in report)
+    topology = topology_from_mapping(description)
+    assert all(node.stp for node in topology.nodes.values() if node.kind == SWITCH)
+    assert len(topology.links) == 9 + 18
+    with pytest.raises(Unsupported, match="backend mininet"):
+        make_lab("sim", "torus", topology, 1, tmp_path / "spool", 1, False)
+    for node in description["nodes"].values():
+        node.pop("stp", None)
+    with pytest.raises(InvalidArgument, match=r"loop.*stp: true"):
+        topology_from_mapping(description)
 
 
 def test_a_class_goes_by_its_name(custom: str) -> None:

@@ -44,7 +44,7 @@ class MininetFabric(Fabric):
         super().__init__(topology, direct, progress)
 
     def _make_nodes(self, topology: Topology, progress: Progress) -> None:
-        root = self._close.enter_context(contextlib.closing(PrivateRoot()))
+        root = self._root = self._close.enter_context(contextlib.closing(PrivateRoot()))
         Mininet.inited = True  # or it would write the machine's sysctls (fixLimits)
         with root.entered():
             self.net = Mininet(controller=None, build=False)
@@ -79,12 +79,13 @@ class MininetFabric(Fabric):
     def _add_switch(self, node: Node, dpid: str) -> None:
         kind = switch_of(node.switch)
         if kind == LINUX_BRIDGE:
-            self.net.addSwitch(node.name, cls=LabBridge, dpid=dpid)
+            self.net.addSwitch(node.name, cls=LabBridge, dpid=dpid, stp=node.stp)
             return
         if self._ovs is None:
             self._ovs = self._close.enter_context(contextlib.closing(OpenVSwitch()))
+        datapath = "kernel" if kind == OVS_KERNEL else "user"
         own = type("LabOpenVSwitch", (LabOpenVSwitch,), {"environment": self._ovs.environment})
-        self.net.addSwitch(node.name, cls=own, dpid=dpid, datapath="kernel" if kind == OVS_KERNEL else "user")
+        self.net.addSwitch(node.name, cls=own, dpid=dpid, datapath=datapath, stp=node.stp)
 
     def _name_interfaces(self, node: Node) -> None:
         """Have Mininet's names of a node's interfaces work in it."""
@@ -102,6 +103,12 @@ class MininetFabric(Fabric):
             made = dataclasses.replace(interface, name=_name_in_mininet(interface), mac=mac)
             self._make_interface(netlink, probe, made, True)
             self.ports[str(interface)] = self.ports.pop(str(made))
+
+    def settled(self) -> bool:
+        """Whether the switches that speak the spanning tree protocol know which links to block. They speak by the
+        link engine."""
+        with self._root.entered():
+            return all(one.settled() for one in self.net.switches if one.stp)
 
     def _end(self, root: PrivateRoot) -> None:
         with root.entered():

@@ -9,11 +9,22 @@ from typing import Any, Final
 
 from lab.backends.mininet.link_options import impairments
 from lab.topology.file import LINUX_BRIDGE, OPEN_VSWITCH, ROUTER, SWITCH
+from lab.topology.loops import first_loop
 
 _BASE: Final = ipaddress.IPv4Network("10.0.0.0/8")
 #: What Mininet knows of a node and we have in other words, or do not need.
 _HOST_OPTIONS: Final = {"ip", "mac", "defaultRoute", "cls", "inNamespace", "name"}
-_SWITCH_OPTIONS: Final = {"isSwitch", "cls", "dpid", "batch", "listenPort", "failMode", "protocols", "inNamespace"}
+_SWITCH_OPTIONS: Final = {
+    "isSwitch",
+    "cls",
+    "dpid",
+    "batch",
+    "listenPort",
+    "failMode",
+    "protocols",
+    "inNamespace",
+    "stp",
+}
 
 
 class Report:
@@ -36,9 +47,15 @@ def describe(topo: Any, name: str, report: Report) -> dict[str, Any]:
     hosts, switches = list(topo.hosts()), list(topo.switches())
     links = [info for _, _, info in topo.links(sort=True, withInfo=True)]
     nodes: dict[str, Any] = {one: {} for one in (*hosts, *switches)}
+    ends = [(info["node1"], info["node2"]) for info in links]
+    loop = first_loop([pair for pair in ends if {*pair} <= {*switches}]) is not None
+    if loop:
+        report.lines.append(
+            "switches in a loop: all speak the spanning tree protocol, which they do on backend mininet"
+        )
     for switch in switches:
         options = topo.nodeInfo(switch)
-        nodes[switch] = {"kind": SWITCH, **_switch(options)}
+        nodes[switch] = {"kind": SWITCH, **_switch(options), **({"stp": True} if loop else {})}
         report.add(switch, [one for one in options if one not in _SWITCH_OPTIONS])
     given = _Addresses(topo, hosts, links)
     for number, host in enumerate(hosts, 1):
@@ -116,16 +133,8 @@ def _is_flat(topo: Any, hosts: list[str], links: list[Mapping[str, Any]]) -> boo
     ends = [info[f"node{end}"] for info in links for end in ("1", "2")]
     if any(ends.count(host) != 1 for host in hosts):
         return False
-    group = {name: name for name in topo.nodes()}
-
-    def root(name: str) -> str:
-        while group[name] != name:
-            name = group[name]
-        return name
-
-    for info in links:
-        group[root(info["node1"])] = root(info["node2"])
-    return len({root(host) for host in hosts}) <= 1
+    pairs = [(info["node1"], info["node2"]) for info in links]
+    return all(first_loop([(hosts[0], host)], pairs) is not None for host in hosts[1:])
 
 
 def _link(info: Mapping[str, Any], report: Report) -> dict[str, Any]:
