@@ -55,6 +55,11 @@ class Dockerd:
             raise RuntimeError(f"dockerd does not start:\n{words}")
 
     @property
+    def keeper(self) -> int:
+        """The process that ends it."""
+        return self._keeper.pid
+
+    @property
     def socket(self) -> Path:
         """Where its API is, for those outside. Inside its namespaces, as for containers, /var/run/docker.sock."""
         return self.directory / "docker.sock"
