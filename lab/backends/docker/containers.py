@@ -25,10 +25,13 @@ from nodes.packet.address import address_text
 
 #: So many are made at once.
 _THREADS: Final = 8
-#: What an agent may do: open packet sockets in its own network namespace.
-_AGENT_CAPABILITIES: Final = ("NET_RAW",)
+#: What an agent may do: open packet sockets in its own network namespace. The others are tcpdump's, which becomes
+#: another user once it has its socket.
+_AGENT_CAPABILITIES: Final = ("NET_RAW", "SETUID", "SETGID")
 #: Beside Docker's own: what `ip`, `tc` and `tcpdump` on a node with the kernel's stack need.
 _LINUX_CAPABILITIES: Final = ("NET_ADMIN", "NET_RAW")
+#: Where programs of our image find those that use the node's stack.
+_SHIMS: Final = "/tcplab/shims"
 _STAYS_UP: Final = ["sleep", "infinity"]
 _LAST_LINES: Final = 3
 
@@ -175,7 +178,6 @@ class Containers:
                 image,
                 name=re.sub(r"[^a-zA-Z0-9_.-]", "-", f"tcplab-{self._lab}-{node.name}"),
                 hostname=node.name,
-                environment=dict(node.container.environment),
                 labels={LAB: self._lab, NODE: node.name, OWNER: self._owner},
                 **self._what_runs(node, image),
             )
@@ -186,6 +188,7 @@ class Containers:
 
     def _what_runs(self, node: Node, image: str) -> dict[str, Any]:
         said = node.container
+        own = self.client.inspect_image(image)["Config"]
         limits = {
             **({"mem_limit": said.memory, "memswap_limit": said.memory} if said.memory else {}),
             **({"nano_cpus": said.milli_cpus * 1_000_000} if said.cpus else {}),
@@ -200,13 +203,20 @@ class Containers:
             config = self.client.create_host_config(
                 **common, cap_drop=["ALL"], cap_add=list(_AGENT_CAPABILITIES), security_opt=["no-new-privileges"]
             )
-            return {"entrypoint": ["tcplab", "agent"], "command": [], "host_config": config}
+            paths = [one.removeprefix("PATH=") for one in own.get("Env") or () if one.startswith("PATH=")]
+            path = ":".join([_SHIMS, *paths])
+            return {
+                "entrypoint": ["tcplab", "agent"],
+                "command": [],
+                "host_config": config,
+                "environment": {"PATH": path, **said.environment},
+            }
         config = self.client.create_host_config(**common, cap_add=list(_LINUX_CAPABILITIES))
-        # A shell that an image runs by itself stays up when it has a terminal.
-        what: dict[str, Any] = {"host_config": config, "tty": True, "stdin_open": True}
+        what: dict[str, Any] = {"host_config": config, "environment": dict(said.environment)}
         if said.command:
-            return {"host_config": config, "command": list(said.command)}
-        own = self.client.inspect_image(image)["Config"]
+            return {**what, "command": list(said.command)}
+        # A shell that an image runs by itself stays up when it has a terminal.
+        what |= {"tty": True, "stdin_open": True}
         if image == default_image() or not (own.get("Cmd") or own.get("Entrypoint")):
             # As pid 1 it would not heed SIGTERM.
             return {**what, "entrypoint": _STAYS_UP, "command": [], "stop_signal": "SIGKILL"}
