@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,19 @@ def test_the_machine_is_as_before(labs: Labs, tmp_path: Path) -> None:
     assert facts() == before
     lab.close_lab()
     assert facts() == before
+
+
+def test_a_process_may_have_threads_by_the_time_its_lab_ends(labs: Labs) -> None:
+    """As one that serves the API has."""
+    lab = labs.make(ROW.format("auto"))
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    try:
+        lab.close_lab()
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_several_labs_have_switches_of_the_same_names(labs: Labs) -> None:

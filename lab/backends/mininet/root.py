@@ -70,6 +70,7 @@ def _go(places: dict[str, int]) -> None:
 def _come_back() -> Iterator[None]:
     """Wherever the calling thread goes, it is back afterwards, in its directory too."""
     with contextlib.ExitStack() as closing:
+        libc.unshare(libc.CLONE_FS)  # who shares its directory with other threads may not change its mounts
         directory = os.open(".", os.O_PATH | os.O_CLOEXEC)
         closing.callback(os.close, directory)
         outside = _here()
