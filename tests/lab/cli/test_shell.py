@@ -163,9 +163,9 @@ def test_iperf_is_what_the_link_carries(pipe: Run) -> None:
     for line in (lines[1], lines[3]):
         found = re.fullmatch(r"\*\*\* Results: \['(\d+) Kbits/sec', '([\d.]+) ([KM])bits/sec'\]", line)
         assert found, line
-        # 1448 bytes of data in a frame of 1514: 956 of 1000 at the most; the client's last bytes are still on their way.
+        # 1448 bytes of data in a frame of 1514: 956 of 1000 at the most; the client's last bytes are under way.
         assert 800 < int(found[1]) <= 956 < float(found[2]) * (1000 if found[3] == "M" else 1)
-    assert lines[5] == "*** Results: ['500K', '500 Kbits/sec', '500 Kbits/sec']"
+    assert re.fullmatch(r"\*\*\* Results: \['500K', '50[0-2] Kbits/sec', '50[0-2] Kbits/sec'\]", lines[5]), lines[5]
     # 1470 bytes of data in a frame of 1512.
     assert re.fullmatch(r"\*\*\* Results: \['2M', '9[67]\d Kbits/sec', '2\.00 Mbits/sec'\]", lines[7]), lines[7]
 
