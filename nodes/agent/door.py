@@ -124,6 +124,8 @@ class Door:
 
     def _call_socket(self, line: DoorLine, kind: str, inode: int, owner: str) -> int:
         """A new socket of a program, whose end comes along."""
+        if kind not in ("stream", "datagram"):
+            raise InvalidArgument(f"kind: {kind!r} is none; there are stream and datagram", "kind")
         end = line.take_socket()
         self._count += 1
         number = self._count

@@ -85,9 +85,11 @@ class DoorLine:
         """The one that came with the call. Raises InvalidArgument."""
         if not self._received:
             raise InvalidArgument("a descriptor must come along with the call")
+        descriptor = self._received.pop(0)
         try:
-            return socket.socket(fileno=self._received.pop(0))
+            return socket.socket(fileno=descriptor)
         except OSError:
+            os.close(descriptor)
             raise InvalidArgument("what came along with the call is no socket") from None
 
     def give_socket(self, one: socket.socket) -> None:
