@@ -60,7 +60,7 @@ image-bundle: image
 packages:
 	@tools/packages tshark nodejs:node npm iproute2:ip tcpdump iperf3 nginx-light:nginx curl netcat-openbsd:nc \
 		openssl mininet:mn bridge-utils:brctl openvswitch-switch:ovs-vswitchd docker.io:dockerd debootstrap \
-		docker-compose
+		docker-compose graphviz:dot
 
 clean:
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -30,6 +30,7 @@ HOW_TO_GET = {
     "nc": "apt-get install netcat-openbsd",
     "ip": "apt-get install iproute2",
     "openssl": "apt-get install openssl",
+    "dot": "apt-get install graphviz",
     "mn": "apt-get install mininet",
     "brctl": "apt-get install bridge-utils",
     "ovs-vswitchd": "apt-get install openvswitch-switch",

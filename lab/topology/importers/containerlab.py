@@ -47,8 +47,11 @@ def import_containerlab(path: Path, ours: bool = False) -> tuple[dict[str, Any],
     data = _expanded(spec.read_file(path).plain())
     if not isinstance(data, dict) or not isinstance(data.get("topology"), dict):
         raise InvalidArgument(f"{path}: has no `topology:`, so it is no topology of containerlab", "topology")
-    made = _Import(data, path, ours)
-    return made.result(), made.report
+    try:
+        made = _Import(data, path, ours)
+        return made.result(), made.report
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error}", error.field) from None
 
 
 class _Import:
@@ -59,7 +62,7 @@ class _Import:
         self.data = data
         topology = data["topology"]
         if not isinstance(topology.get("nodes"), dict) or not topology["nodes"]:
-            raise InvalidArgument(f"{path}: topology.nodes: there are none", "topology.nodes")
+            raise InvalidArgument("topology.nodes: there are none", "topology.nodes")
         self.settings = {name: inherited(topology, name) for name in topology["nodes"]}
         self.names: dict[str, str] = {}  # theirs -> ours
         self.shares: dict[str, str] = {}  # a node in another's network -> that one
@@ -92,7 +95,7 @@ class _Import:
         nodes: dict[str, dict[str, Any]] = {}
         for name, settings in self.settings.items():
             if not settings["kind"]:
-                raise InvalidArgument(f"{self.path}: topology.nodes.{name}: has no kind", f"topology.nodes.{name}.kind")
+                raise InvalidArgument(f"topology.nodes.{name}: has no kind", f"topology.nodes.{name}.kind")
             mode = str(settings.get("network-mode", ""))
             if settings["kind"] in NO_NODES:
                 self.report.say(name, f"kind {settings['kind']}, left out", NO_NODES[settings["kind"]])
@@ -113,25 +116,23 @@ class _Import:
     def _link(self, index: int, link: Any, nodes: Mapping[str, Any]) -> dict[str, Any] | None:
         where = f"topology.links[{index}]"
         if not isinstance(link, dict):
-            raise InvalidArgument(f"{self.path}: {where}: is a mapping with endpoints", where)
+            raise InvalidArgument(f"{where}: is a mapping with endpoints", where)
         kind = str(link.get("type", "veth"))
         given = link.get("endpoints") or ([link["endpoint"]] if link.get("endpoint") else [])
-        ends = [_end(one, self.path, f"{where}.endpoints[{at}]") for at, one in enumerate(given)]
+        ends = [_end(one, f"{where}.endpoints[{at}]") for at, one in enumerate(given)]
         name = "-".join(f"{end['node']}:{end['interface']}" for end in ends) or where
         special = kind if kind in _NO_LINKS else next((end["node"] for end in ends if self._special(end["node"])), "")
         if special:
             self.report.say(name, "link left out", _NO_LINKS[special])
             return None
         if len(ends) != 2:
-            raise InvalidArgument(
-                f"{self.path}: {where}: has {len(ends)} ends; a {kind} link has two", f"{where}.endpoints"
-            )
+            raise InvalidArgument(f"{where}: has {len(ends)} ends; a {kind} link has two", f"{where}.endpoints")
         for end in ends:
             if end["node"] in self.shares:
                 end["node"] = self.shares[end["node"]]
             if end["node"] not in self.settings:
                 known = ", ".join(self.settings)
-                raise InvalidArgument(f"{self.path}: {where}: there is no node {end['node']}; there are {known}", where)
+                raise InvalidArgument(f"{where}: there is no node {end['node']}; there are {known}", where)
             if end["node"] not in self.names:
                 self.report.say(name, "link left out", f"{end['node']} is left out")
                 return None
@@ -160,7 +161,7 @@ class _Import:
         theirs = str(end["interface"])
         known = self.ports[owner]
         if theirs in known:
-            raise InvalidArgument(f"{self.path}: {owner}:{theirs} is the end of two links", "topology.links")
+            raise InvalidArgument(f"{owner}:{theirs} is the end of two links", "topology.links")
         short = re.sub(r"^ethernet-?(?=[0-9])", "e" if "/" in theirs else "eth", theirs, flags=re.IGNORECASE)
         ours = known[theirs] = _unused(short, INTERFACE_PATTERN, "e", 15, known.values())
         if ours != theirs:
@@ -220,7 +221,7 @@ class _Import:
                 why = f"tcplab gives its own, as those of the file do not fit: {wrong}"
                 self.report.say("", " and ".join(f"every {one}" for one in dropped), why)
             return given
-        raise InvalidArgument(f"{self.path}: {wrong}")
+        raise InvalidArgument(f"{wrong}")
 
     def _without(self, result: dict[str, Any], dropped: tuple[str, ...]) -> dict[str, Any]:
         nodes = dict(result["nodes"])
@@ -237,12 +238,12 @@ class _Import:
         return {**result, "nodes": nodes}
 
 
-def _end(end: Any, path: Path, where: str) -> dict[str, Any]:
+def _end(end: Any, where: str) -> dict[str, Any]:
     if isinstance(end, dict) and end.get("node") and end.get("interface"):
         return {**end, "node": str(end["node"])}
     node, colon, interface = str(end).partition(":")
     if not isinstance(end, str) or not colon or not node or not interface:
-        raise InvalidArgument(f"{path}: {where}: {end!r} is not node:interface", where)
+        raise InvalidArgument(f"{where}: {end!r} is not node:interface", where)
     return {"node": node, "interface": interface}
 
 
