@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable
@@ -78,19 +79,20 @@ def execute(
 def pass_through(command: Command) -> int:
     """Our standard input, output and error are the command's, and so is the first Ctrl-C; its exit code."""
     threading.Thread(target=_feed, args=(command,), daemon=True).start()
-    interrupted = False
-    while True:
-        try:
-            for stream, data in command.output():
-                out = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
-                out.write(data)
-                out.flush()
-            return command.wait().code
-        except KeyboardInterrupt:
-            if interrupted:
-                raise
-            interrupted = True
-            command.signal("INT")
+
+    def interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        command.signal("INT")
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        for stream, data in command.output():
+            out = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+            out.write(data)
+            out.flush()
+        return command.wait().code
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _variable(text: str) -> tuple[str, str]:
