@@ -133,7 +133,7 @@ class Socket(socket.socket):
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         if fileno is not None:
-            shared = self.known.find(fileno) if family in (-1, _INET, _UNIX) else None
+            shared = self.known.find(fileno) if family in (-1, _INET) else None
             if shared is None:
                 super().__init__(family, type, proto, fileno)
             else:
