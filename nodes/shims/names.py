@@ -42,13 +42,17 @@ class Names:
         else:
             address = self.gethostbyname(_text(host))
         name = _text(host or "") if flags & socket.AI_CANONNAME else ""
+        kinds = [(kind, protocol) for kind, protocol in _KINDS if type in (0, kind) and proto in (0, protocol)]
+        if not kinds:
+            raise socket.gaierror(socket.EAI_SOCKTYPE, "ai_socktype not supported: programs have TCP and UDP")
+        ports = [_port(port, protocol) for _, protocol in kinds]
         found = [
-            (socket.AF_INET, kind, protocol, name, (address, _port(port, protocol)))
-            for kind, protocol in _KINDS
-            if type in (0, kind) and proto in (0, protocol)
+            (socket.AF_INET, kind, protocol, name, (address, number))
+            for (kind, protocol), number in zip(kinds, ports, strict=True)
+            if number >= 0
         ]
         if not found:
-            raise socket.gaierror(socket.EAI_SOCKTYPE, "ai_socktype not supported: programs have TCP and UDP")
+            raise socket.gaierror(socket.EAI_SERVICE, "Servname not supported for ai_socktype")
         return found
 
     def gethostbyname(self, host: str) -> str:
@@ -109,6 +113,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _port(port: bytes | str | int | None, protocol: int) -> int:
+    """Its number; -1 for a service that the protocol has not."""
     if port is None:
         return 0
     if isinstance(port, int):
@@ -119,4 +124,4 @@ def _port(port: bytes | str | int | None, protocol: int) -> int:
     try:
         return socket.getservbyname(text, "tcp" if protocol == socket.IPPROTO_TCP else "udp")
     except OSError:
-        raise socket.gaierror(socket.EAI_SERVICE, "Servname not supported for ai_socktype") from None
+        return -1

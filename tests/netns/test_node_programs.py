@@ -237,6 +237,7 @@ try:
 except socket.gaierror as error:
     print(error.errno == socket.EAI_NONAME, "h1, h2, l1" in str(error))
 print(socket.gethostname(), socket.getfqdn("10.0.0.1"), socket.gethostbyname("l1"))
+print(*socket.getaddrinfo("l1", "http")[0][4])
 print(errno_of(tcp().setsockopt, socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 1))
 """
     assert programs.python("h2", text).ok().splitlines() == [
@@ -252,6 +253,7 @@ print(errno_of(tcp().setsockopt, socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 1))
         "EAFNOSUPPORT EPROTONOSUPPORT",
         "True True",
         "h2 h1 10.0.0.3",
+        "10.0.0.3 80",
         "ENOPROTOOPT",
     ]
 
