@@ -92,9 +92,9 @@ class VirtualPrograms:
 
     def _ifconfig(self, node: str, arguments: Sequence[str]) -> None:
         for one in self._network.infos[node].interfaces:
-            if arguments and one.name not in arguments and f"{node}-{one.name}" not in arguments:
+            if arguments and one.name not in arguments:
                 continue
-            print(f"{node}-{one.name}: flags=UP  mtu {one.mtu}")
+            print(f"{one.name}: flags=UP  mtu {one.mtu}")
             if one.address:
                 print(f"        inet {one.address}/{one.prefix_length}")
             print(f"        ether {one.mac}\n")

@@ -140,7 +140,9 @@ class Shell(OurWords):
     def _run(self, node: str, command: str) -> Iterator[bytes]:
         if self.network.kinds[node] == SWITCH:
             raise Unsupported(f"{node} is a switch: it runs no programs; `link show` says what its links do")
-        words = [self.network.address(word) or word for word in command.split(" ")]
+        # Mininet's users call interfaces h1-eth0, which on the node is eth0.
+        ports = {str(port): port.name for port in self.network.ports(node)}
+        words = [self.network.address(word) or ports.get(word, word) for word in command.split(" ")]
         if self._virtual is not None:
             self._virtual.run(node, " ".join(words))
             return iter(())
