@@ -229,6 +229,21 @@ net.stop()
     assert any("h1-eth0" in name for name in found["captures"])
 
 
+def test_a_trace_is_not_written_over_another() -> None:
+    said = run(
+        """
+import os
+os.mkdir("full"); open("full/file", "w").close()
+try:
+    make(SingleSwitchTopo(k=1))
+except Exception as error:
+    say(error=str(error))
+""",
+        TCPLAB_RUN="full",
+    )
+    assert "full: exists and is not empty" in said["error"]
+
+
 def test_a_program_that_is_killed_leaves_nothing_of_ours() -> None:
     """Neither processes nor interfaces; what Mininet itself leaves, its shells, end with their terminals."""
 

@@ -351,4 +351,10 @@ def main(descriptor: int, run: str, seed: int, script: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the script, which ends us
     os.setsid()
     sys.stdin.close()
-    Keeper(socket.socket(fileno=descriptor), Path(run) if run else None, seed, script).run()
+    line = socket.socket(fileno=descriptor)
+    try:
+        keeper = Keeper(line, Path(run) if run else None, seed, script)
+    except Exception as error:  # the answer to the script's first call
+        line.sendall(pack({"error": plain_error(error)}))
+        return
+    keeper.run()
