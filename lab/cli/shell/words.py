@@ -33,6 +33,7 @@ _INSTEAD: Final = {
     "ports": "`net` shows the ports of switches, too",
     "wait": "a lab is ready when `tcplab up` returns; `sleep TIME` lets lab time pass",
 }
+_INTRO: Final = "*** {lab} on {backend}: {nodes} nodes, {links} links. `help` lists the words, Ctrl-D ends.\n"
 _HELP: Final = """
 A node's name, then a command: it is run on that node, and names of nodes in it become their addresses:
   tcplab> h2 python3 -m http.server 80 &
@@ -48,7 +49,6 @@ class Shell(OurWords):
     """
 
     prompt = "tcplab> "
-    intro = "*** {lab} on {backend}: {nodes} nodes, {links} links. `help` lists the words, Ctrl-D ends.\n"
     identchars = string.ascii_letters + string.digits + "_.-"
     doc_header = "Words (help WORD):"
     undoc_header = ""
@@ -71,13 +71,13 @@ class Shell(OurWords):
         self._interactive = True
         info = self.lab.info()
         size = {"nodes": len(self.network.kinds), "links": len(self.network.wires)}
-        intro: str | None = self.intro.format(lab=self.lab.name, backend=info.backend, **size)
+        intro = _INTRO.format(lab=self.lab.name, backend=info.backend, **size)
         while True:
             try:
                 self.cmdloop(intro)
                 return
             except KeyboardInterrupt:
-                intro = None
+                intro = ""
                 print()
 
     def read(self, lines: Iterable[str]) -> None:
