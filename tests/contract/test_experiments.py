@@ -22,10 +22,14 @@ Virtual = Callable[[Under, str], Path]
 
 
 def passed(under: Under, name: str, backend: str) -> Path:
-    """Run it, and see that every expectation holds; the run's directory."""
+    """Run it, and see that every expectation holds; the run's directory. One that says of itself that it is not to be
+    believed, because the machine was busy with something else, is made again."""
     run = under.controller.run(name, backend=backend)
+    for _ in range(2):
+        if not run.passed and run.message.fidelity.warnings:
+            run = under.controller.run(name, backend=backend)
     verdicts = [f"{one.expectation}: {one.found}" for one in run.message.results if not one.passed]
-    assert (run.state, run.message.error, verdicts) == ("PASSED", "", [])
+    assert (run.state, run.message.error, verdicts) == ("PASSED", "", []), list(run.message.fidelity.warnings)
     assert run.message.backend == backend
     return Path(run.message.directory)
 
