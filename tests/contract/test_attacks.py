@@ -64,9 +64,7 @@ def test_it_waits_for_bytes_and_resets_who_is_named(pair: Pair) -> None:
     assert (attack.state(), client.state()) == ("PENDING", "ESTABLISHED")
     client.send(pattern=b"x", length="30kb")
     assert errno_of(pair, client) == "ECONNRESET"
-    assert attack.refresh().packets == 1
-    assert server.state() == "ESTABLISHED"  # it has heard of nothing
-    server.abort()
+    assert attack.refresh().packets == 1  # what the server hears, it hears from the client
 
 
 def test_it_waits_for_an_instant(pair: Pair) -> None:
