@@ -46,6 +46,7 @@ class Dockerd:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # whoever kills the group of the tests does not kill what cleans up after them
         )
         assert self._keeper.stdout is not None
         self.pid = int(self._keeper.stdout.readline() or 0)  # the daemon's process, in whose namespaces it all is
