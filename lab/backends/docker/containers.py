@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
+import signal
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ _LINUX_CAPABILITIES: Final = ("NET_ADMIN", "NET_RAW")
 _SHIMS: Final = "/tcplab/shims"
 _STAYS_UP: Final = ["sleep", "infinity"]
 _LAST_LINES: Final = 3
+#: Exit codes above it are of containers that a signal killed.
+_BY_SIGNAL: Final = 128
 
 
 @dataclass(frozen=True)
@@ -130,10 +134,12 @@ class Containers:
         if state["Running"]:
             return f"its container {container.name} was started again"
         why = " (it had no memory left)" if state["OOMKilled"] else ""
-        return (
-            f"its container {container.name} ended with exit code {state['ExitCode']}{why}; docker start "
-            f"{container.name} brings it back"
-        )
+        code = state["ExitCode"]
+        how = f"ended with exit code {code}"
+        if code > _BY_SIGNAL:
+            with contextlib.suppress(ValueError):
+                how = f"was killed by {signal.Signals(code - _BY_SIGNAL).name}"
+        return f"its container {container.name} {how}{why}; docker start {container.name} brings it back"
 
     def close(self) -> None:
         """Remove what was made, whatever was known of it. Idempotent."""
