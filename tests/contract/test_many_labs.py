@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -222,11 +223,10 @@ def process_of(lab: Lab, server: Server) -> int:
 def open_files(pid: int) -> list[str]:
     """Where the descriptors of a process lead."""
     found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found.append(str(entry.readlink()))
-        except OSError:
-            continue
+    with suppress(FileNotFoundError):  # it ends meanwhile
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.append(str(entry.readlink()))
     return found
 
 
