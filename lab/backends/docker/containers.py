@@ -36,6 +36,8 @@ _LINUX_CAPABILITIES: Final = ("NET_ADMIN", "NET_RAW")
 _SHIMS: Final = "/tcplab/shims"
 _STAYS_UP: Final = ["sleep", "infinity"]
 _LAST_LINES: Final = 3
+#: Docker notices within this, wall seconds, that a container has ended.
+_NOTICES_WITHIN_S: Final = 5
 #: Exit codes above it are of containers that a signal killed.
 _BY_SIGNAL: Final = 128
 
@@ -127,9 +129,12 @@ class Containers:
         """In words."""
         try:
             state = self.client.inspect_container(container.id)["State"]
+            if state["Running"] and state["Pid"] == container.pid:  # Docker has not noticed its end yet
+                self.client.wait(container.id, timeout=_NOTICES_WITHIN_S)
+                state = self.client.inspect_container(container.id)["State"]
         except NotFound:
             return f"its container {container.name} was removed"
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             return f"its container {container.name} has ended, and Docker does not say how: {error}"
         if state["Running"]:
             return f"its container {container.name} was started again"
