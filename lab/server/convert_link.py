@@ -16,7 +16,17 @@ from nodes.base.errors import InvalidArgument
 from nodes.base.random import CHANCE_ONE
 from tcplab.v1 import link_pb2
 
-_CHANCES: Final = ("loss", "duplicate", "corrupt", "reorder")
+#: Impairments that are chances: floats here, ints of CHANCE_ONE in a lab.
+CHANCES: Final = (
+    "loss",
+    "gemodel_p",
+    "gemodel_r",
+    "gemodel_1h",
+    "gemodel_1k",
+    "duplicate",
+    "corrupt",
+    "reorder",
+)
 _DURATIONS: Final = ("delay", "jitter", "reorder_delay")
 _FIELDS: Final = tuple(field.name for field in link_pb2.Impairments.DESCRIPTOR.fields)
 _SIDES: Final = ("forward", "backward")
@@ -36,7 +46,7 @@ def link(lab: str, one: Link, wire: Wire) -> link_pb2.Link:
 
 
 def impairments(one: Impairments) -> link_pb2.Impairments:
-    chances = {name: getattr(one, name) / CHANCE_ONE for name in _CHANCES}
+    chances = {name: getattr(one, name) / CHANCE_ONE for name in CHANCES}
     return link_pb2.Impairments(
         delay=duration(one.delay_ns),
         jitter=duration(one.jitter_ns),
@@ -100,7 +110,7 @@ class LinkUpdate:
                 self.sides[side][target] = getattr(_DEFAULT, target)
             elif name in _DURATIONS:
                 self.sides[side][target] = nanoseconds(value, place)
-            elif name in _CHANCES:
+            elif name in CHANCES:
                 self.sides[side][target] = chance(value, place)
             else:
                 self.sides[side][target] = value

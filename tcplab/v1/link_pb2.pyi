@@ -90,6 +90,10 @@ class Impairments(_message.Message):
     LIMIT_PACKETS_FIELD_NUMBER: _builtins.int
     LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
+    GEMODEL_P_FIELD_NUMBER: _builtins.int
+    GEMODEL_R_FIELD_NUMBER: _builtins.int
+    GEMODEL_1H_FIELD_NUMBER: _builtins.int
+    GEMODEL_1K_FIELD_NUMBER: _builtins.int
     loss: _builtins.float
     """Chance, 0 to 1, that a frame is lost on the wire. Default 0."""
     duplicate: _builtins.float
@@ -108,6 +112,14 @@ class Impairments(_message.Message):
     """Bytes it holds; 0 (default): no limit."""
     queue: _builtins.str
     """Its discipline; default droptail."""
+    gemodel_p: _builtins.float
+    """Losses in bursts (Gilbert-Elliott): chance, with each frame, to go from the good state to the bad. Default 0."""
+    gemodel_r: _builtins.float
+    """Chance to go back; default 1."""
+    gemodel_1h: _builtins.float
+    """Chance that a frame is lost in the bad state (1-h in tc); default 1."""
+    gemodel_1k: _builtins.float
+    """Chance that a frame is lost in the good state (1-k in tc); default 0."""
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """Propagation delay; default 0."""
@@ -135,15 +147,27 @@ class Impairments(_message.Message):
         limit_packets: _builtins.int | None = ...,
         limit_bytes: _builtins.int | None = ...,
         queue: _builtins.str | None = ...,
+        gemodel_p: _builtins.float | None = ...,
+        gemodel_r: _builtins.float | None = ...,
+        gemodel_1h: _builtins.float | None = ...,
+        gemodel_1k: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__corrupt: _TypeAlias = _typing.Literal["corrupt"]  # noqa: Y015
     _WhichOneofArgType__corrupt: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt"]  # noqa: Y015
     _WhichOneofReturnType__duplicate: _TypeAlias = _typing.Literal["duplicate"]  # noqa: Y015
     _WhichOneofArgType__duplicate: _TypeAlias = _typing.Literal["_duplicate", b"_duplicate"]  # noqa: Y015
+    _WhichOneofReturnType__gemodel_1h: _TypeAlias = _typing.Literal["gemodel_1h"]  # noqa: Y015
+    _WhichOneofArgType__gemodel_1h: _TypeAlias = _typing.Literal["_gemodel_1h", b"_gemodel_1h"]  # noqa: Y015
+    _WhichOneofReturnType__gemodel_1k: _TypeAlias = _typing.Literal["gemodel_1k"]  # noqa: Y015
+    _WhichOneofArgType__gemodel_1k: _TypeAlias = _typing.Literal["_gemodel_1k", b"_gemodel_1k"]  # noqa: Y015
+    _WhichOneofReturnType__gemodel_p: _TypeAlias = _typing.Literal["gemodel_p"]  # noqa: Y015
+    _WhichOneofArgType__gemodel_p: _TypeAlias = _typing.Literal["_gemodel_p", b"_gemodel_p"]  # noqa: Y015
+    _WhichOneofReturnType__gemodel_r: _TypeAlias = _typing.Literal["gemodel_r"]  # noqa: Y015
+    _WhichOneofArgType__gemodel_r: _TypeAlias = _typing.Literal["_gemodel_r", b"_gemodel_r"]  # noqa: Y015
     _WhichOneofReturnType__limit_bytes: _TypeAlias = _typing.Literal["limit_bytes"]  # noqa: Y015
     _WhichOneofArgType__limit_bytes: _TypeAlias = _typing.Literal["_limit_bytes", b"_limit_bytes"]  # noqa: Y015
     _WhichOneofReturnType__limit_packets: _TypeAlias = _typing.Literal["limit_packets"]  # noqa: Y015
@@ -162,6 +186,14 @@ class Impairments(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__corrupt) -> _WhichOneofReturnType__corrupt | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__duplicate) -> _WhichOneofReturnType__duplicate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gemodel_1h) -> _WhichOneofReturnType__gemodel_1h | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gemodel_1k) -> _WhichOneofReturnType__gemodel_1k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gemodel_p) -> _WhichOneofReturnType__gemodel_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gemodel_r) -> _WhichOneofReturnType__gemodel_r | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit_bytes) -> _WhichOneofReturnType__limit_bytes | None: ...
     @_typing.overload

@@ -75,12 +75,11 @@ def test_loss(pair: Pair) -> None:
 
 def test_loss_in_bursts(under: Under) -> None:
     """Gilbert-Elliott: everything is lost in the bad state, nothing in the good one."""
-    topology = (
-        "nodes: {h1: host, h2: host}\n"
-        "links: [{endpoints: h1-h2, directions: {h1->h2: {gemodel_p: 10%, gemodel_r: 10%}}}]\n"
-    )
-    with under.lab(topology) as lab:
+    with under.lab("nodes: {h1: host, h2: host}\nlinks: [h1-h2]\n") as lab:
         pair = Pair(lab, under.api)
+        pair.link.update("h1->h2", gemodel_p="10%", gemodel_r="10%")
+        shown = pair.link.info()
+        assert (shown.forward.gemodel_p, shown.forward.gemodel_1h, shown.backward.gemodel_p) == (0.1, 1.0, 0.0)
         pair.rtts(300, interval="1ms", timeout="500ms")
         offered = pair.counts()["packets_in"]
         lost = pair.verdicts("DROPPED_LOSS")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab.links.impairments import Impairments
-from lab.server.convert_link import chance
+from lab.server.convert_link import CHANCES, chance
 from nodes.base.errors import NotFound
 from tcplab.client import Lab
 from tcplab.v1 import link_pb2, node_pb2
@@ -107,16 +107,13 @@ def impairments(message: link_pb2.Impairments) -> Impairments:
     return Impairments(
         delay_ns=message.delay.ToNanoseconds(),
         jitter_ns=message.jitter.ToNanoseconds(),
-        loss=chance(message.loss, "loss"),
-        duplicate=chance(message.duplicate, "duplicate"),
-        corrupt=chance(message.corrupt, "corrupt"),
-        reorder=chance(message.reorder, "reorder"),
         reorder_gap=message.reorder_gap,
         reorder_delay_ns=message.reorder_delay.ToNanoseconds(),
         rate_bps=message.rate_bps,
         limit_packets=message.limit_packets,
         limit_bytes=message.limit_bytes,
         queue=message.queue,
+        **{name: chance(getattr(message, name), name) for name in CHANCES},
     )
 
 

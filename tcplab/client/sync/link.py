@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tcplab.client.errors import InvalidArgument, NotFound
 from tcplab.client.sync.rpc import Rpc
 from tcplab.client.values import Time, chance, duration, nanoseconds, rate, size
@@ -28,6 +30,10 @@ class Link:
         delay: Time | None = None,
         jitter: Time | None = None,
         loss: str | float | None = None,
+        gemodel_p: str | float | None = None,
+        gemodel_r: str | float | None = None,
+        gemodel_1h: str | float | None = None,
+        gemodel_1k: str | float | None = None,
         duplicate: str | float | None = None,
         corrupt: str | float | None = None,
         reorder: str | float | None = None,
@@ -43,10 +49,16 @@ class Link:
         impairments = _impairments(
             delay,
             jitter,
-            loss,
-            duplicate,
-            corrupt,
-            reorder,
+            {
+                "loss": loss,
+                "gemodel_p": gemodel_p,
+                "gemodel_r": gemodel_r,
+                "gemodel_1h": gemodel_1h,
+                "gemodel_1k": gemodel_1k,
+                "duplicate": duplicate,
+                "corrupt": corrupt,
+                "reorder": reorder,
+            },
             reorder_gap,
             reorder_delay,
             rate,
@@ -156,10 +168,7 @@ def _counts(statistics: link_pb2.LinkStatistics) -> dict[str, int]:
 def _impairments(
     delay: Time | None,
     jitter: Time | None,
-    loss: str | float | None,
-    duplicate: str | float | None,
-    corrupt: str | float | None,
-    reorder: str | float | None,
+    chances: Mapping[str, str | float | None],
     reorder_gap: int | None,
     reorder_delay: Time | None,
     rate_: str | int | None,
@@ -170,14 +179,11 @@ def _impairments(
     return link_pb2.Impairments(
         delay=duration(delay, "delay"),
         jitter=duration(jitter, "jitter"),
-        loss=None if loss is None else chance(loss, "loss"),
-        duplicate=None if duplicate is None else chance(duplicate, "duplicate"),
-        corrupt=None if corrupt is None else chance(corrupt, "corrupt"),
-        reorder=None if reorder is None else chance(reorder, "reorder"),
         reorder_gap=reorder_gap,
         reorder_delay=duration(reorder_delay, "reorder_delay"),
         rate_bps=None if rate_ is None else rate(rate_, "rate"),
         limit_packets=limit,
         limit_bytes=None if limit_bytes is None else size(limit_bytes, "limit_bytes"),
         queue=queue,
+        **{name: chance(value, name) for name, value in chances.items() if value is not None},
     )

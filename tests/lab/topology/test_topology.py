@@ -17,7 +17,7 @@ from lab.topology.schema import schema_text
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.packet.address import address_text
 
-SHIPPED = ("dumbbell", "pair", "parking-lot", "router-chain", "shared-lan-attacker", "star")
+SHIPPED = ("dumbbell", "pair-attacker", "pair", "parking-lot", "router-chain", "shared-lan-attacker", "star")
 
 
 def addresses(topology: Topology) -> dict[str, list[str]]:
