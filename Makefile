@@ -22,7 +22,8 @@ demo: user
 
 test: packages dev static
 	$(BIN)/pytest -n auto $(MISSING) -m "not real_time"
-	$(BIN)/pytest $(MISSING) -m real_time
+	$(BIN)/pytest $(MISSING) -m real_time --ignore=tests/contract --ignore=tests/docker
+	$(BIN)/pytest $(MISSING) -m real_time tests/contract tests/docker
 
 check: dev static
 	$(BIN)/pytest -n auto $(MISSING) -m "not slow and not real_time"
