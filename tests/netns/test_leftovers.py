@@ -33,6 +33,7 @@ pytestmark = pytest.mark.requires("root")
 
 ROOT: Final = Path(__file__).parents[2]
 _MS_REC_PRIVATE: Final = 16384 | (1 << 18)
+_MS_BIND: Final = 4096
 #: Directories that programs leave things in.
 _SCRATCH: Final = ("/tmp", "/run", "/var/tmp", "/dev/shm")
 
@@ -43,6 +44,17 @@ Facts = dict[str, list[str]]
 
 def mount(kind: str, target: str, flags: int = 0) -> None:
     assert ctypes.CDLL(None).mount(kind.encode(), target.encode(), kind.encode(), flags, None) == 0
+
+
+def hide(place: str) -> None:
+    """Mount an empty directory there; this checkout stays where it is, also when that is in there."""
+    within = ROOT.is_relative_to(place)
+    checkout = os.open(ROOT, os.O_PATH) if within else -1
+    mount("tmpfs", place)
+    if within:
+        ROOT.mkdir(parents=True)
+        mount(f"/proc/self/fd/{checkout}", str(ROOT), _MS_BIND)
+        os.close(checkout)
 
 
 def on_a_machine_of_its_own(work: Callable[[], Any]) -> Any:
@@ -62,7 +74,7 @@ def on_a_machine_of_its_own(work: Callable[[], Any]) -> Any:
             mount("proc", "/proc")
             for place in _SCRATCH:
                 if Path(place).is_dir():
-                    mount("tmpfs", place)
+                    hide(place)
             os.environ["HOME"] = "/tmp"
             os.chdir("/tmp")
             os.write(write, json.dumps(work()).encode())
@@ -99,7 +111,7 @@ def facts() -> Facts:
         "threads": sorted(entry.name for entry in Path("/proc/self/task").iterdir()),
         "interfaces": [name for _, name in socket.if_nameindex()],
         "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
-        "files": sorted(str(path) for place in _SCRATCH for path in Path(place).rglob("*")),
+        "files": sorted(str(path) for place in _SCRATCH for path in Path(place).rglob("*") if ROOT not in path.parents),
         "settings": [
             f"{path}: {path.read_text()}"
             for path in sorted(Path("/proc/sys/net").rglob("*"))
