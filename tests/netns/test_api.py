@@ -66,7 +66,7 @@ def tcplab_command(server: Server, *arguments: str, stdin: bytes = b"") -> subpr
 
 
 def test_netns_is_a_backend_that_says_what_it_can_do(server: Server) -> None:
-    _, netns = Api(server.address).backends.ListBackends(backend_pb2.ListBackendsRequest()).backends
+    _, netns, *_ = Api(server.address).backends.ListBackends(backend_pb2.ListBackendsRequest()).backends
     assert (netns.name, netns.available, netns.reason) == ("netns", True, "")
     assert netns.capabilities
 
