@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield server
     assert server.stop() == 0
     assert server.processes() == []
-    assert list(server.state.iterdir()) == []
+    assert not server.state.exists() or list(server.state.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +317,7 @@ def test_a_capture_goes_on_while_the_lab_does(controller: Controller, tmp_path: 
 
 
 def test_virtual_time_has_no_live_capture(controller: Controller) -> None:
-    with controller.create_lab("pair") as sim, pytest.raises(FailedPrecondition, match="such as netns"):
+    with controller.create_lab("pair") as sim, pytest.raises(FailedPrecondition, match="backend netns has"):
         list(sim.capture("h1:eth0", live=True))
 
 
