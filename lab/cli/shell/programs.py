@@ -20,7 +20,8 @@ from typing import Any, Final
 from tcplab.client import Command, Lab, errors
 
 #: Says before which line a command is, so that input nobody read is no command; the end of its output and its exit code
-#: are said by the same mark. SIGINT ends the program in the foreground, and not the shell.
+#: are said by the same mark. SIGINT ends the program in the foreground, and not the shell. What still runs at the end
+#: of its input ends with it.
 _LOOP: Final = r"""
 exec 2>&1
 trap : INT
@@ -36,6 +37,7 @@ while :; do
         printf '%s%d\n' "$_mark" "$_last";;
     esac
 done
+kill -KILL 0
 """
 _START: Final = (
     'command -v bash >/dev/null 2>&1 && exec bash --norc --noprofile -c "$0" "$@"; exec sh -c "$0" "$@"'  # of any image
