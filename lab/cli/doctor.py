@@ -166,23 +166,11 @@ def _backends(capabilities: Sequence[Capability]) -> Iterator[Finding]:
 
 
 def _missing(backend: str) -> str:
-    """What there lacks for a backend. Asked in a process of its own, which may become somebody else for that."""
+    """What there lacks for a backend. Its class may take another user for the question, so a child asks it."""
     from lab.backends.catalogue import lab_class
+    from lab.fabric.child import said_by_child
 
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            reason = lab_class(backend).missing()
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-        os.write(write, reason.encode())
-        os._exit(0)
-    os.close(write)
-    with open(read, "rb") as pipe:  # noqa: PTH123
-        reason = pipe.read().decode()
-    os.waitpid(child, 0)
-    return reason
+    return said_by_child(lambda: lab_class(backend).missing())
 
 
 def _user() -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from lab.fabric import libc
-from nodes.base.errors import TcplabError, Unsupported
+from lab.fabric.child import said_by_child
+from nodes.base.errors import Unsupported
 
 #: CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN (linux/capability.h).
 _NEEDED: Final = 1 << 12 | 1 << 13 | 1 << 21
@@ -60,24 +61,23 @@ def forbidden() -> str:
 
     A child tries. To be called in a process without threads.
     """
-    read, write = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if not child:
-        try:
-            if has_rights():
-                _be_nobody()
-            _take()
-        except TcplabError as error:
-            os.write(write, str(error).encode())
-        except BaseException as error:
-            os.write(write, f"trying it failed: {error}".encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with open(read, "rb") as pipe:  # noqa: PTH123
-        said = pipe.read().decode()
-    os.waitpid(child, 0)
-    return said
+    return said_by_child(_try)
+
+
+def no_root() -> str:
+    """Why this process cannot have the right to make a lab; "" when it has it now, by `become_root`."""
+    try:
+        become_root()
+    except Unsupported as error:
+        return str(error)
+    return ""
+
+
+def _try() -> str:
+    if has_rights():
+        _be_nobody()
+    _take()
+    return ""
 
 
 def _be_nobody() -> None:

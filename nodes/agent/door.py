@@ -21,7 +21,6 @@ from typing import Any, Final
 from nodes.agent.descriptors import Descriptors
 from nodes.agent.door_datagram import DatagramEnd
 from nodes.agent.door_line import DoorLine, Echoes
-from nodes.agent.door_ports import BoundPorts
 from nodes.agent.door_stream import StreamEnd
 from nodes.agent.door_views import Views
 from nodes.agent.line import Message
@@ -30,6 +29,7 @@ from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, SocketEr
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
 from nodes.packet.address import address_text, parse_address
+from nodes.sockets.ports import BoundPorts
 
 #: The abstract name, which is one of the network namespace.
 NAME: Final = "\0tcplab"

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nodes.agent.descriptors import Descriptors
-from nodes.agent.door_ports import BoundPorts
 from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
 from nodes.base.real import RealScheduler
 from nodes.packet.address import address_text
 from nodes.sockets import options
 from nodes.sockets.driver import StackDriver
+from nodes.sockets.ports import BoundPorts
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.tcp import states
 from nodes.tcp.connection import Connection

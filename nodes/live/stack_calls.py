@@ -8,8 +8,9 @@ from typing import Any
 from nodes.base.errors import InvalidArgument, NotFound, SocketError
 from nodes.live.calls import Calls, Watch
 from nodes.live.loop import Loop
-from nodes.packet.address import address_text, parse_address
+from nodes.packet.address import parse_address
 from nodes.sockets.driver import StackDriver
+from nodes.sockets.ports import BoundPorts
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.tcp import states
 from nodes.tcp.info import TcpInfo, info
@@ -24,7 +25,7 @@ class StackCalls(Calls):
         self._driver = driver
         self._stack = driver.stack
         self._hosts = hosts
-        self._bound: set[tuple[bytes, int]] = set()
+        self._ports = BoundPorts(driver.stack)
         self._watches: dict[int, Watch] = {}
         self._listener_watches: dict[int, Watch] = {}
 
@@ -44,26 +45,10 @@ class StackCalls(Calls):
             raise NotFound(f"no host is called {name!r}; names known: {known}") from None
 
     def bind(self, local: bytes, port: int, reuse: bool) -> int:
-        return self._loop.call(lambda: self._bind(local, port, reuse))
-
-    def _bind(self, local: bytes, port: int, reuse: bool) -> int:
-        if local and not self._stack.is_local(local):
-            raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
-        tcp = self._stack.tcp
-        taken = [*self._bound, *tcp.listeners]
-        if not reuse or not port:
-            taken += [(c.local, c.local_port) for c in tcp.connections.values() if c.state != states.CLOSED]
-        if not port:
-            used = {each for _, each in taken}
-            first, last = self._stack.parameters.ip_local_port_range
-            port = next((each for each in range(first, last + 1) if each not in used), 0)
-        if not port or any(at == port and (where == local or b"" in (where, local)) for where, at in taken):
-            raise SocketError("EADDRINUSE", f"port {port} is taken")
-        self._bound.add((local, port))
-        return port
+        return self._loop.call(lambda: self._ports.bind(local, port, reuse))
 
     def unbind(self, local: bytes, port: int) -> None:
-        self._loop.post(lambda: self._bound.discard((local, port)))
+        self._loop.post(lambda: self._ports.release(local, port))
 
     # Opening.
 

@@ -42,7 +42,6 @@ class DockerLab(RealLab):
     """A container that is started again is wired again: its node has a fresh stack then, and the links that it had."""
 
     backend = "docker"
-    agents_run_commands = True
     _plumbing: DockerFabric
 
     def __init__(

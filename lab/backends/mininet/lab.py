@@ -12,7 +12,7 @@ from lab.backends.mininet.fabric import MininetFabric
 from lab.backends.mininet.switches import bridge_missing
 from lab.backends.real.lab import RealLab
 from lab.fabric.capabilities import capabilities, require
-from lab.fabric.rootless import become_root
+from lab.fabric.rootless import no_root
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import FailedPrecondition, Unsupported
 
@@ -53,11 +53,7 @@ class MininetLab(RealLab):
 
     @classmethod
     def missing(cls) -> str:
-        try:
-            become_root()
-        except Unsupported as error:
-            return str(error)
-        return _programs_missing()
+        return no_root() or _programs_missing()
 
     @classmethod
     def capabilities(cls) -> Sequence[Capability]:

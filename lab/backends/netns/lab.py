@@ -8,8 +8,7 @@ from lab.backends.base import Capability, Progress
 from lab.backends.real.lab import RealLab
 from lab.fabric.capabilities import capabilities, require
 from lab.fabric.fabric import Fabric
-from lab.fabric.rootless import become_root
-from nodes.base.errors import Unsupported
+from lab.fabric.rootless import no_root
 
 
 class NetnsLab(RealLab):
@@ -23,11 +22,7 @@ class NetnsLab(RealLab):
 
     @classmethod
     def missing(cls) -> str:
-        try:
-            become_root()
-        except Unsupported as error:
-            return str(error)
-        return ""
+        return no_root()
 
     @classmethod
     def capabilities(cls) -> Sequence[Capability]:
