@@ -169,6 +169,8 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
     """Answer an unacceptable segment with `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` and drop it."""
     discard(c, now, segment, cause)
     flags = segment.flags
+    if cause == causes.DUPLICATE_DATA and segment.payload:
+        receiver.came_twice(c, seq, seq + len(segment.payload))
     if c.state == states.TIME_WAIT and flags & FIN:
         # "The only thing that can arrive in this state is a retransmission of the remote FIN": restart 2MSL.
         closing.restart_time_wait(c, now)

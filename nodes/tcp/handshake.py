@@ -37,7 +37,7 @@ def resend_syn_ack(c: Tcb, now: int) -> None:
 
 
 def take_syn(c: Tcb, now: int, segment: Segment) -> None:
-    """RCV.NXT := SEG.SEQ+1, IRS := SEG.SEQ; agree on MSS, window scale and timestamps."""
+    """RCV.NXT := SEG.SEQ+1, IRS := SEG.SEQ; agree on MSS, window scale, SACK and timestamps."""
     c.irs = segment.seq
     c.rcv_nxt = segment.seq + 1
     c.rcv_adv = c.rcv_nxt + min(c.options.rcvbuf, 65535)
@@ -50,6 +50,7 @@ def take_syn(c: Tcb, now: int, segment: Segment) -> None:
     else:
         c.scaling = False
         c.rcv_shift = 0
+    c.sack = c.sack and segment.sack_permitted
     if c.timestamps and segment.tsval != ABSENT:
         c.ts_recent = segment.tsval
         c.ts_recent_at = now

@@ -22,7 +22,7 @@ class TcpInfo:
     error: str  # errno name the connection failed with, or ""
     ca_state: str  # "Open", "Disorder", "Recovery" or "Loss", as in Linux
     congestion: str  # name of the congestion control
-    options: tuple[str, ...]  # of "timestamps", "wscale"
+    options: tuple[str, ...]  # of "timestamps", "sack", "wscale"
     snd_wscale: int
     rcv_wscale: int
     rto: int  # ns
@@ -71,6 +71,8 @@ def info(c: Tcb) -> TcpInfo:
     agreed = []
     if c.synchronized and c.timestamps:
         agreed.append("timestamps")
+    if c.synchronized and c.sack:
+        agreed.append("sack")
     if c.synchronized and c.scaling:
         agreed.append("wscale")
     wire = 0xFFFF_FFFF

@@ -60,6 +60,8 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_invalid_ratelimit", "ms", 0, 60_000, 500, 500, "time between answers to dataless out-of-window segments"),
     # options and sizes
     _K("tcp_timestamps", "", 0, 1, 1, 1, "1: timestamps and PAWS (RFC 7323)"),
+    _K("tcp_sack", "", 0, 1, 1, 1, "1: selective acknowledgments (RFC 2018)"),
+    _K("tcp_dsack", "", 0, 1, 1, 1, "1: what came twice is reported (RFC 2883)"),
     _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
     _K("tcp_rmem", "bytes", 256, 2**30 - 1, 4 << 20, 65_535, "receive buffer"),
     _K("tcp_wmem", "bytes", 1, 2**30 - 1, 4 << 20, 65_536, "send buffer"),
@@ -124,6 +126,8 @@ class Parameters:
     tcp_challenge_ack_interval_ms: int
     tcp_invalid_ratelimit: int
     tcp_timestamps: int
+    tcp_sack: int
+    tcp_dsack: int
     tcp_window_scaling: int
     tcp_rmem: int
     tcp_wmem: int

@@ -16,6 +16,7 @@ def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
         c.rcv_mss = size
     skip = c.rcv_nxt - seq
     if skip > 0:
+        came_twice(c, seq, seq + min(skip, size))
         payload = payload[skip:]
         seq = c.rcv_nxt
     room = c.rcv_adv - seq
@@ -28,18 +29,29 @@ def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
         return
     if seq > c.rcv_nxt:
         c.tcp.counters.TcpExtTCPOFOQueue += 1
-        c.reassembly.add(seq, payload)
+        if not c.reassembly.add(seq, payload):
+            came_twice(c, seq, seq + len(payload))
+        if c.sack:
+            c.received.add(seq, seq + len(payload))
         c.ack_cause = causes.ACK_OUT_OF_ORDER
         return
     _deliver(c, payload)
     if c.reassembly.length:
         for piece in c.reassembly.take(c.rcv_nxt):
             _deliver(c, piece)
+        if c.sack:
+            c.received.advance(c.rcv_nxt)
         # It filled all or part of a gap: RFC 5681 section 4.2.
         c.ack_cause = causes.ACK_NOW
     c.ready = True
     if not c.ack_cause:
         _schedule_ack(c, now)
+
+
+def came_twice(c: Tcb, left: int, right: int) -> None:
+    """Have the next ACK tell (RFC 2883)."""
+    if c.sack and c.tcp.parameters.tcp_dsack:
+        c.received.twice(left, right)
 
 
 def _deliver(c: Tcb, data: bytes) -> None:

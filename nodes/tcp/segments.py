@@ -6,9 +6,10 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
 from nodes.packet.tcp import ACK, RST, SYN, Segment
+from nodes.packet.tcp_codec import MAX_OPTIONS_LEN
 from nodes.tcp import timers
 from nodes.tcp.seq import MASK
-from nodes.tcp.tcb import Tcb
+from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
 
 def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int, resent: bool) -> None:
@@ -33,7 +34,8 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
         segment.tsecr = c.ts_recent
     c.last_ack_sent = rcv_nxt
     c.ack_bytes = 0
-    c.ack_cause = 0
+    if not c.received.due or _report(c, segment):
+        c.ack_cause = 0
     if c.delack_at != NEVER:
         c.delack_at = NEVER
         timers.trace_cancelled(c, now, TIMER_DELAYED_ACK)
@@ -43,6 +45,19 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
     else:
         tcp.counters.TcpOutSegs += 1
     tcp.network.transmit(now, c.local, c.remote, segment, c.number, cause, resent)
+
+
+def _report(c: Tcb, segment: Segment) -> bool:
+    """Put SACK blocks into the segment, as many as fit; False when an ACK of its own must bring them."""
+    room = MAX_OPTIONS_LEN - (TIMESTAMPS_LENGTH if c.timestamps else 0)
+    size = len(segment.payload)
+    if size:
+        room = min(room, c.mss - size)
+    most = (room - 4) >> 3
+    if most <= 0:
+        return False
+    segment.sack = c.received.report(most)
+    return True
 
 
 def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None:
@@ -60,6 +75,7 @@ def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None
         segment.tsecr = c.ts_recent if with_ack else 0
     if c.scaling:
         segment.window_scale = c.rcv_shift
+    segment.sack_permitted = c.sack
     if with_ack:
         c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + window)
         c.last_ack_sent = c.rcv_nxt

@@ -16,6 +16,7 @@ from nodes.tcp import states
 from nodes.tcp.congestion.base import UNLIMITED, CongestionControl
 from nodes.tcp.options import Options
 from nodes.tcp.reassembly import Reassembly
+from nodes.tcp.sack import Received
 from nodes.tcp.sendqueue import SendQueue
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Tcb:
         "rcv_shift",
         "ready",
         "reassembly",
+        "received",
         "recover",
         "remote",
         "remote_port",
@@ -116,6 +118,7 @@ class Tcb:
         "rto_at",
         "rto_recovery",
         "rttvar",
+        "sack",
         "scaling",
         "segs_in",
         "segs_out",
@@ -202,6 +205,7 @@ class Tcb:
         #: Bytes in rcv_queue.
         self.buffered = 0
         self.reassembly = Reassembly()
+        self.received = Received()
         #: Where a FIN that came out of order stands in the stream; -1: none has.
         self.fin_at = -1
         self.fin_received = False
@@ -220,6 +224,7 @@ class Tcb:
         #: What we offer in our SYN; once the peer's SYN has come, what both ends use.
         self.timestamps = bool(parameters.tcp_timestamps)
         self.scaling = bool(parameters.tcp_window_scaling)
+        self.sack = bool(parameters.tcp_sack)
         self.ts_offset = 0
         self.ts_recent = 0
         self.ts_recent_at = 0
