@@ -60,30 +60,18 @@ def set_window(c: Tcb, now: int, window: int) -> None:
 def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     """SND.UNA < SEG.ACK =< SND.NXT."""
     una = c.snd_una
-    flight = c.snd_nxt - una - c.lost_bytes
+    flight = c.board.flying
     # The oldest segment that this acknowledges, if none of them was ever sent twice (Karn's algorithm).
     sent_at = -1
     resent = False
     octets = ack - una
-    for queue in (c.sent, c.lost) if c.lost else (c.sent,):
-        while queue:
-            record = queue[0]
-            if record.end > ack:
-                if record.seq < ack:
-                    if queue is c.lost:
-                        c.lost_bytes -= ack - record.seq
-                    record.payload = record.payload[ack - record.seq :]
-                    record.seq = ack
-                break
-            queue.popleft()
-            if queue is c.lost:
-                c.lost_bytes -= record.end - record.seq
-            if record.count:
-                resent = True
-            elif sent_at < 0:
-                sent_at = record.sent_at
-            if record.flags & (SYN | FIN):
-                octets -= 1
+    for record in c.board.acknowledge(ack):
+        if record.count:
+            resent = True
+        elif sent_at < 0:
+            sent_at = record.sent_at
+        if record.flags & (SYN | FIN):
+            octets -= 1
     c.snd_una = ack
     c.acked_at = now
     c.bytes_acked += octets

@@ -35,7 +35,7 @@ def arrive(c: Tcb, now: int, segment: Segment) -> None:
         otherwise(c, now, segment)
     if c.state == states.CLOSED:
         return
-    if c.snd_queue.length or c.lost or (c.fin_queued and not c.fin_sent):
+    if c.snd_queue.length or c.board.lost or (c.fin_queued and not c.fin_sent):
         sender.output(c, now, False)
     if c.ack_cause:
         segments.send_ack(c, now, c.ack_cause)
@@ -86,8 +86,8 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
     handshake.set_first_window(c, now, unwrap(segment.seq, c.irs), segment)
     change_state(c, now, states.SYN_RECEIVED, causes.SIMULTANEOUS_SYN)
     # <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>: our SYN again, now with an ACK.
-    c.sent[0].flags = SYN | ACK
-    c.sent[0].count += 1
+    c.board.first.flags = SYN | ACK
+    c.board.first.count += 1
     segments.transmit_syn(c, now, SYN | ACK, causes.HANDSHAKE, True)
 
 

@@ -6,7 +6,7 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_TIME_WAIT
 from nodes.packet.tcp import Segment
-from nodes.tcp import congestion_trace, retransmit, segments, sender, states, timers
+from nodes.tcp import congestion_trace, segments, sender, states, timers
 from nodes.tcp.segments import is_syn
 from nodes.tcp.seq import before, unwrap
 from nodes.tcp.tcb import Tcb, change_state
@@ -84,8 +84,8 @@ def set_mtu(c: Tcb, now: int, mtu: int) -> None:
         c.mss = mss
         c.congestion.on_mss_change(now, mss)
         congestion_trace.record(c, now, causes.MTU_REDUCED)
-        if c.sent and len(c.sent[0].payload) > mss:
-            retransmit.mark_all_lost(c)
+        if c.board and len(c.board.first.payload) > mss:
+            c.board.lose_all()
             sender.output(c, now, False)
 
 

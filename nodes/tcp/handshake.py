@@ -5,7 +5,8 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.packet.tcp import ABSENT, SYN, Segment
 from nodes.tcp import acks, closing, congestion_trace, keepalive, retransmit, segments, sender
-from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Sent, Tcb
+from nodes.tcp.scoreboard import Sent
+from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Tcb
 
 #: The largest window scale (RFC 7323 section 2.3).
 MAX_WINDOW_SCALE = 14
@@ -23,7 +24,7 @@ def window_scale_for(rcvbuf: int) -> int:
 
 def send_syn(c: Tcb, now: int, flags: int) -> None:
     """Send our first SYN (or SYN-ACK) and start its timer."""
-    c.sent.append(Sent(c.iss, c.iss + 1, flags, b"", now))
+    c.board.add(Sent(c.iss, c.iss + 1, flags, b"", now))
     c.snd_nxt = c.iss + 1
     c.last_sent = now
     sender.arm(c, now)
@@ -32,7 +33,7 @@ def send_syn(c: Tcb, now: int, flags: int) -> None:
 
 def resend_syn_ack(c: Tcb, now: int) -> None:
     """The peer's SYN came again: so does our SYN-ACK, and its timer starts anew, as Linux has it (tcp_check_req)."""
-    retransmit.resend(c, now, c.sent[0], causes.RETRANSMIT_SYN_ACK)
+    retransmit.resend(c, now, c.board.first, causes.RETRANSMIT_SYN_ACK)
     sender.arm(c, now)
 
 
@@ -67,7 +68,7 @@ def set_first_window(c: Tcb, now: int, seq: int, segment: Segment) -> None:
 
 def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     """Our SYN is acknowledged: the connection's MSS, congestion control and first round trip are known."""
-    syn_losses = c.sent[0].count
+    syn_losses = c.board.first.count
     c.synchronized = True
     c.mss = sender.effective_mss(c)
     # Until a segment shows what the peer sends: no more than either end could (as Linux guesses).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nodes.tcp import states
+from nodes.tcp.scoreboard import FLYING
 from nodes.tcp.tcb import Tcb
 
 
@@ -105,8 +106,8 @@ def info(c: Tcb) -> TcpInfo:
         snd_wnd=c.snd_wnd,
         rcv_wnd=c.rcv_wnd,
         unacked=c.snd_nxt - c.snd_una,
-        lost=c.lost_bytes,
-        retrans=sum(1 for sent in c.sent if sent.count),
+        lost=c.board.lost,
+        retrans=sum(1 for sent in c.board if sent.count and sent.state == FLYING),
         total_retrans=c.total_retrans,
         notsent_bytes=c.snd_queue.length,
         rcv_queue=c.buffered,

@@ -7,7 +7,8 @@ from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import TIMER_CANCELLED, TIMER_FIRED, TIMER_PERSIST
 from nodes.packet.tcp import ACK, FIN
 from nodes.tcp import closing, retransmit, segments, sender, timers
-from nodes.tcp.tcb import Sent, Tcb
+from nodes.tcp.scoreboard import Sent
+from nodes.tcp.tcb import Tcb
 
 
 def start(c: Tcb, now: int) -> None:
@@ -23,7 +24,7 @@ def stop(c: Tcb, now: int) -> None:
     c.persist_at = NEVER
     c.persist_backoff = 0
     c.tcp.sink.timer(now, c.tcp.node, c.number, TIMER_PERSIST, TIMER_CANCELLED, NEVER, 0)
-    if c.sent:
+    if c.board:
         # A probe's octet is in flight and from now on like any other.
         sender.arm(c, now)
 
@@ -38,7 +39,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     if c.persist_backoff >= parameters.tcp_orphan_retries if c.user_closed else c.probes >= parameters.tcp_retries2:
         closing.give_up(c, now, causes.RETRIES_EXHAUSTED)
         return
-    if c.snd_una + c.snd_wnd > c.snd_nxt and not c.sent:
+    if c.snd_una + c.snd_wnd > c.snd_nxt and not c.board:
         sender.output(c, now, True)
         return
     c.probes += 1
@@ -47,8 +48,8 @@ def on_timeout(c: Tcb, now: int) -> None:
     if parameters.profile == "linux":
         # Linux probes with an old sequence number, which any receiver must answer, and spends no data.
         segments.transmit(c, now, c.snd_una - 1, ACK, b"", causes.WINDOW_PROBE, False)
-    elif c.sent:
-        retransmit.resend(c, now, c.sent[0], causes.WINDOW_PROBE)
+    elif c.board:
+        retransmit.resend(c, now, c.board.first, causes.WINDOW_PROBE)
     else:
         _probe_with_octet(c, now)
     start(c, now)
@@ -63,7 +64,7 @@ def _probe_with_octet(c: Tcb, now: int) -> None:
         flags, payload = ACK | FIN, b""
         c.fin_sent = True
         c.fin_seq = seq
-    c.sent.append(Sent(seq, seq + 1, flags, payload, now))
+    c.board.add(Sent(seq, seq + 1, flags, payload, now))
     c.snd_nxt = seq + 1
     c.last_sent = now
     segments.transmit(c, now, seq, flags, payload, causes.WINDOW_PROBE, False)

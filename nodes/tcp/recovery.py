@@ -19,7 +19,7 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
         congestion_trace.record(c, now, causes.FAST_RECOVERY_INFLATE)
         return
     # RFC 6582 section 3.2 step 1: duplicates of data sent before the last recovery mean nothing new.
-    if c.dup_acks != tcp.parameters.tcp_reordering or c.snd_una <= c.recover or not c.sent:
+    if c.dup_acks != tcp.parameters.tcp_reordering or c.snd_una <= c.recover or not c.board:
         return
     flight = c.snd_nxt - c.snd_una
     c.in_recovery = True
@@ -36,7 +36,7 @@ def on_new_ack(c: Tcb, now: int, acked: int) -> bool:
     """New data was acknowledged in fast recovery (SND.UNA is already moved). True if the retransmission timer starts
     again: not after the second and later partial ACKs (RFC 6582 section 4, the impatient variant)."""
     congestion = c.congestion
-    if c.snd_una < c.recover and c.sent and congestion.on_partial_ack(now, acked):
+    if c.snd_una < c.recover and c.board and congestion.on_partial_ack(now, acked):
         congestion_trace.record(c, now, causes.FAST_RECOVERY_DEFLATE)
         _resend_first(c, now, causes.RETRANSMIT_PARTIAL_ACK)
         first = not c.partial_acked
@@ -58,10 +58,8 @@ def end_rto_recovery(c: Tcb, now: int) -> None:
 
 
 def _resend_first(c: Tcb, now: int, cause: int) -> None:
-    record = c.sent[0]
+    record = c.board.first
     if len(record.payload) > c.mss:
-        c.sent.popleft()
-        c.sent.appendleft(retransmit.split(record, c.mss))
-        c.sent.appendleft(record)
+        c.board.split(record, c.mss)
     c.tcp.counters.TcpExtTCPFastRetrans += 1
     retransmit.resend(c, now, record, cause)

@@ -11,16 +11,16 @@ from nodes.base.events import (
     TIMER_RETRANSMISSION,
     TIMER_SYN_ACK,
 )
-from nodes.packet.tcp import ACK, PSH, SYN
+from nodes.packet.tcp import SYN
 from nodes.tcp import closing, congestion_trace, rtt, segments, sender, states
+from nodes.tcp.scoreboard import Sent
 from nodes.tcp.seq import MASK
-from nodes.tcp.tcb import Sent, Tcb
+from nodes.tcp.tcb import Tcb
 
 
 def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
     """Send one record again as it was (with today's ACK, window and timestamp)."""
-    record.count += 1
-    record.sent_at = now
+    c.board.sent_again(record, now)
     c.last_sent = now
     c.total_retrans += 1
     tcp = c.tcp
@@ -31,33 +31,15 @@ def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
         segments.transmit(c, now, record.seq, record.flags, record.payload, cause, True)
 
 
-def split(record: Sent, size: int) -> Sent:
-    """Cut `record` after `size` bytes of payload; returns the rest, for a path that takes only smaller segments."""
-    rest = Sent(record.seq + size, record.end, record.flags, record.payload[size:], record.sent_at)
-    rest.count = record.count
-    record.end = record.seq + size
-    record.payload = record.payload[:size]
-    record.flags = record.flags & ~PSH & ACK
-    return rest
-
-
 def resend_lost(c: Tcb, now: int) -> None:
     """Resend from what is believed lost as much as the congestion window lets go, one segment at least."""
-    lost = c.lost
+    board = c.board
     counters = c.tcp.counters
-    while lost:
-        record = lost[0]
+    while (record := board.next_lost()) is not None:
         if len(record.payload) > c.mss:
-            lost.popleft()
-            lost.appendleft(split(record, c.mss))
-            lost.appendleft(record)
-        size = record.end - record.seq
-        flight = c.snd_nxt - c.snd_una - c.lost_bytes
-        if flight and flight + size > c.congestion.cwnd:
+            board.split(record, c.mss)
+        if board.flying and board.flying + record.end - record.seq > c.congestion.cwnd:
             break
-        lost.popleft()
-        c.lost_bytes -= size
-        c.sent.append(record)
         if c.rto_recovery:
             counters.TcpExtTCPSlowStartRetrans += 1
             resend(c, now, record, causes.RETRANSMIT_RTO)
@@ -65,16 +47,6 @@ def resend_lost(c: Tcb, now: int) -> None:
             resend(c, now, record, causes.RETRANSMIT_MTU)
         if c.rto_at == NEVER:
             sender.arm(c, now)
-
-
-def mark_all_lost(c: Tcb) -> None:
-    """Believe everything in flight lost; `resend_lost` will send it again in order."""
-    if c.lost:
-        c.lost.extendleft(reversed(c.sent))
-        c.sent.clear()
-    else:
-        c.lost, c.sent = c.sent, c.lost
-    c.lost_bytes = c.snd_nxt - c.snd_una
 
 
 def on_timeout(c: Tcb, now: int) -> None:
@@ -106,7 +78,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     if opening:
         if passive or c.retransmits > parameters.tcp_syn_linear_timeouts:
             rtt.back_off(c)
-        resend(c, now, c.sent[0], causes.RETRANSMIT_SYN_ACK if passive else causes.RETRANSMIT_SYN)
+        resend(c, now, c.board.first, causes.RETRANSMIT_SYN_ACK if passive else causes.RETRANSMIT_SYN)
         sender.arm(c, now)
         return
     if c.retransmits == parameters.tcp_retries1:
@@ -122,7 +94,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     if not c.rto_recovery:
         c.rto_recovery = True
         tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, True, RTO_RECOVERY, c.recover & MASK)
-    mark_all_lost(c)
+    c.board.lose_all()
     congestion_trace.record(c, now, causes.RTO_COLLAPSE)
     rtt.back_off(c)
     resend_lost(c, now)

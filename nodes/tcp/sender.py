@@ -7,7 +7,8 @@ from nodes.base.clock import NEVER
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
 from nodes.tcp import congestion_trace, persist, retransmit, segments, states, timers
-from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Sent, Tcb
+from nodes.tcp.scoreboard import Sent
+from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
 #: The smallest MSS a peer can make us use (Linux: tcp_min_snd_mss), options included.
 LOWEST_MSS = 48
@@ -33,10 +34,11 @@ def output(c: Tcb, now: int, force: bool) -> None:
         or state == states.CLOSING
     ):
         return
-    if c.lost:
+    if c.board.lost:
         retransmit.resend_lost(c, now)
-        if c.lost:
+        if c.board.lost:
             return
+    board = c.board
     queue = c.snd_queue
     congestion = c.congestion
     mss = c.mss
@@ -60,7 +62,7 @@ def output(c: Tcb, now: int, force: bool) -> None:
         size = unsent if unsent < mss else mss
         if size > usable:
             size = usable
-        if usable <= 0 or seq - c.snd_una + size > quota:
+        if usable <= 0 or board.flying + size > quota:
             break
         if size < mss and not force and not _small_may_go(c, size, unsent, fin):
             break
@@ -79,7 +81,7 @@ def output(c: Tcb, now: int, force: bool) -> None:
             end += 1
         if size < mss:
             c.small_end = end
-        c.sent.append(Sent(seq, end, flags, payload, now))
+        board.add(Sent(seq, end, flags, payload, now))
         c.snd_nxt = end
         c.last_sent = now
         if c.rto_at == NEVER:

@@ -17,6 +17,7 @@ from nodes.tcp.congestion.base import UNLIMITED, CongestionControl
 from nodes.tcp.options import Options
 from nodes.tcp.reassembly import Reassembly
 from nodes.tcp.sack import Received
+from nodes.tcp.scoreboard import Scoreboard
 from nodes.tcp.sendqueue import SendQueue
 
 if TYPE_CHECKING:
@@ -34,21 +35,6 @@ DEFAULT_MSS_IPV6: Final = 1220
 TIMESTAMPS_LENGTH: Final = 12
 
 
-class Sent:
-    """A segment that occupies sequence space and is not yet acknowledged: [seq, end), with its bytes."""
-
-    __slots__ = ("count", "end", "flags", "payload", "sent_at", "seq")
-
-    def __init__(self, seq: int, end: int, flags: int, payload: bytes, sent_at: int) -> None:
-        self.seq = seq
-        self.end = end
-        self.flags = flags
-        self.payload = payload
-        self.sent_at = sent_at
-        #: How often it was sent again.
-        self.count = 0
-
-
 class Tcb:
     """Everything one connection remembers. Names follow RFC 9293, 6298, 5681 and 7323."""
 
@@ -58,6 +44,7 @@ class Tcb:
         "acked_at",
         "backoff",
         "blocked",
+        "board",
         "buffered",
         "bytes_acked",
         "bytes_received",
@@ -88,8 +75,6 @@ class Tcb:
         "listener",
         "local",
         "local_port",
-        "lost",
-        "lost_bytes",
         "max_snd_wnd",
         "mss",
         "mtu",
@@ -122,7 +107,6 @@ class Tcb:
         "scaling",
         "segs_in",
         "segs_out",
-        "sent",
         "small_end",
         "snd_nxt",
         "snd_queue",
@@ -185,10 +169,8 @@ class Tcb:
         self.max_snd_wnd = 0
         self.snd_shift = 0
         self.snd_queue = SendQueue()
-        #: Sent and believed in flight, in order; then, after a timeout, what must be sent again (`lost`).
-        self.sent: deque[Sent] = deque()
-        self.lost: deque[Sent] = deque()
-        self.lost_bytes = 0
+        #: Sent and not acknowledged.
+        self.board = Scoreboard()
         #: End of the last segment sent that was smaller than the MSS (Nagle as Linux does it, after Minshall).
         self.small_end = iss
         self.fin_queued = False
@@ -304,8 +286,8 @@ class Tcb:
 
     @property
     def flight(self) -> int:
-        """Bytes sent, not acknowledged and not believed lost."""
-        return self.snd_nxt - self.snd_una - self.lost_bytes
+        """Bytes believed to be on their way."""
+        return self.board.flying
 
     @property
     def outstanding(self) -> bool:
@@ -335,8 +317,6 @@ def _release(c: Tcb) -> None:
     c.rto_at = c.delack_at = c.persist_at = c.keepalive_at = NEVER
     c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
     c.snd_queue.clear()
-    c.sent.clear()
-    c.lost.clear()
-    c.lost_bytes = 0
+    c.board.clear()
     c.reassembly.clear()
     c.ack_cause = causes.NONE
