@@ -61,6 +61,8 @@ RETRANSMIT_SYN: Final = 72
 RETRANSMIT_SYN_ACK: Final = 73
 LIMITED_TRANSMIT: Final = 74
 RETRANSMIT_MTU: Final = 75
+RETRANSMIT_SACK: Final = 76
+LOSS_PROBE: Final = 77
 # congestion control
 SLOW_START: Final = 90
 CONGESTION_AVOIDANCE: Final = 91
@@ -71,6 +73,12 @@ FAST_RECOVERY_EXIT: Final = 95
 RTO_COLLAPSE: Final = 96
 IDLE_RESTART: Final = 97
 INITIAL_WINDOW: Final = 98
+SACK_RECOVERY: Final = 99
+PROPORTIONAL_RATE: Final = 100
+UNDO: Final = 101
+LOSS_PROBE_REPAIRED: Final = 102
+REORDERING_EXPIRED: Final = 103
+RENEGED: Final = 104
 # segments refused
 BAD_CHECKSUM: Final = 120
 OUT_OF_WINDOW: Final = 121
@@ -159,6 +167,12 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     FAST_RECOVERY_INFLATE: CauseInfo("FAST_RECOVERY_INFLATE", "RFC 5681 3.2", "further duplicate ACK in recovery"),
     FAST_RECOVERY_DEFLATE: CauseInfo("FAST_RECOVERY_DEFLATE", "RFC 6582 3.2", "partial ACK in recovery"),
     FAST_RECOVERY_EXIT: CauseInfo("FAST_RECOVERY_EXIT", "RFC 6582 3.2", "full ACK ends recovery"),
+    SACK_RECOVERY: CauseInfo("SACK_RECOVERY", "RFC 8985 6.2", "SACK shows a loss"),
+    PROPORTIONAL_RATE: CauseInfo("PROPORTIONAL_RATE", "RFC 6937 3", "as much as was delivered, in proportion"),
+    UNDO: CauseInfo("UNDO", "RFC 4015 3.2", "nothing was lost: the window is what it was"),
+    LOSS_PROBE_REPAIRED: CauseInfo("LOSS_PROBE_REPAIRED", "RFC 8985 7.4", "the loss probe repaired a loss"),
+    REORDERING_EXPIRED: CauseInfo("REORDERING_EXPIRED", "RFC 8985 6.3", "waited long enough for what is late"),
+    RENEGED: CauseInfo("RENEGED", "RFC 2018 8", "the receiver has thrown away what it had reported"),
     RTO_COLLAPSE: CauseInfo("RTO_COLLAPSE", "RFC 5681 3.1", "timeout: loss window of one segment"),
     IDLE_RESTART: CauseInfo("IDLE_RESTART", "RFC 5681 4.1", "restart after idle"),
     INITIAL_WINDOW: CauseInfo("INITIAL_WINDOW", "RFC 6928 2", "initial window"),
@@ -194,6 +208,8 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     ERROR_TIMED_OUT: CauseInfo("ERROR_TIMED_OUT", "RFC 9293 3.8.3", "connection timed out"),
     ERROR_NO_ROUTE: CauseInfo("ERROR_NO_ROUTE", "RFC 9293 3.9.2.2", "no route to host"),
     ERROR_INSUFFICIENT_RESOURCES: CauseInfo("ERROR_INSUFFICIENT_RESOURCES", "RFC 9293 3.10", "insufficient resources"),
+    RETRANSMIT_SACK: CauseInfo("RETRANSMIT_SACK", "RFC 8985 6.2", "retransmission of what SACK shows lost"),
+    LOSS_PROBE: CauseInfo("LOSS_PROBE", "RFC 8985 7.3", "tail loss probe"),
     RETRANSMIT_MTU: CauseInfo("RETRANSMIT_MTU", "RFC 1191 6.3", "retransmission in segments that fit the path"),
     RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),
     TIMESTAMP_MISSING: CauseInfo("TIMESTAMP_MISSING", "RFC 7323 3.2", "no timestamp where both ends agreed on them"),

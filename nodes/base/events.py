@@ -63,6 +63,8 @@ TIMERS: Final = (
     "FIN_WAIT_2",
     "USER_TIMEOUT",
     "SYN_ACK",
+    "REORDERING",
+    "LOSS_PROBE",
 )
 TIMER_ACTIONS: Final = ("", "SET", "FIRED", "CANCELLED")
 WINDOW_SIDES: Final = ("", "SEND", "RECEIVE")
@@ -104,6 +106,8 @@ TIMER_TIME_WAIT: Final = 5
 TIMER_FIN_WAIT_2: Final = 6
 TIMER_USER_TIMEOUT: Final = 7
 TIMER_SYN_ACK: Final = 8
+TIMER_REORDERING: Final = 9
+TIMER_LOSS_PROBE: Final = 10
 TIMER_SET: Final = 1
 TIMER_FIRED: Final = 2
 TIMER_CANCELLED: Final = 3

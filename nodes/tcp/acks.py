@@ -12,7 +12,8 @@ from nodes.base.events import (
     WINDOW_SEND,
 )
 from nodes.packet.tcp import FIN, SYN, Segment
-from nodes.tcp import congestion_trace, persist, recovery, rtt, timers
+from nodes.tcp import congestion_trace, persist, recovery, rtt, sack_recovery, timers
+from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
 
@@ -29,7 +30,9 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
         return
     flags = segment.flags
     window = segment.window if flags & SYN else segment.window << c.snd_shift
-    if ack > una:
+    if c.sack:
+        sack_recovery.on_ack(c, now, ack, segment)
+    elif ack > una:
         new_ack(c, now, ack, segment)
     elif (
         c.snd_nxt > una and not segment.payload and not flags & (SYN | FIN) and window == c.snd_wnd and seq >= c.snd_wl1
@@ -58,24 +61,38 @@ def set_window(c: Tcb, now: int, window: int) -> None:
 
 
 def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
-    """SND.UNA < SEG.ACK =< SND.NXT."""
-    una = c.snd_una
-    flight = c.board.flying
+    """SND.UNA < SEG.ACK =< SND.NXT, without SACK."""
+    flying = c.board.flying
+    octets = advance(c, now, ack, c.board.acknowledge(ack), segment)
+    c.delivered += octets
+    restart = True
+    if c.in_recovery:
+        restart = recovery.on_new_ack(c, now, octets)
+    else:
+        grow(c, now, octets, flying)
+    c.dup_acks = 0
+    if c.rto_recovery and ack >= c.recover:
+        recovery.end_rto_recovery(c, now)
+    restart_timers(c, now, restart)
+
+
+def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> int:
+    """SND.UNA := SEG.ACK, and what follows for the user and the round-trip time. Returns how many bytes of data were
+    acknowledged; `done` are their records."""
     # The oldest segment that this acknowledges, if none of them was ever sent twice (Karn's algorithm).
     sent_at = -1
     resent = False
-    octets = ack - una
-    for record in c.board.acknowledge(ack):
+    octets = ack - c.snd_una
+    for record in done:
         if record.count:
             resent = True
-        elif sent_at < 0:
+        elif sent_at < 0 and record.state != SACKED:
             sent_at = record.sent_at
         if record.flags & (SYN | FIN):
             octets -= 1
     c.snd_una = ack
     c.acked_at = now
     c.bytes_acked += octets
-    c.delivered += octets
     if not resent and sent_at >= 0:
         rtt.sample(c, now, now - sent_at)
     elif c.timestamps and segment.tsecr > 0:
@@ -85,28 +102,27 @@ def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
             rtt.sample(c, now, max(elapsed, 1) * MILLISECOND)
     c.retransmits = 0
     c.persist_backoff = 0
-    restart = True
-    if c.in_recovery:
-        restart = recovery.on_new_ack(c, now, octets)
-    elif octets:
-        congestion = c.congestion
-        cwnd = congestion.cwnd
-        slow_start = cwnd < congestion.ssthresh
-        # A window that was not the limit says nothing about the path (RFC 9293 3.8.2 by way of RFC 7661).
-        if flight + c.mss > cwnd or (slow_start and flight * 2 >= cwnd):
-            congestion.on_ack(now, octets, c.srtt)
-            if congestion.cwnd != cwnd:
-                congestion_trace.record(c, now, causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE)
-    c.dup_acks = 0
-    if c.rto_recovery and ack >= c.recover:
-        recovery.end_rto_recovery(c, now)
-    _restart_timers(c, now, restart)
     if c.blocked and (c.snd_queue.length + c.snd_nxt - ack) * 3 <= c.options.sndbuf * 2:
         c.blocked = False
         c.ready = True
+    return octets
 
 
-def _restart_timers(c: Tcb, now: int, restart: bool) -> None:
+def grow(c: Tcb, now: int, octets: int, flying: int) -> None:
+    """The congestion window after `octets` were acknowledged, of `flying` that were on their way."""
+    if not octets:
+        return
+    congestion = c.congestion
+    cwnd = congestion.cwnd
+    slow_start = cwnd < congestion.ssthresh
+    # A window that was not the limit says nothing about the path (RFC 9293 3.8.2 by way of RFC 7661).
+    if flying + c.mss > cwnd or (slow_start and flying * 2 >= cwnd):
+        congestion.on_ack(now, octets, c.srtt)
+        if congestion.cwnd != cwnd:
+            congestion_trace.record(c, now, causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE)
+
+
+def restart_timers(c: Tcb, now: int, restart: bool) -> None:
     """RFC 6298 sections 5.2 and 5.3; the user timeout counts from the last progress."""
     if c.snd_nxt == c.snd_una:
         if c.rto_at != NEVER:

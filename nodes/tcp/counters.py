@@ -25,7 +25,12 @@ NAMES: Final = (
     "TcpExtTCPSynRetrans",  # SYNs and SYN-ACKs sent again
     "TcpExtTCPFastRetrans",  # segments sent again by fast retransmit or in fast recovery
     "TcpExtTCPSlowStartRetrans",  # segments sent again in the slow start after a timeout
-    "TcpExtTCPRenoRecovery",  # fast recoveries entered
+    "TcpExtTCPRenoRecovery",  # fast recoveries entered, without SACK
+    "TcpExtTCPSackRecovery",  # fast recoveries entered, with SACK
+    "TcpExtTCPFullUndo",  # recoveries taken back because nothing was lost
+    "TcpExtTCPDSACKRecv",  # ACKs that told of data received twice
+    "TcpExtTCPLossProbes",  # tail loss probes sent
+    "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
     "TcpExtTCPChallengeACK",  # challenge ACKs due (RFC 5961)
     "TcpExtTCPSYNChallenge",  # of these, because of a SYN
     "TcpExtTCPACKSkippedChallenge",  # challenge ACKs suppressed by the limit
@@ -69,6 +74,11 @@ class Counters:
     TcpExtTCPFastRetrans: int
     TcpExtTCPSlowStartRetrans: int
     TcpExtTCPRenoRecovery: int
+    TcpExtTCPSackRecovery: int
+    TcpExtTCPFullUndo: int
+    TcpExtTCPDSACKRecv: int
+    TcpExtTCPLossProbes: int
+    TcpExtTCPLossProbeRecovery: int
     TcpExtTCPChallengeACK: int
     TcpExtTCPSYNChallenge: int
     TcpExtTCPACKSkippedChallenge: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_FIRED, TIMER_TIME_WAIT, TIMER_USER_TIMEOUT
-from nodes.tcp import closing, keepalive, persist, receiver, retransmit, segments, states
+from nodes.tcp import closing, keepalive, persist, receiver, retransmit, sack_recovery, segments, states, tlp
 from nodes.tcp.tcb import Tcb, change_state
 
 
@@ -22,6 +22,10 @@ def expire(c: Tcb, now: int) -> None:
         change_state(c, now, states.CLOSED, causes.FIN_WAIT_2_EXPIRED)
     if c.rto_at <= now:
         retransmit.on_timeout(c, now)
+    if c.reordering_at <= now:
+        sack_recovery.on_reordering_timeout(c, now)
+    if c.probe_at <= now:
+        tlp.on_timeout(c, now)
     if c.persist_at <= now:
         persist.on_timeout(c, now)
     if c.delack_at <= now:

@@ -62,6 +62,8 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_timestamps", "", 0, 1, 1, 1, "1: timestamps and PAWS (RFC 7323)"),
     _K("tcp_sack", "", 0, 1, 1, 1, "1: selective acknowledgments (RFC 2018)"),
     _K("tcp_dsack", "", 0, 1, 1, 1, "1: what came twice is reported (RFC 2883)"),
+    _K("tcp_recovery", "", 0, 1, 1, 0, "1: losses are found by RACK (RFC 8985); 0: by counting (RFC 6675)"),
+    _K("tcp_early_retrans", "", 0, 3, 3, 0, "not 0: tail loss probes (RFC 8985 7)"),
     _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
     _K("tcp_rmem", "bytes", 256, 2**30 - 1, 4 << 20, 65_535, "receive buffer"),
     _K("tcp_wmem", "bytes", 1, 2**30 - 1, 4 << 20, 65_536, "send buffer"),
@@ -128,6 +130,8 @@ class Parameters:
     tcp_timestamps: int
     tcp_sack: int
     tcp_dsack: int
+    tcp_recovery: int
+    tcp_early_retrans: int
     tcp_window_scaling: int
     tcp_rmem: int
     tcp_wmem: int

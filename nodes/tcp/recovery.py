@@ -53,6 +53,7 @@ def on_new_ack(c: Tcb, now: int, acked: int) -> bool:
 def end_rto_recovery(c: Tcb, now: int) -> None:
     """All that was outstanding at the timeout is acknowledged."""
     c.rto_recovery = False
+    c.frto = 0
     tcp = c.tcp
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, RTO_RECOVERY, c.recover & MASK)
 

@@ -12,8 +12,8 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, rtt, segments, sender, states
-from nodes.tcp.scoreboard import Sent
+from nodes.tcp import closing, congestion_trace, rtt, segments, sender, states, undo
+from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
 
@@ -21,6 +21,8 @@ from nodes.tcp.tcb import Tcb
 def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
     """Send one record again as it was (with today's ACK, window and timestamp)."""
     c.board.sent_again(record, now)
+    if c.undo is not None:
+        c.undo.resent += 1
     c.last_sent = now
     c.total_retrans += 1
     tcp = c.tcp
@@ -38,9 +40,14 @@ def resend_lost(c: Tcb, now: int) -> None:
     while (record := board.next_lost()) is not None:
         if len(record.payload) > c.mss:
             board.split(record, c.mss)
-        if board.flying and board.flying + record.end - record.seq > c.congestion.cwnd:
+        size = record.end - record.seq
+        if board.flying and board.flying + size > c.congestion.cwnd:
             break
-        if c.rto_recovery:
+        if c.in_recovery:
+            c.prr.out += size
+            counters.TcpExtTCPFastRetrans += 1
+            resend(c, now, record, causes.RETRANSMIT_SACK)
+        elif c.rto_recovery:
             counters.TcpExtTCPSlowStartRetrans += 1
             resend(c, now, record, causes.RETRANSMIT_RTO)
         else:
@@ -88,6 +95,16 @@ def on_timeout(c: Tcb, now: int) -> None:
     if c.in_recovery:
         c.in_recovery = False
         tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, False, FAST_RECOVERY, c.recover & MASK)
+    if c.sack:
+        if c.retransmits == 1 and not c.rto_recovery:
+            undo.remember(c, now)
+            c.frto = undo.FRTO_FIRST
+        else:
+            c.frto = undo.FRTO_NONE
+        if c.board.first.state == SACKED:
+            c.board.forget_sacked()
+        c.probe_end = -1
+        c.probe_at = c.reordering_at = NEVER
     c.congestion.on_timeout(now, flight, c.retransmits == 1)
     c.dup_acks = 0
     c.recover = c.snd_nxt

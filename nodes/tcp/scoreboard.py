@@ -17,6 +17,7 @@ LOST: Final = 1
 SACKED: Final = 2
 
 _SEQ: Final = attrgetter("seq")
+_SENT_AT: Final = attrgetter("sent_at")
 #: So many acknowledged records are kept at the front of the list before they are cut off.
 _SLACK: Final = 256
 
@@ -169,6 +170,24 @@ class Scoreboard:
                 self.sacked -= size
                 self.flying += size
                 self._link(record)
+
+    def find_all(self) -> None:
+        """Nothing was lost: all that was believed so is on its way, as it was sent first."""
+        records = self._records
+        flying: list[Sent] = []
+        for index in range(self._head, len(records)):
+            record = records[index]
+            if record.state == LOST:
+                size = record.end - record.seq
+                record.state = FLYING
+                self.lost -= size
+                self.flying += size
+            if record.state == FLYING:
+                flying.append(record)
+        flying.sort(key=_SENT_AT)  # stable: by sequence where the instants are equal
+        self.first_sent = self.last_sent = None
+        for record in flying:
+            self._link(record)
 
     def next_lost(self) -> Sent | None:
         """What was lost first in the sequence, and is to be sent again."""

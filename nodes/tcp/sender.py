@@ -6,9 +6,10 @@ from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
-from nodes.tcp import congestion_trace, persist, retransmit, segments, states, timers
+from nodes.tcp import congestion_trace, persist, retransmit, segments, states, timers, tlp
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
+from nodes.tcp.undo import FRTO_SECOND
 
 #: The smallest MSS a peer can make us use (Linux: tcp_min_snd_mss), options included.
 LOWEST_MSS = 48
@@ -25,6 +26,14 @@ def output(c: Tcb, now: int, force: bool) -> None:
 
     `force` is the override of 3.8.6.2.1: send one segment however small.
     """
+    before = c.snd_nxt
+    _output(c, now, force)
+    if c.snd_nxt != before and c.sack:
+        tlp.schedule(c, now)
+
+
+def _output(c: Tcb, now: int, force: bool) -> None:
+    """What the windows, Nagle and silly-window avoidance let go."""
     state = c.state
     if not (
         state == states.ESTABLISHED
@@ -34,7 +43,7 @@ def output(c: Tcb, now: int, force: bool) -> None:
         or state == states.CLOSING
     ):
         return
-    if c.board.lost:
+    if c.board.lost and c.frto != FRTO_SECOND:
         retransmit.resend_lost(c, now)
         if c.board.lost:
             return
@@ -86,6 +95,8 @@ def output(c: Tcb, now: int, force: bool) -> None:
         c.last_sent = now
         if c.rto_at == NEVER:
             arm(c, now)
+        if c.in_recovery:
+            c.prr.out += end - seq
         segments.transmit(c, now, seq, flags, payload, cause if size else causes.FIN_SENT, False)
     if c.snd_una == c.snd_nxt and c.persist_at == NEVER:
         persist.start(c, now)

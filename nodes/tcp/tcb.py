@@ -16,6 +16,7 @@ from nodes.tcp import states
 from nodes.tcp.congestion.base import UNLIMITED, CongestionControl
 from nodes.tcp.options import Options
 from nodes.tcp.reassembly import Reassembly
+from nodes.tcp.recovery_state import Prr, Rack, Undo
 from nodes.tcp.sack import Received
 from nodes.tcp.scoreboard import Scoreboard
 from nodes.tcp.sendqueue import SendQueue
@@ -64,6 +65,7 @@ class Tcb:
         "fin_sent",
         "fin_seq",
         "fin_wait_2_at",
+        "frto",
         "in_recovery",
         "irs",
         "iss",
@@ -86,7 +88,12 @@ class Tcb:
         "peer_mss",
         "persist_at",
         "persist_backoff",
+        "probe_at",
+        "probe_end",
+        "probe_resent",
         "probes",
+        "prr",
+        "rack",
         "rcv_adv",
         "rcv_mss",
         "rcv_nxt",
@@ -98,6 +105,7 @@ class Tcb:
         "recover",
         "remote",
         "remote_port",
+        "reordering_at",
         "retransmits",
         "rto",
         "rto_at",
@@ -127,6 +135,7 @@ class Tcb:
         "ts_offset",
         "ts_recent",
         "ts_recent_at",
+        "undo",
         "user_closed",
         "user_timeout_at",
         "wake_at",
@@ -233,6 +242,14 @@ class Tcb:
         self.partial_acked = False
         self.rto_recovery = False
         self.recover = iss
+        # the same with SACK (RFC 8985, 6937, 5682, 4015)
+        self.rack = Rack()
+        self.prr = Prr(0)
+        self.undo: Undo | None = None
+        self.frto = 0
+        #: SND.NXT when a loss probe was sent, -1: none is out; and whether it was something sent before.
+        self.probe_end = -1
+        self.probe_resent = False
 
         # deadlines, ns; NEVER: not running. `wake_at` is when the host will look at them next.
         self.rto_at = NEVER
@@ -242,6 +259,8 @@ class Tcb:
         self.time_wait_at = NEVER
         self.fin_wait_2_at = NEVER
         self.user_timeout_at = NEVER
+        self.reordering_at = NEVER
+        self.probe_at = NEVER
         self.wake_at = NEVER
 
         # for the user
@@ -277,6 +296,8 @@ class Tcb:
             self.time_wait_at,
             self.fin_wait_2_at,
             self.user_timeout_at,
+            self.reordering_at,
+            self.probe_at,
         )
 
     @property
@@ -315,7 +336,7 @@ def change_state(c: Tcb, now: int, new: int, cause: int) -> None:
 def _release(c: Tcb) -> None:
     """RFC 9293 section 3.10.5: all queues flushed but what the user may still read; no timer runs."""
     c.rto_at = c.delack_at = c.persist_at = c.keepalive_at = NEVER
-    c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
+    c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = c.reordering_at = c.probe_at = NEVER
     c.snd_queue.clear()
     c.board.clear()
     c.reassembly.clear()

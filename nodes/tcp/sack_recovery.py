@@ -1,0 +1,163 @@
+"""Loss recovery with SACK: what an ACK tells of what has arrived, what is lost by that, and how fast it is sent again.
+
+Losses are found by RACK (RFC 8985), or by counting as RFC 6675 does when tcp_recovery is 0; the rate is PRR's (RFC
+6937). A recovery that turns out to have been for nothing is undone (undo.py).
+"""
+
+from __future__ import annotations
+
+from nodes.base import causes
+from nodes.base.clock import NEVER
+from nodes.base.events import FAST_RECOVERY, TIMER_FIRED, TIMER_REORDERING
+from nodes.packet.tcp import Segment
+from nodes.tcp import acks, congestion_trace, prr, rack, recovery, sender, timers, tlp, undo
+from nodes.tcp.recovery_state import Prr
+from nodes.tcp.scoreboard import FLYING, SACKED
+from nodes.tcp.seq import MASK, unwrap
+from nodes.tcp.tcb import Tcb
+
+
+def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
+    """An acceptable ACK, SND.UNA =< SEG.ACK =< SND.NXT, of a peer that knows SACK."""
+    una = c.snd_una
+    board = c.board
+    outstanding = c.snd_nxt - una
+    flying = board.flying
+    lost = board.lost
+    tsecr = segment.tsecr
+    delivered = 0
+    # Whether something arrived that was sent only once.
+    once = False
+    blocks = segment.sack
+    twice = False
+    if blocks:
+        twice = _told_twice(c, ack, blocks)
+        for left, right in blocks[1:] if twice else blocks:
+            start = unwrap(left, una)
+            end = unwrap(right, una)
+            if not ack <= start < end <= c.snd_nxt:
+                continue
+            for record in board.sack(start, end):
+                delivered += record.end - record.seq
+                once = once or not record.count
+                rack.delivered(c, now, record, tsecr)
+    progress = ack > una
+    octets = 0
+    if progress:
+        done = board.acknowledge(ack)
+        for record in done:
+            if record.state != SACKED:
+                delivered += record.end - record.seq
+                once = once or not record.count
+                rack.delivered(c, now, record, tsecr)
+        octets = acks.advance(c, now, ack, done, segment)
+    c.delivered += delivered
+    if progress or delivered:
+        _find_lost(c, now)
+    tlp.on_ack(c, now, ack, progress, delivered, twice)
+    if undo.on_ack(c, now, progress, tsecr, twice, once):
+        pass
+    elif c.rto_recovery:
+        if ack >= c.recover:
+            recovery.end_rto_recovery(c, now)
+        acks.grow(c, now, octets, flying)
+    elif c.in_recovery:
+        if ack >= c.recover:
+            _leave(c, now)
+        else:
+            prr.on_ack(c, c.prr, delivered, progress and board.lost <= lost)
+            congestion_trace.record(c, now, causes.PROPORTIONAL_RATE)
+    elif board.lost:
+        enter(c, now, outstanding, delivered)
+    else:
+        acks.grow(c, now, octets, flying)
+    if progress:
+        acks.restart_timers(c, now, True)
+    tlp.schedule(c, now)
+
+
+def _told_twice(c: Tcb, ack: int, blocks: tuple[tuple[int, int], ...]) -> bool:
+    """Whether the first block is of what has come twice: before the ACK, or within the second (RFC 2883 section 4)."""
+    left, right = blocks[0]
+    start = unwrap(left, c.snd_una)
+    end = unwrap(right, c.snd_una)
+    if start >= end:
+        return False
+    if end > ack:
+        if len(blocks) < 2:
+            return False
+        around_left, around_right = (unwrap(edge, c.snd_una) for edge in blocks[1])
+        if not around_left <= start < end <= around_right:
+            return False
+    c.tcp.counters.TcpExtTCPDSACKRecv += 1
+    rack.told_twice(c)
+    return True
+
+
+def _find_lost(c: Tcb, now: int) -> None:
+    board = c.board
+    if not c.tcp.parameters.tcp_recovery:
+        _count(c)
+        return
+    wait = rack.detect(c, now, rack.reordering_window(c, board.sacked // c.mss))
+    if wait:
+        c.reordering_at = now + wait
+        timers.trace_set(c, now, TIMER_REORDERING, c.reordering_at, 0)
+    elif c.reordering_at != NEVER:
+        c.reordering_at = NEVER
+        timers.trace_cancelled(c, now, TIMER_REORDERING)
+
+
+def _count(c: Tcb) -> None:
+    """RFC 6675 section 4, IsLost: enough beyond it has arrived."""
+    board = c.board
+    threshold = c.tcp.parameters.tcp_reordering
+    beyond = board.sacked
+    ranges = board.ranges
+    for record in board:
+        if record.state == SACKED:
+            beyond -= record.end - record.seq
+            continue
+        if beyond <= (threshold - 1) * c.mss and ranges < threshold:
+            break
+        if record.state == FLYING and not record.count:
+            board.lose(record)
+
+
+def enter(c: Tcb, now: int, outstanding: int, delivered: int) -> None:
+    """Something is lost: recovery begins (RFC 6675 section 5, RFC 6937 section 3)."""
+    tcp = c.tcp
+    undo.remember(c, now)
+    c.in_recovery = True
+    c.recover = c.snd_nxt
+    c.prr = Prr(outstanding)
+    tcp.counters.TcpExtTCPSackRecovery += 1
+    tcp.sink.recovery(now, tcp.node, c.number, causes.SACK_RECOVERY, True, FAST_RECOVERY, c.recover & MASK)
+    congestion = c.congestion
+    congestion.ssthresh = congestion.ssthresh_after_loss(now, outstanding)
+    prr.on_ack(c, c.prr, delivered, False)
+    congestion_trace.record(c, now, causes.SACK_RECOVERY)
+
+
+def _leave(c: Tcb, now: int) -> None:
+    c.in_recovery = False
+    tcp = c.tcp
+    tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, FAST_RECOVERY, c.recover & MASK)
+    rack.recovered(c)
+    c.congestion.cwnd = c.congestion.ssthresh
+    congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)
+
+
+def on_reordering_timeout(c: Tcb, now: int) -> None:
+    """What may have been late has been waited for (RFC 8985 section 6.3)."""
+    tcp = c.tcp
+    c.reordering_at = NEVER
+    tcp.sink.timer(now, tcp.node, c.number, TIMER_REORDERING, TIMER_FIRED, now, 0)
+    outstanding = c.snd_nxt - c.snd_una
+    _find_lost(c, now)
+    if c.board.lost:
+        if not c.in_recovery and not c.rto_recovery:
+            enter(c, now, outstanding, 0)
+        elif c.in_recovery:
+            prr.on_ack(c, c.prr, 0, False)
+        sender.output(c, now, False)
