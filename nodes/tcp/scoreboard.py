@@ -218,6 +218,8 @@ class Scoreboard:
                 self.last_sent = rest
             else:
                 later.earlier = rest
+        self._look(record)
+        self._look(rest)
 
     # What ACKs tell.
 
@@ -251,6 +253,8 @@ class Scoreboard:
                 known[0] = (ack, right)
                 break
             del known[0]
+        if head < len(records):
+            self._look(records[head])
         return done
 
     def _remove(self, record: Sent) -> None:
@@ -301,16 +305,26 @@ class Scoreboard:
                 break
             if record.state != SACKED and record.seq >= merged_left:
                 news.append(record)
-                size = record.end - record.seq
-                if record.state == FLYING:
-                    self.flying -= size
-                    self._unlink(record)
-                else:
-                    self.lost -= size
-                record.state = SACKED
-                self.sacked += size
+                self._arrived(record)
             at += 1
         return news
+
+    def _arrived(self, record: Sent) -> None:
+        size = record.end - record.seq
+        if record.state == FLYING:
+            self.flying -= size
+            self._unlink(record)
+        else:
+            self.lost -= size
+        record.state = SACKED
+        self.sacked += size
+
+    def _look(self, record: Sent) -> None:
+        """It has become shorter: perhaps what is left of it was told."""
+        if record.state != SACKED:
+            index = bisect_right(self._known, (record.seq, 1 << 80)) - 1
+            if index >= 0 and record.end <= self._known[index][1]:
+                self._arrived(record)
 
     def _first_from(self, seq: int) -> int:
         """Index of the first record that begins at `seq` or later."""
