@@ -9,7 +9,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import FAST_RECOVERY, TIMER_FIRED, TIMER_REORDERING
-from nodes.packet.tcp import Segment
+from nodes.packet.tcp import ABSENT, Segment
 from nodes.tcp import acks, congestion_trace, prr, rack, recovery, sender, timers, tlp, undo
 from nodes.tcp.recovery_state import Prr
 from nodes.tcp.scoreboard import FLYING, SACKED
@@ -40,7 +40,8 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
             for record in board.sack(start, end):
                 delivered += record.end - record.seq
                 once = once or not record.count
-                rack.delivered(c, now, record, tsecr)
+                # What comes out of order is not what the ACK echoes the timestamp of.
+                rack.delivered(c, now, record, ABSENT)
     progress = ack > una
     octets = 0
     if progress:
@@ -109,15 +110,20 @@ def _find_lost(c: Tcb, now: int) -> None:
 
 
 def _count(c: Tcb) -> None:
-    """RFC 6675 section 4, IsLost: enough beyond it has arrived."""
+    """RFC 6675 section 4, IsLost: enough beyond it has arrived, by bytes or by blocks."""
     board = c.board
     threshold = c.tcp.parameters.tcp_reordering
     beyond = board.sacked
     ranges = board.ranges
+    within = False
     for record in board:
         if record.state == SACKED:
             beyond -= record.end - record.seq
+            if not within:
+                within = True
+                ranges -= 1
             continue
+        within = False
         if beyond <= (threshold - 1) * c.mss and ranges < threshold:
             break
         if record.state == FLYING and not record.count:

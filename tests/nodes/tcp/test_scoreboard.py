@@ -23,7 +23,7 @@ class Piece:
     sent_at: int
 
 
-@settings(max_examples=4000)
+@settings(max_examples=400)
 @given(SIZES, STEPS)
 def test_it_agrees_with_a_plain_list(sizes: list[int], steps: list[tuple[str, int, int]]) -> None:
     board = Scoreboard()
