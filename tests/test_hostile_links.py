@@ -41,7 +41,7 @@ PARAMETERS = st.fixed_dictionaries(
         "tcp_wmem": st.sampled_from([4096, 20_000, 262_144]),
         "tcp_window_scaling": st.integers(0, 1),
         "tcp_timestamps": st.integers(0, 1),
-        "tcp_congestion_control": st.sampled_from(["reno", "newreno"]),
+        "tcp_congestion_control": st.sampled_from(["reno", "newreno", "cubic"]),
     }
 )
 #: Also who has nothing outstanding then learns that the other end has gone: no transfer waits for ever.

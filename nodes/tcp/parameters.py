@@ -149,7 +149,7 @@ class Parameters:
     def __init__(self, profile: str = "linux") -> None:
         #: Congestion controls by name; put your own class here to make it a value of tcp_congestion_control.
         self.controls: dict[str, type[CongestionControl]] = dict(CONTROLS)
-        self.tcp_congestion_control = "newreno"
+        self.tcp_congestion_control = ""
         self.ip_local_port_range = (32768, 60999)
         self.profile = ""
         self.set("profile", profile)
@@ -165,6 +165,7 @@ class Parameters:
             for knob in KNOBS:
                 if knob.linux != knob.rfc or not self.profile:
                     setattr(self, knob.name, knob.rfc if value == "rfc" else knob.linux)
+            self.tcp_congestion_control = "newreno" if value == "rfc" else "cubic"
             self.profile = str(value)
         elif name == "tcp_congestion_control":
             if value not in self.controls:

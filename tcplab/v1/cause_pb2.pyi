@@ -114,6 +114,18 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """partial ACK in recovery (RFC 6582 3.2)."""
     CAUSE_FAST_RECOVERY_EXIT: _Cause.ValueType  # 95
     """full ACK ends recovery (RFC 6582 3.2)."""
+    CAUSE_SACK_RECOVERY: _Cause.ValueType  # 99
+    """SACK shows a loss (RFC 8985 6.2)."""
+    CAUSE_PROPORTIONAL_RATE: _Cause.ValueType  # 100
+    """as much as was delivered, in proportion (RFC 6937 3)."""
+    CAUSE_UNDO: _Cause.ValueType  # 101
+    """nothing was lost: the window is what it was (RFC 4015 3.2)."""
+    CAUSE_LOSS_PROBE_REPAIRED: _Cause.ValueType  # 102
+    """the loss probe repaired a loss (RFC 8985 7.4)."""
+    CAUSE_REORDERING_EXPIRED: _Cause.ValueType  # 103
+    """waited long enough for what is late (RFC 8985 6.3)."""
+    CAUSE_RENEGED: _Cause.ValueType  # 104
+    """the receiver has thrown away what it had reported (RFC 2018 8)."""
     CAUSE_RTO_COLLAPSE: _Cause.ValueType  # 96
     """timeout: loss window of one segment (RFC 5681 3.1)."""
     CAUSE_IDLE_RESTART: _Cause.ValueType  # 97
@@ -184,6 +196,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """no route to host (RFC 9293 3.9.2.2)."""
     CAUSE_ERROR_INSUFFICIENT_RESOURCES: _Cause.ValueType  # 169
     """insufficient resources (RFC 9293 3.10)."""
+    CAUSE_RETRANSMIT_SACK: _Cause.ValueType  # 76
+    """retransmission of what SACK shows lost (RFC 8985 6.2)."""
+    CAUSE_LOSS_PROBE: _Cause.ValueType  # 77
+    """tail loss probe (RFC 8985 7.3)."""
     CAUSE_RETRANSMIT_MTU: _Cause.ValueType  # 75
     """retransmission in segments that fit the path (RFC 1191 6.3)."""
     CAUSE_RST_IN_TIME_WAIT: _Cause.ValueType  # 142
@@ -292,6 +308,18 @@ CAUSE_FAST_RECOVERY_DEFLATE: Cause.ValueType  # 94
 """partial ACK in recovery (RFC 6582 3.2)."""
 CAUSE_FAST_RECOVERY_EXIT: Cause.ValueType  # 95
 """full ACK ends recovery (RFC 6582 3.2)."""
+CAUSE_SACK_RECOVERY: Cause.ValueType  # 99
+"""SACK shows a loss (RFC 8985 6.2)."""
+CAUSE_PROPORTIONAL_RATE: Cause.ValueType  # 100
+"""as much as was delivered, in proportion (RFC 6937 3)."""
+CAUSE_UNDO: Cause.ValueType  # 101
+"""nothing was lost: the window is what it was (RFC 4015 3.2)."""
+CAUSE_LOSS_PROBE_REPAIRED: Cause.ValueType  # 102
+"""the loss probe repaired a loss (RFC 8985 7.4)."""
+CAUSE_REORDERING_EXPIRED: Cause.ValueType  # 103
+"""waited long enough for what is late (RFC 8985 6.3)."""
+CAUSE_RENEGED: Cause.ValueType  # 104
+"""the receiver has thrown away what it had reported (RFC 2018 8)."""
 CAUSE_RTO_COLLAPSE: Cause.ValueType  # 96
 """timeout: loss window of one segment (RFC 5681 3.1)."""
 CAUSE_IDLE_RESTART: Cause.ValueType  # 97
@@ -362,6 +390,10 @@ CAUSE_ERROR_NO_ROUTE: Cause.ValueType  # 168
 """no route to host (RFC 9293 3.9.2.2)."""
 CAUSE_ERROR_INSUFFICIENT_RESOURCES: Cause.ValueType  # 169
 """insufficient resources (RFC 9293 3.10)."""
+CAUSE_RETRANSMIT_SACK: Cause.ValueType  # 76
+"""retransmission of what SACK shows lost (RFC 8985 6.2)."""
+CAUSE_LOSS_PROBE: Cause.ValueType  # 77
+"""tail loss probe (RFC 8985 7.3)."""
 CAUSE_RETRANSMIT_MTU: Cause.ValueType  # 75
 """retransmission in segments that fit the path (RFC 1191 6.3)."""
 CAUSE_RST_IN_TIME_WAIT: Cause.ValueType  # 142

@@ -122,6 +122,10 @@ class _TimerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Timer.ValueType
     """USER_TIMEOUT."""
     TIMER_SYN_ACK: _Timer.ValueType  # 8
     """SYN_ACK."""
+    TIMER_REORDERING: _Timer.ValueType  # 9
+    """REORDERING."""
+    TIMER_LOSS_PROBE: _Timer.ValueType  # 10
+    """LOSS_PROBE."""
 
 class Timer(_Timer, metaclass=_TimerEnumTypeWrapper):
     """Timers of a connection."""
@@ -144,6 +148,10 @@ TIMER_USER_TIMEOUT: Timer.ValueType  # 7
 """USER_TIMEOUT."""
 TIMER_SYN_ACK: Timer.ValueType  # 8
 """SYN_ACK."""
+TIMER_REORDERING: Timer.ValueType  # 9
+"""REORDERING."""
+TIMER_LOSS_PROBE: Timer.ValueType  # 10
+"""LOSS_PROBE."""
 Global___Timer: _TypeAlias = Timer  # noqa: Y015
 
 class _TimerAction:

@@ -121,7 +121,7 @@ def test_ss_and_netstat_show_what_the_kernel_shows_of_the_other_end(programs: Pr
     assert 'users:(("nc",pid=' not in programs.start("h1", "ss", "-tln").ok()
     assert re.search(r'0\.0\.0\.0:5000 .*users:\(\("nc",pid=\d+\)\)', programs.start("h1", "ss", "-tlnp").ok())
     info = programs.start("h1", "ss", "-tni").ok()
-    assert re.search(r"\n\t ts newreno wscale:\d+,\d+ rto:\d[\d.]* .*pmtu:1500 .*cwnd:10 ", info)
+    assert re.search(r"\n\t ts sack cubic wscale:\d+,\d+ rto:\d[\d.]* .*pmtu:1500 .*cwnd:10 ", info)
     netstat = programs.start("h1", "netstat", "-tan").ok()
     assert re.search(r"\ntcp +0 +0 0\.0\.0\.0:5000 +0\.0\.0\.0:\* +LISTEN\n", netstat)
     assert re.search(rf"\ntcp +0 +0 10\.0\.1\.1:5000 +10\.0\.1\.3:{port} +ESTABLISHED\n", netstat)

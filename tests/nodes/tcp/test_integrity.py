@@ -51,7 +51,7 @@ class Transfer:
     sndbuf=st.sampled_from((1, 1000, 10_000, 1 << 20)),
     maxseg=st.sampled_from((88, 536, 1460)),
     nodelay=st.booleans(),
-    congestion=st.sampled_from(("reno", "newreno")),
+    congestion=st.sampled_from(("reno", "newreno", "cubic")),
     profile=st.sampled_from(("linux", "rfc")),
     timestamps=st.integers(0, 1),
 )

@@ -32,7 +32,7 @@ def receiver(host: Host) -> tuple[Connection, Peer]:
 
 
 def give(host: Host, peer: Peer, octet: int, size: int = 500) -> tuple[int, list[tuple[int, int]]]:
-    """Give the receiver the segment that begins at the RFC's octet; the ACK and the blocks it answers with, likewise."""
+    """Give the receiver the segment that begins at the RFC's octet; the ACK and blocks it answers with, likewise."""
     segment = peer.segment(ACK, octet - 5000 + START, 1, bytes(size))
     host.tcp.on_segment(host.now, PEER, host.local, segment, 0, 0)
     sent = host.take()
@@ -99,7 +99,7 @@ def test_part_of_a_segment_twice() -> None:
 @pytest.mark.parametrize("knob", ["tcp_sack", "permitted"])
 def test_who_was_not_permitted_tells_nothing(knob: str) -> None:
     """RFC 2018 section 2: both ends have to offer it."""
-    host = Host(**({"tcp_sack": 0} if knob == "tcp_sack" else {}))
+    host = Host(tcp_sack=0) if knob == "tcp_sack" else Host()
     _, peer = server(host) if knob == "permitted" else receiver_without(host)
     give(host, peer, 5000)
     assert give(host, peer, 6000) == (5500, [])

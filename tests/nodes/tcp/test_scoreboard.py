@@ -104,9 +104,9 @@ def test_it_agrees_with_a_plain_list(sizes: list[int], steps: list[tuple[str, in
         for state, total in ((FLYING, board.flying), (LOST, board.lost), (SACKED, board.sacked)):
             assert total == sum(piece.end - piece.seq for piece in model if piece.state == state)
         order = []
-        record = board.first_sent
-        while record is not None:
-            order.append((record.sent_at, record.seq))
-            record = record.later
+        sent = board.first_sent
+        while sent is not None:
+            order.append((sent.sent_at, sent.seq))
+            sent = sent.later
         assert sorted(order) == order
         assert sorted(order) == sorted((one.sent_at, one.seq) for one in model if one.state == FLYING)
