@@ -44,13 +44,17 @@ class CongestionControl:
         self.cwnd += self.mss
 
     def on_partial_ack(self, now: int, acked: int) -> bool:
-        """An ACK in fast recovery that does not cover all sent before it. True: stay in recovery and resend the next
-        segment (NewReno); False: recovery ends here (Reno)."""
-        return False
+        """An ACK in fast recovery, without SACK, that does not cover all sent before it. True: stay in recovery and
+        resend the next segment (RFC 6582 section 3.2, step 3); False: recovery ends here (Reno)."""
+        # Deflate by what was acknowledged, add back one segment.
+        self.cwnd = max(self.cwnd - acked, 0)
+        if acked >= self.mss or self.cwnd < self.mss:
+            self.cwnd += self.mss
+        return True
 
     def on_recovery_exit(self, now: int, flight: int) -> None:
-        """Fast recovery ends (RFC 5681 section 3.2, step 6)."""
-        self.cwnd = self.ssthresh
+        """Fast recovery ends, without SACK (RFC 6582 section 3.2, step 3): no burst when little is in flight."""
+        self.cwnd = min(self.ssthresh, max(flight, self.mss) + self.mss)
 
     def on_timeout(self, now: int, flight: int, first: bool) -> None:
         """The retransmission timer expired; `first`: for the first time for this data (RFC 5681 section 3.1)."""

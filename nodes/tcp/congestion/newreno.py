@@ -1,22 +1,30 @@
-"""NewReno: Reno that survives several losses in one window (RFC 6582)."""
+"""NewReno: slow start, congestion avoidance, and recovery that survives several losses in one window (RFC 5681, 6582)."""
 
 from __future__ import annotations
 
-from nodes.tcp.congestion.reno import Reno
+from nodes.tcp.congestion.base import CongestionControl
 
 
-class NewReno(Reno):
+class NewReno(CongestionControl):
     """RFC 6582: a partial ACK means that the next segment is lost too; recovery ends with all sent before it."""
 
     name = "newreno"
 
-    def on_partial_ack(self, now: int, acked: int) -> bool:
-        # RFC 6582 section 3.2 step 3: deflate by what was acknowledged, add back one segment.
-        self.cwnd = max(self.cwnd - acked, 0)
-        if acked >= self.mss or self.cwnd < self.mss:
-            self.cwnd += self.mss
-        return True
+    def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
+        super().__init__(mss, initial_window, abc_limit)
+        self._acked = 0
 
-    def on_recovery_exit(self, now: int, flight: int) -> None:
-        # The first choice of step 3: no burst when little is in flight.
-        self.cwnd = min(self.ssthresh, max(flight, self.mss) + self.mss)
+    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
+        cwnd = self.cwnd
+        if cwnd < self.ssthresh:
+            self.cwnd = cwnd + min(acked, self.abc_limit * self.mss)
+            return
+        # One segment per window of acknowledged bytes: RFC 5681 section 3.1 and RFC 3465 section 2.1.
+        self._acked += acked
+        if self._acked >= cwnd:
+            self._acked -= cwnd
+            self.cwnd = cwnd + self.mss
+
+    def on_timeout(self, now: int, flight: int, first: bool) -> None:
+        super().on_timeout(now, flight, first)
+        self._acked = 0

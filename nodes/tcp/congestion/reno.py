@@ -1,30 +1,17 @@
-"""Reno: slow start, congestion avoidance, fast retransmit and fast recovery (RFC 5681)."""
+"""Reno: the fast recovery of RFC 5681."""
 
 from __future__ import annotations
 
-from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.newreno import NewReno
 
 
-class Reno(CongestionControl):
-    """RFC 5681. Fast recovery ends with the first ACK of new data."""
+class Reno(NewReno):
+    """RFC 5681 section 3.2: without SACK, fast recovery ends with the first ACK of new data."""
 
     name = "reno"
 
-    def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
-        super().__init__(mss, initial_window, abc_limit)
-        self._acked = 0
+    def on_partial_ack(self, now: int, acked: int) -> bool:
+        return False
 
-    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
-        cwnd = self.cwnd
-        if cwnd < self.ssthresh:
-            self.cwnd = cwnd + min(acked, self.abc_limit * self.mss)
-            return
-        # One segment per window of acknowledged bytes: RFC 5681 section 3.1 and RFC 3465 section 2.1.
-        self._acked += acked
-        if self._acked >= cwnd:
-            self._acked -= cwnd
-            self.cwnd = cwnd + self.mss
-
-    def on_timeout(self, now: int, flight: int, first: bool) -> None:
-        super().on_timeout(now, flight, first)
-        self._acked = 0
+    def on_recovery_exit(self, now: int, flight: int) -> None:
+        self.cwnd = self.ssthresh

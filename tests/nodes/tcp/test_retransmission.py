@@ -166,7 +166,7 @@ def test_slow_start_and_avoidance() -> None:
 def test_fast_retransmit_and_newreno() -> None:
     """RFC 5681 section 3.2 and RFC 6582 section 3.2: the third duplicate ACK resends; a partial ACK resends the next
     hole; the full ACK ends recovery with cwnd at ssthresh. RFC 3042: the first two duplicates each let one go."""
-    host = Host(tcp_wmem=1 << 20)
+    host = Host(tcp_wmem=1 << 20, tcp_congestion_control="newreno")
     c, peer = client(host, window=65535)
     c.send(0, b"d" * 20 * MSS)
     assert len(peer.got()) == 10
@@ -221,7 +221,7 @@ def test_not_every_repeated_ack_is_a_duplicate(spoil: dict[str, object]) -> None
 def test_timeout_collapses_the_window_and_resends_all_in_order() -> None:
     """RFC 5681 section 3.1: ssthresh = flight / 2, loss window of one segment; RFC 6298 5.4: the earliest first; then
     slow start over what was lost. Duplicate ACKs of that data do not start fast retransmit (RFC 6582 section 4.1)."""
-    host = Host(tcp_wmem=1 << 20)
+    host = Host(tcp_wmem=1 << 20, tcp_congestion_control="newreno")
     c, peer = client(host, window=65535)
     c.send(0, b"d" * 10 * MSS)
     assert len(peer.got()) == 10
@@ -239,7 +239,7 @@ def test_timeout_collapses_the_window_and_resends_all_in_order() -> None:
 
 def test_second_timeout_keeps_ssthresh() -> None:
     """RFC 5681 section 3.1: when the segment was already sent again by timeout, ssthresh is held."""
-    host = Host()
+    host = Host(tcp_congestion_control="newreno")
     c, _peer = flood(host, 10)
     host.after(SECOND)
     assert c.status(host.now).snd_ssthresh == 5 * MSS  # type: ignore[attr-defined]
