@@ -1,4 +1,4 @@
-"""NewReno: slow start, congestion avoidance, and recovery that survives several losses in one window (RFC 5681, 6582)."""
+"""NewReno: slow start, congestion avoidance, recovery that survives several losses in one window (RFC 5681, 6582)."""
 
 from __future__ import annotations
 
