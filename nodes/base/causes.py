@@ -208,7 +208,7 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     ERROR_TIMED_OUT: CauseInfo("ERROR_TIMED_OUT", "RFC 9293 3.8.3", "connection timed out"),
     ERROR_NO_ROUTE: CauseInfo("ERROR_NO_ROUTE", "RFC 9293 3.9.2.2", "no route to host"),
     ERROR_INSUFFICIENT_RESOURCES: CauseInfo("ERROR_INSUFFICIENT_RESOURCES", "RFC 9293 3.10", "insufficient resources"),
-    RETRANSMIT_SACK: CauseInfo("RETRANSMIT_SACK", "RFC 8985 6.2", "retransmission of what SACK shows lost"),
+    RETRANSMIT_SACK: CauseInfo("RETRANSMIT_SACK", "RFC 8985 6.2", "fast retransmit of what SACK shows lost"),
     LOSS_PROBE: CauseInfo("LOSS_PROBE", "RFC 8985 7.3", "tail loss probe"),
     RETRANSMIT_MTU: CauseInfo("RETRANSMIT_MTU", "RFC 1191 6.3", "retransmission in segments that fit the path"),
     RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),

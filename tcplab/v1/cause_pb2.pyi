@@ -197,7 +197,7 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     CAUSE_ERROR_INSUFFICIENT_RESOURCES: _Cause.ValueType  # 169
     """insufficient resources (RFC 9293 3.10)."""
     CAUSE_RETRANSMIT_SACK: _Cause.ValueType  # 76
-    """retransmission of what SACK shows lost (RFC 8985 6.2)."""
+    """fast retransmit of what SACK shows lost (RFC 8985 6.2)."""
     CAUSE_LOSS_PROBE: _Cause.ValueType  # 77
     """tail loss probe (RFC 8985 7.3)."""
     CAUSE_RETRANSMIT_MTU: _Cause.ValueType  # 75
@@ -391,7 +391,7 @@ CAUSE_ERROR_NO_ROUTE: Cause.ValueType  # 168
 CAUSE_ERROR_INSUFFICIENT_RESOURCES: Cause.ValueType  # 169
 """insufficient resources (RFC 9293 3.10)."""
 CAUSE_RETRANSMIT_SACK: Cause.ValueType  # 76
-"""retransmission of what SACK shows lost (RFC 8985 6.2)."""
+"""fast retransmit of what SACK shows lost (RFC 8985 6.2)."""
 CAUSE_LOSS_PROBE: Cause.ValueType  # 77
 """tail loss probe (RFC 8985 7.3)."""
 CAUSE_RETRANSMIT_MTU: Cause.ValueType  # 75
