@@ -1,5 +1,6 @@
-"""One host, sans-I/O: interfaces, ARP, routes, forwarding, ICMP, UDP and TCP. It knows no clock and sends nothing by
-itself: frames and instants go in, frames and the next deadline come out. A router is a Stack with ip_forward on."""
+"""One host, sans-I/O: interfaces, neighbours, routes, forwarding, ICMP, UDP and TCP, over IPv4 and IPv6. It knows no
+clock and sends nothing by itself: frames and instants go in, frames and the next deadline come out. A router is a Stack
+with ip_forward on."""
 
 from __future__ import annotations
 
@@ -7,33 +8,34 @@ import struct
 from typing import Final
 
 from nodes.base import causes
+from nodes.base.clock import SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import LEVEL_SEGMENTS, EventSink
 from nodes.base.random import Randomness
 from nodes.ip.counters import HostCounters
 from nodes.ip.fragments import Reassembly, fragment
 from nodes.ip.icmp import Icmp
+from nodes.ip.icmp6 import Icmp6
 from nodes.ip.interface import LOOPBACK_INDEX, Interface
+from nodes.ip.ipv6 import Ipv6
 from nodes.ip.link import LinkLayer
 from nodes.ip.output import IpOutput
 from nodes.ip.path import Path, SentSegment
-from nodes.ip.routing import Route, RoutingTable
+from nodes.ip.paths import MAX_PATHS, Paths
+from nodes.ip.routing import Route
 from nodes.ip.udp import Udp
-from nodes.packet import icmp, ipv4
+from nodes.packet import icmp, ipv4, ipv6
 from nodes.packet.address import address_text
 from nodes.packet.checksum import sum16
-from nodes.packet.ethernet import BROADCAST, HEADER_LEN, TYPE_ARP, TYPE_IPV4
+from nodes.packet.ethernet import HEADER_LEN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
 from nodes.packet.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK, Ipv4Packet, decode_ipv4, encode_ipv4
+from nodes.packet.ipv6 import decode_ipv6, is_link_local
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
-from nodes.packet.tcp_codec import decode_tcp, encode_tcp_packet
+from nodes.packet.tcp_codec import decode_tcp, encode_tcp_packet, encode_tcp_packet6
 from nodes.tcp.endpoints import Tcp
 from nodes.tcp.network import Network
 from nodes.tcp.parameters import Parameters
-
-LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
-#: Destinations whose path is kept; then all are looked up anew.
-MAX_PATHS: Final = 4096
 
 _IP_START: Final = HEADER_LEN
 _TCP: Final = ipv4.TCP
@@ -41,11 +43,12 @@ _FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
 #: Ethernet and IPv4 headers: MAC address, type; the first three words, source and destination as one number.
 _HEADERS: Final = struct.Struct("!6s6xHIIIQ")
 _IPV4: Final = int.from_bytes(TYPE_IPV4, "big")
+_IPV6: Final = int.from_bytes(TYPE_IPV6, "big")
 _NO_MAC: Final = bytes(6)
 
 
 class Stack(Network, IpOutput):
-    """One host called `name`. Interfaces are numbered from 0 as they are added; `loopback` has 127.0.0.1."""
+    """One host called `name`. Interfaces are numbered from 0 as they are added; `loopback` has 127.0.0.1 and ::1."""
 
     def __init__(self, name: str, parameters: Parameters, randomness: Randomness, sink: EventSink) -> None:
         self.name = name
@@ -53,28 +56,27 @@ class Stack(Network, IpOutput):
         self.sink = sink
         self.node = sink.name(name)
         self.counters = HostCounters()
-        self.routes = RoutingTable()
         self.reassembly = Reassembly(parameters)
         self.interfaces: list[Interface] = []
         self.tcp = Tcp(name, self, parameters, randomness, sink, self.counters)
         self.udp = Udp(self, parameters, randomness.stream(f"node/{name}/udp-ports"), self.counters)
         self.icmp = Icmp(self, self.tcp, self.udp, self.counters)
-        self._local: dict[bytes, Interface] = {}
-        self._link = LinkLayer(self.node, parameters, sink, self.counters, self._local)
-        self.arp = self._link.arp
-        self._broadcast: dict[bytes, Interface | None] = {LIMITED_BROADCAST: None}
-        self._paths: dict[bytes, Path] = {}
-        #: What becomes of packets from outside, by source << 32 | destination: a path, or one of the first two below.
-        self._flows: dict[int, Path] = {}
-        self._identification = 0
         lo = f"{name}:lo"
         loopback = Interface(LOOPBACK_INDEX, "lo", lo, sink.name(lo), _NO_MAC, b"\x7f\x00\x00\x01", 8, ipv4.MAX_LEN)
+        loopback.ipv6 = [(ipv6.LOOPBACK, 128)]
         self.loopback = loopback
-        self._local[loopback.address] = loopback
-        nobody = self._link.fixed(loopback, b"", _NO_MAC)
-        self._to_us = Path(loopback, nobody, b"", loopback.mtu)
-        self._to_all = Path(loopback, nobody, b"", loopback.mtu)
-        self._no_route = Path(loopback, nobody, b"", loopback.mtu)
+        local = {loopback.address: loopback, ipv6.LOOPBACK: loopback}
+        link = self._link = LinkLayer(self.node, parameters, sink, self.counters, local)
+        self.neighbours = link.neighbours
+        self._paths = Paths(self.interfaces, loopback, local, link)
+        self.routes = self._paths.routes
+        icmp6 = Icmp6(self, link, self.tcp, self.udp, self.icmp.pings, parameters, self.counters)
+        self._ipv6 = Ipv6(name, parameters, self._paths, link, icmp6, self.udp, self._on_tcp, self.counters, loopback)
+        self._identification = 0
+        nobody = link.fixed(loopback, b"", _NO_MAC)
+        self._to_us = Path(loopback, nobody, b"")
+        self._to_all = Path(loopback, nobody, b"")
+        self._no_route = Path(loopback, nobody, b"")
 
     # Configuration.
 
@@ -95,19 +97,42 @@ class Stack(Network, IpOutput):
             raise InvalidArgument(f"{self.name}: an MTU is 68 to {ipv4.MAX_LEN} bytes, not {mtu}", "mtu")
         if any(other.name == name for other in self.interfaces):
             raise AlreadyExists(f"{self.name} already has an interface {name}")
-        if address in self._local:
-            raise AlreadyExists(f"{self.name} already has the address {address_text(address)}")
+        self._check_new(address)
         label = f"{self.name}:{name}"
         trace_name = self.sink.name(label)
         interface = Interface(len(self.interfaces), name, label, trace_name, mac, address, prefix_len, mtu)
         self.interfaces.append(interface)
         if address:
-            self._local[address] = interface
+            self._paths.local[address] = interface
             self.routes.add(Route(address, prefix_len, interface, b"", 0))
             if interface.broadcast:
-                self._broadcast[interface.broadcast] = interface
-        self._forget_paths()
+                self._paths.broadcast[interface.broadcast] = interface
+        self._paths.forget()
         return interface
+
+    def add_ipv6(self, interface: Interface, address: bytes, prefix_len: int) -> None:
+        """Give an interface an IPv6 address, and with the first one a link-local one; and the route to its network.
+
+        Raises InvalidArgument for impossible values, AlreadyExists for an address this host has.
+        """
+        if len(address) != 16 or address[0] == 0xFF or address in (ipv6.ANY, ipv6.LOOPBACK) or is_link_local(address):
+            given = address_text(address) if len(address) in (4, 16) else address.hex()
+            raise InvalidArgument(f"{self.name}: {given} is not a global IPv6 address of a host", "address")
+        if not 1 <= prefix_len <= 128:
+            raise InvalidArgument(f"{self.name}: a prefix length is 1 to 128, not {prefix_len}", "prefix_len")
+        if interface.mtu < ipv6.MIN_MTU:
+            raise InvalidArgument(f"{self.name}: IPv6 needs an MTU of {ipv6.MIN_MTU}, not {interface.mtu}", "mtu")
+        self._check_new(address)
+        before = len(interface.ipv6)
+        interface.add_ipv6(address, prefix_len)
+        for each, length in interface.ipv6[before:]:
+            self._paths.local[each] = interface
+            self.routes.add(Route(each, length, interface, b"", 0))
+        self._paths.forget()
+
+    def _check_new(self, address: bytes) -> None:
+        if address in self._paths.local:
+            raise AlreadyExists(f"{self.name} already has the address {address_text(address)}")
 
     def add_route(
         self, prefix: bytes, prefix_len: int, gateway: bytes = b"", interface: Interface | None = None, metric: int = 0
@@ -116,8 +141,8 @@ class Stack(Network, IpOutput):
 
         Raises InvalidArgument when the gateway is on none of our networks and no interface is named.
         """
-        if len(prefix) != 4 or not 0 <= prefix_len <= 32:
-            raise InvalidArgument(f"{self.name}: {address_text(prefix)}/{prefix_len} is not an IPv4 prefix", "prefix")
+        if len(prefix) not in (4, 16) or not 0 <= prefix_len <= 8 * len(prefix):
+            raise InvalidArgument(f"{self.name}: {prefix.hex()!r}/{prefix_len} is not an IP prefix", "prefix")
         if interface is None:
             direct = self.routes.lookup(gateway) if gateway else None
             if direct is None or direct.gateway:
@@ -126,16 +151,12 @@ class Stack(Network, IpOutput):
                 )
             interface = direct.interface
         self.routes.add(Route(prefix, prefix_len, interface, gateway, metric))
-        self._forget_paths()
+        self._paths.forget()
 
     def remove_route(self, prefix: bytes, prefix_len: int) -> bool:
         """Remove the routes to exactly this prefix. False when there is none."""
-        self._forget_paths()
+        self._paths.forget()
         return self.routes.remove(prefix, prefix_len)
-
-    def _forget_paths(self) -> None:
-        self._paths.clear()
-        self._flows.clear()
 
     # Sans-I/O: in, time, out.
 
@@ -152,6 +173,8 @@ class Stack(Network, IpOutput):
         if mac != interface.mac and not mac[0] & 1:
             return False
         if ethertype != _IPV4:
+            if ethertype == _IPV6 and interface.ipv6:
+                return self._ipv6.on_frame(now, interface, frame)
             self._on_other(now, interface, frame)
             return True
         counters = self.counters
@@ -165,7 +188,7 @@ class Stack(Network, IpOutput):
         if not _HEADERS.size <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False
-        path = self._flows.get(pair) or self._flow(interface, pair)
+        path = self._paths.flows.get(pair) or self._flow(interface, pair)
         if path is None:
             counters.IpInAddrErrors += 1
             return False
@@ -201,7 +224,7 @@ class Stack(Network, IpOutput):
             interface.rx_dropped += 1
 
     def _on_other(self, now: int, interface: Interface, frame: bytes) -> None:
-        """A frame with something else than an IPv4 packet in it."""
+        """A frame with something else in it than an IP packet of a family that the interface has."""
         if frame[12:14] == TYPE_ARP:
             self._link.on_arp(now, interface, frame[HEADER_LEN:])
         else:
@@ -215,13 +238,15 @@ class Stack(Network, IpOutput):
             link.looped = []
             for frame in looped:
                 self.on_frame(now, LOOPBACK_INDEX, frame)
-        if link.arp.deadline <= now:
+        if link.neighbours.deadline <= now:
             for packet in link.on_timer(now):
                 self._unreachable(now, packet)
         if self.reassembly.deadline <= now:
             for first in self.reassembly.on_timer(now):
                 self.icmp.report(now, first, icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
             self.counters.IpReasmFails = self.reassembly.failures
+        if self._ipv6.reassembly.deadline <= now:
+            self._ipv6.on_timer(now)
         if self.tcp.next_deadline() <= now:
             self.tcp.on_timer(now)
 
@@ -231,10 +256,12 @@ class Stack(Network, IpOutput):
         if link.looped:
             return link.looped_at
         deadline = self.tcp.timers.next_wake()
-        if link.arp.deadline < deadline:
-            deadline = link.arp.deadline
+        if link.neighbours.deadline < deadline:
+            deadline = link.neighbours.deadline
         if self.reassembly.deadline < deadline:
             deadline = self.reassembly.deadline
+        if self._ipv6.reassembly.deadline < deadline:
+            deadline = self._ipv6.reassembly.deadline
         return deadline
 
     def pull(self) -> list[tuple[int, bytes]]:
@@ -247,39 +274,49 @@ class Stack(Network, IpOutput):
     # What TCP, UDP and ICMP ask (Network, IpOutput).
 
     def transmit(self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool) -> None:
-        path = self._paths.get(dst) or self._find_path(dst)
+        path = self._paths.known.get(dst) or self._paths.to(dst)
         counters = self.counters
-        counters.IpOutRequests += 1
-        if path is None:
-            counters.IpOutNoRoutes += 1
-            return
-        self._identification = identification = self._identification + 1 & 0xFFFF
-        packet = encode_tcp_packet(segment, src, dst, identification, self.parameters.ip_default_ttl)
+        if len(dst) == 16:
+            counters.Ip6OutRequests += 1
+            if path is None:
+                counters.Ip6OutNoRoutes += 1
+                return
+            packet = encode_tcp_packet6(segment, src, dst, self.parameters.hop_limit)
+        else:
+            counters.IpOutRequests += 1
+            if path is None:
+                counters.IpOutNoRoutes += 1
+                return
+            self._identification = identification = self._identification + 1 & 0xFFFF
+            packet = encode_tcp_packet(segment, src, dst, identification, self.parameters.ip_default_ttl)
         sent: SentSegment | None = None
         if self.sink.level >= LEVEL_SEGMENTS:
             sent = SentSegment(src, dst, segment, conn, cause, resent)
         self._link.send(now, path, packet, sent)
 
     def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
-        counters = self.counters
-        counters.IpOutRequests += 1
+        if len(dst) == 16:
+            self._ipv6.send(now, src, dst, protocol, payload, ttl)
+            return
+        self.counters.IpOutRequests += 1
         path = self._path(dst)
         self._identification = identification = self._identification + 1 & 0xFFFF
         packet = Ipv4Packet(src, dst, protocol, payload, ttl or self.parameters.ip_default_ttl, identification)
-        self._send_packet(now, path, packet)
+        self._send_packet(now, path, packet, path.mtu_at(now))
 
     def send_raw_ip(self, now: int, packet: bytes, cause: int = causes.ATTACK) -> None:
-        """Send an IPv4 packet exactly as it is, whoever it says it is from. A TCP segment in it is traced with `cause`.
+        """Send an IP packet exactly as it is, whoever it says it is from. A TCP segment in it is traced with `cause`.
 
-        Raises InvalidArgument for less than an IPv4 header, SocketError ENETUNREACH without a route.
+        Raises InvalidArgument for less than an IP header, SocketError ENETUNREACH without a route.
         """
-        if len(packet) < ipv4.HEADER_LEN:
-            raise InvalidArgument(f"{self.name}: {len(packet)} bytes are no IPv4 packet", "packet")
-        path = self._path(packet[16:20])
+        six = packet[:1] != b"" and packet[0] >> 4 == 6
+        if len(packet) < (ipv6.HEADER_LEN if six else ipv4.HEADER_LEN):
+            raise InvalidArgument(f"{self.name}: {len(packet)} bytes are no IP packet", "packet")
+        path = self._path(packet[24:40] if six else packet[16:20])
         sent: SentSegment | None = None
-        if self.sink.level >= LEVEL_SEGMENTS and packet[9] == _TCP:
+        if self.sink.level >= LEVEL_SEGMENTS and packet[6 if six else 9] == _TCP:
             try:
-                parsed = decode_ipv4(packet)
+                parsed = decode_ipv6(packet) if six else decode_ipv4(packet)
                 sent = SentSegment(parsed.src, parsed.dst, decode_tcp(parsed.payload), 0, cause, False)
             except MalformedPacket:
                 sent = None  # malformed on purpose: the capture has its bytes
@@ -292,62 +329,55 @@ class Stack(Network, IpOutput):
         return source
 
     def is_local(self, address: bytes) -> bool:
-        return address in self._local
+        return address in self._paths.local
 
     def is_broadcast(self, address: bytes) -> bool:
         """Whether packets to an address go to everybody on one of our networks."""
-        return address in self._broadcast
+        return address in self._paths.broadcast
 
-    def mtu_to(self, dst: bytes) -> int:
-        path = self._paths.get(dst) or self._find_path(dst)
-        return path.mtu if path is not None else 1500
+    def mtu_to(self, now: int, dst: bytes) -> int:
+        path = self._paths.to(dst)
+        return path.mtu_at(now) if path is not None else 1500
+
+    def link_mtu(self, dst: bytes) -> int:
+        path = self._paths.to(dst)
+        return path.link_mtu if path is not None else 1500
+
+    def too_big(self, now: int, dst: bytes, mtu: int) -> None:
+        path = self._paths.to(dst)
+        if path is not None:
+            path.too_big(now, mtu, self.parameters.mtu_expires * SECOND)
 
     # Sending.
 
     def _path(self, dst: bytes) -> Path:
-        path = self._paths.get(dst) or self._find_path(dst)
+        path = self._paths.to(dst)
         if path is None:
-            self.counters.IpOutNoRoutes += 1
+            if len(dst) == 16:
+                self.counters.Ip6OutNoRoutes += 1
+            else:
+                self.counters.IpOutNoRoutes += 1
             raise SocketError("ENETUNREACH", f"{self.name} has no route to {address_text(dst)}")
         return path
 
-    def _find_path(self, dst: bytes) -> Path | None:
-        if len(self._paths) >= MAX_PATHS:
-            self._forget_paths()
-            self.arp.trim()
-        if dst in self._local or (len(dst) == 4 and dst[0] == 127):
-            path = Path(self.loopback, self._link.fixed(self.loopback, dst, _NO_MAC), dst, self.loopback.mtu)
-        elif dst in self._broadcast:
-            interface = self._broadcast[dst] or (self.interfaces[0] if self.interfaces else None)
-            if interface is None:
-                return None
-            path = Path(interface, self._link.fixed(interface, dst, BROADCAST), interface.address, interface.mtu)
-        else:
-            route = self.routes.lookup(dst)
-            if route is None:
-                return None
-            interface = route.interface
-            neighbour = self.arp.neighbour(interface, route.gateway or dst)
-            ours = interface.address or next((other.address for other in self.interfaces if other.address), b"")
-            path = Path(interface, neighbour, ours, interface.mtu)
-        self._paths[dst] = path
-        return path
-
-    def _send_packet(self, now: int, path: Path, packet: Ipv4Packet) -> None:
-        """Send a packet in as many fragments as the path asks for."""
-        if ipv4.HEADER_LEN + len(packet.options) + len(packet.payload) <= path.mtu:
+    def _send_packet(self, now: int, path: Path, packet: Ipv4Packet, mtu: int) -> None:
+        """Send a packet in as many fragments as `mtu` asks for."""
+        if ipv4.HEADER_LEN + len(packet.options) + len(packet.payload) <= mtu:
             self._link.send(now, path, encode_ipv4(packet), None)
             return
-        pieces = fragment(packet, path.mtu)
+        pieces = fragment(packet, mtu)
         self.counters.IpFragOKs += 1
         self.counters.IpFragCreates += len(pieces)
         for piece in pieces:
             self._link.send(now, path, encode_ipv4(piece), None)
 
     def _unreachable(self, now: int, data: bytes) -> None:
-        """Nobody answers ARP: whoever sent the packet is told that the host cannot be reached (RFC 1122 2.3.2.2)."""
-        self.counters.IpOutDiscards += 1
+        """Nobody has the address: whoever sent the packet is told that it cannot be reached (RFC 1122 2.3.2.2)."""
         try:
+            if data[0] >> 4 == 6:
+                self._ipv6.unreachable(now, decode_ipv6(data))
+                return
+            self.counters.IpOutDiscards += 1
             packet = decode_ipv4(data)
         except MalformedPacket:
             return  # forged and malformed; nobody to tell
@@ -361,26 +391,27 @@ class Stack(Network, IpOutput):
         dst = (pair & 0xFFFF_FFFF).to_bytes(4, "big")
         outside = interface.index != LOOPBACK_INDEX
         net = src[0]
+        local = self._paths.local
         if outside and (
-            net >= 224 or net == 127 or net == 0 or dst[0] == 127 or src in self._local or src in self._broadcast
+            net >= 224 or net == 127 or net == 0 or dst[0] == 127 or src in local or src in self._paths.broadcast
         ):
             # Addresses that nobody outside can have, ours among them (RFC 1122 3.2.1.3, RFC 1812 5.3.7, 5.3.8).
             return None
-        if dst in self._local or dst[0] == 127:
+        if dst in local or dst[0] == 127:
             path = self._to_us
-        elif dst in self._broadcast:
+        elif dst in self._paths.broadcast:
             path = self._to_all
         elif not self.parameters.ip_forward or dst[0] >= 224:
             return None
         else:
-            found = self._paths.get(dst) or self._find_path(dst)
+            found = self._paths.to(dst)
             if found is None:
                 return self._no_route
             path = found
         if outside:
-            if len(self._flows) >= MAX_PATHS:
-                self._flows.clear()
-            self._flows[pair] = path
+            if len(self._paths.flows) >= MAX_PATHS:
+                self._paths.flows.clear()
+            self._paths.flows[pair] = path
         return path
 
     def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes, addresses: int) -> None:
@@ -437,7 +468,7 @@ class Stack(Network, IpOutput):
             counters.IpOutNoRoutes += 1
             self.icmp.report(now, decode_ipv4(frame[_IP_START:end]), icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE)
             return True
-        if end - _IP_START > path.mtu:
+        if end - _IP_START > path.link_mtu:
             self._forward_large(now, path, decode_ipv4(frame[_IP_START:end]))
             return True
         counters.IpForwDatagrams += 1
@@ -457,8 +488,8 @@ class Stack(Network, IpOutput):
     def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:
         if packet.fragment & DONT_FRAGMENT:
             self.counters.IpFragFails += 1
-            self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, path.interface.mtu)
+            self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, path.link_mtu)
             return
         self.counters.IpForwDatagrams += 1
         packet.ttl -= 1
-        self._send_packet(now, path, packet)
+        self._send_packet(now, path, packet, path.link_mtu)

@@ -106,7 +106,7 @@ class Views:
                 "interface": one.interface.name,
                 "fresh": one.fresh_until > now,
             }
-            for one in self._host.stack.arp.entries()
+            for one in self._host.stack.neighbours.entries()
         ]
 
 

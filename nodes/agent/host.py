@@ -32,7 +32,8 @@ class ListenerInfo:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceInfo:
-    """A network interface; `counters` has rx_packets, rx_bytes, rx_errors, rx_dropped and the same of tx."""
+    """A network interface; `counters` has rx_packets, rx_bytes, rx_errors, rx_dropped and the same of tx. `ipv6`:
+    its IPv6 addresses with their prefix lengths, the link-local one first."""
 
     name: str
     mac: bytes
@@ -40,6 +41,7 @@ class InterfaceInfo:
     prefix_len: int
     mtu: int
     counters: Mapping[str, int]
+    ipv6: tuple[tuple[bytes, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from nodes.base.clock import NEVER, Scheduler
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.tasks import Task, TaskRunner
 from nodes.ip.ping import PingAnswer
-from nodes.packet import icmp
+from nodes.packet import icmp, icmp6
 from nodes.packet.address import address_text
 from nodes.sockets.driver import Send, StackDriver
 from nodes.sockets.gate import Gate
@@ -214,6 +214,7 @@ class StackHost(Host):
                 interface.prefix_len,
                 interface.mtu,
                 interface.as_dict(),
+                tuple(interface.ipv6),
             )
             for interface in (self.stack.loopback, *self.stack.interfaces)
         ]
@@ -284,7 +285,12 @@ def _result(sequence: int, answer: PingAnswer | None, timeout_ns: int) -> PingRe
     if answer is None or answer.rtt_ns > timeout_ns:
         return PingResult(sequence, b"", 0, 0, 0, "no answer")
     error = ""
-    if answer.type == icmp.DESTINATION_UNREACHABLE:
+    if len(answer.address) == 16:
+        if answer.type == icmp6.DESTINATION_UNREACHABLE:
+            error = _UNREACHABLE6.get(answer.code, f"destination unreachable, code {answer.code}")
+        elif answer.type != icmp6.ECHO_REPLY:
+            error = _ERRORS6.get(answer.type, f"ICMPv6 type {answer.type}, code {answer.code}")
+    elif answer.type == icmp.DESTINATION_UNREACHABLE:
         error = _UNREACHABLE.get(answer.code, f"destination unreachable, code {answer.code}")
     elif answer.type == icmp.TIME_EXCEEDED:
         error = "time exceeded"
@@ -299,4 +305,16 @@ _UNREACHABLE = {
     icmp.PROTOCOL_UNREACHABLE: "protocol unreachable",
     icmp.PORT_UNREACHABLE: "port unreachable",
     icmp.FRAGMENTATION_NEEDED: "fragmentation needed",
+}
+_UNREACHABLE6 = {
+    icmp6.NO_ROUTE: "network unreachable",
+    icmp6.ADMINISTRATIVELY_PROHIBITED: "administratively prohibited",
+    icmp6.BEYOND_SCOPE: "beyond the scope of the source address",
+    icmp6.ADDRESS_UNREACHABLE: "host unreachable",
+    icmp6.PORT_UNREACHABLE: "port unreachable",
+}
+_ERRORS6 = {
+    icmp6.PACKET_TOO_BIG: "packet too big",
+    icmp6.TIME_EXCEEDED: "time exceeded",
+    icmp6.PARAMETER_PROBLEM: "parameter problem",
 }

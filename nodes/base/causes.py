@@ -106,6 +106,7 @@ RST_IN_TIME_WAIT: Final = 142
 TIMESTAMP_MISSING: Final = 143
 MTU_REDUCED: Final = 144
 NO_SYN: Final = 145
+MTU_RAISED: Final = 155
 # calls that RFC 9293 does not allow in the state
 ERROR_DOES_NOT_EXIST: Final = 160
 ERROR_ALREADY_EXISTS: Final = 161
@@ -214,6 +215,7 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),
     TIMESTAMP_MISSING: CauseInfo("TIMESTAMP_MISSING", "RFC 7323 3.2", "no timestamp where both ends agreed on them"),
     MTU_REDUCED: CauseInfo("MTU_REDUCED", "RFC 1191 6.3", "the path takes smaller packets than before"),
+    MTU_RAISED: CauseInfo("MTU_RAISED", "RFC 8201 4", "path MTU grown, or what was known of it too old"),
     NO_SYN: CauseInfo("NO_SYN", "RFC 9293 3.10.7.3", "neither SYN nor RST where one is due"),
     ATTACK: CauseInfo("ATTACK", "", "injected by an attack"),
 }

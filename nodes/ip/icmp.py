@@ -63,16 +63,19 @@ class Icmp:
         mtu = 0
         if kind == icmp.DESTINATION_UNREACHABLE and code == icmp.FRAGMENTATION_NEEDED:
             mtu = max(message.rest & 0xFFFF, MIN_PATH_MTU)
+        ours = False
         if quoted.protocol == ipv4.TCP and len(payload) >= 8:
             src_port = int.from_bytes(payload[0:2], "big")
             dst_port = int.from_bytes(payload[2:4], "big")
             seq = int.from_bytes(payload[4:8], "big")
-            self._tcp.on_icmp_error(now, quoted.src, quoted.dst, src_port, dst_port, seq, kind, code, mtu)
+            ours = self._tcp.on_icmp_error(now, quoted.src, quoted.dst, src_port, dst_port, seq, kind, code, mtu)
         elif quoted.protocol == ipv4.UDP:
-            self._udp.on_icmp_error(quoted.src, quoted.dst, payload, kind, code)
+            ours = self._udp.on_icmp_error(quoted.src, quoted.dst, payload, kind, code)
         elif quoted.protocol == ipv4.ICMP and len(payload) >= 8 and payload[0] == icmp.ECHO_REQUEST:
             rest = int.from_bytes(payload[4:8], "big")
-            self.pings.on_answer(now, rest, reporter, kind, code, ttl, len(payload) - 8)
+            ours = self.pings.on_answer(now, rest, reporter, kind, code, ttl, len(payload) - 8)
+        if mtu and ours:
+            self._output.too_big(now, quoted.dst, mtu)
 
     def report(self, now: int, packet: Ipv4Packet, kind: int, code: int, rest: int = 0) -> None:
         """Tell the sender of `packet` that it failed here, if that may be told."""

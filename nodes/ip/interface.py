@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from nodes.packet.ipv6 import ALL_NODES, link_local, solicited_node
+
 #: `index` of the loopback interface; the others count from 0.
 LOOPBACK_INDEX: Final = -1
 
@@ -37,10 +39,22 @@ class InterfaceCounters:
 
 
 class Interface(InterfaceCounters):
-    """One interface. `address` is b"" when it has none; `label` ("h1:eth0") names it in the trace, where it is
-    `trace_name`. The number of a frame on it is `tx_packets` or `rx_packets` after counting it."""
+    """One interface. `address` is b"" when it has no IPv4 address; `label` ("h1:eth0") names it in the trace, where it
+    is `trace_name`. The number of a frame on it is `tx_packets` or `rx_packets` after counting it."""
 
-    __slots__ = ("address", "broadcast", "index", "label", "mac", "mtu", "name", "prefix_len", "trace_name")
+    __slots__ = (
+        "address",
+        "broadcast",
+        "groups",
+        "index",
+        "ipv6",
+        "label",
+        "mac",
+        "mtu",
+        "name",
+        "prefix_len",
+        "trace_name",
+    )
 
     def __init__(
         self, index: int, name: str, label: str, trace_name: int, mac: bytes, address: bytes, prefix_len: int, mtu: int
@@ -59,3 +73,21 @@ class Interface(InterfaceCounters):
         if len(address) == 4 and prefix_len < 31:
             host = (1 << 32 - prefix_len) - 1
             self.broadcast = (int.from_bytes(address, "big") | host).to_bytes(4, "big")
+        #: Its IPv6 addresses with their prefix lengths, the link-local one first; and the groups it is in.
+        self.ipv6: list[tuple[bytes, int]] = []
+        self.groups: frozenset[bytes] = frozenset()
+
+    def add_ipv6(self, address: bytes, prefix_len: int) -> None:
+        """Add an IPv6 address; the first one brings the link-local one with it (RFC 4291 section 2.1)."""
+        if not self.ipv6:
+            self.ipv6.append((link_local(self.mac), 64))
+        self.ipv6.append((address, prefix_len))
+        self.groups = frozenset((ALL_NODES, *(solicited_node(each) for each, _ in self.ipv6)))
+
+    def ipv6_source(self, dst: bytes) -> bytes:
+        """The address of this interface that a packet to `dst`, or to a router on its way, comes from: one of the same
+        scope (RFC 6724 section 5, rule 2). b"" when it has no IPv6 address."""
+        if not self.ipv6:
+            return b""
+        local = (dst[0] == 0xFE and dst[1] & 0xC0 == 0x80) or (dst[0] == 0xFF and dst[1] & 15 == 2)
+        return self.ipv6[0 if local else 1][0]

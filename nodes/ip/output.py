@@ -7,7 +7,7 @@ class IpOutput:
     """Sending packets of this host."""
 
     def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
-        """Send `payload` from `src` to `dst`, fragmented where it must be; `ttl` 0: ip_default_ttl.
+        """Send `payload` from `src` to `dst`, fragmented where it must be; `ttl` 0: ip_default_ttl, hop_limit.
 
         Raises SocketError ENETUNREACH when there is no route.
         """
@@ -20,4 +20,8 @@ class IpOutput:
 
     def is_local(self, address: bytes) -> bool:
         """Whether `address` is one of ours."""
+        raise NotImplementedError
+
+    def too_big(self, now: int, dst: bytes, mtu: int) -> None:
+        """A router says, about a packet that we did send, that one to `dst` has at most `mtu` bytes."""
         raise NotImplementedError

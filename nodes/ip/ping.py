@@ -1,4 +1,4 @@
-"""Echo requests of this host and what came back (RFC 792, RFC 1122 section 3.2.2.6)."""
+"""Echo requests of this host and what came back (RFC 792, RFC 1122 section 3.2.2.6, RFC 4443 section 4)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from nodes.ip.counters import HostCounters
 from nodes.ip.output import IpOutput
-from nodes.packet import icmp, ipv4
+from nodes.packet import icmp, icmp6, ipv4, ipv6
 from nodes.packet.icmp import IcmpMessage, encode_icmp
+from nodes.packet.icmp6 import encode_icmp6
 
 
 class PingAnswer(NamedTuple):
-    """What answered the echo request with `sequence`: an echo reply (`type` 0), or an ICMP error from `address`.
+    """What answered the echo request with `sequence`: an echo reply (`type` 0, of ICMPv6 129), or an ICMP error from
+    `address`, an IPv6 one where it is ICMPv6's.
 
     `size` is the payload in bytes, `ttl` that of the answer's packet.
     """
@@ -41,10 +43,19 @@ class Ping:
         output = self._pings.output
         self._sent[sequence] = now
         payload = bytes(index & 0xFF for index in range(size))
-        message = IcmpMessage(icmp.ECHO_REQUEST, 0, self.identifier << 16 | sequence, payload)
-        self._pings.counters.IcmpOutMsgs += 1
-        self._pings.counters.IcmpOutEchos += 1
-        output.send_ip(now, output.source_for(self.dst), self.dst, ipv4.ICMP, encode_icmp(message), ttl)
+        rest = self.identifier << 16 | sequence
+        counters = self._pings.counters
+        src = output.source_for(self.dst)
+        if len(self.dst) == 16:
+            counters.Icmp6OutMsgs += 1
+            counters.Icmp6OutEchos += 1
+            request = IcmpMessage(icmp6.ECHO_REQUEST, 0, rest, payload)
+            output.send_ip(now, src, self.dst, ipv6.ICMP, encode_icmp6(request, src, self.dst), ttl)
+            return
+        counters.IcmpOutMsgs += 1
+        counters.IcmpOutEchos += 1
+        request = IcmpMessage(icmp.ECHO_REQUEST, 0, rest, payload)
+        output.send_ip(now, src, self.dst, ipv4.ICMP, encode_icmp(request), ttl)
 
     def answered(self, now: int, sequence: int, address: bytes, kind: int, code: int, ttl: int, size: int) -> None:
         sent = self._sent.get(sequence)
@@ -76,8 +87,10 @@ class Pings:
     def forget(self, identifier: int) -> None:
         self._pings.pop(identifier, None)
 
-    def on_answer(self, now: int, rest: int, address: bytes, kind: int, code: int, ttl: int, size: int) -> None:
-        """An echo reply, or an error about our echo request, whose second word is `rest`."""
+    def on_answer(self, now: int, rest: int, address: bytes, kind: int, code: int, ttl: int, size: int) -> bool:
+        """An echo reply, or an error about our echo request, whose second word is `rest`. False: not one of ours."""
         ping = self._pings.get(rest >> 16)
-        if ping is not None:
-            ping.answered(now, rest & 0xFFFF, address, kind, code, ttl, size)
+        if ping is None:
+            return False
+        ping.answered(now, rest & 0xFFFF, address, kind, code, ttl, size)
+        return True

@@ -1,4 +1,4 @@
-"""UDP of one host (RFC 768, RFC 1122 section 4.1): sockets by port, with bounded receive buffers."""
+"""UDP of one host (RFC 768, RFC 1122 4.1, RFC 8200 8.1): sockets by port, with bounded receive buffers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from nodes.base.errors import SocketError
 from nodes.base.random import RandomStream
 from nodes.ip.counters import HostCounters
 from nodes.ip.output import IpOutput
-from nodes.packet import icmp, ipv4
+from nodes.packet import icmp, icmp6, ipv4, ipv6
+from nodes.packet.address import address_text
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.udp import HEADER_LEN, Datagram, decode_udp, encode_udp
 from nodes.tcp.parameters import Parameters
 
-#: Largest payload of one datagram over IPv4, bytes.
+#: Largest payload of one datagram over IPv4 and over IPv6, bytes.
 MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
+MAX_PAYLOAD_IPV6: Final = ipv6.MAX_PAYLOAD - HEADER_LEN
 #: Receive buffer of a socket, payload bytes (Linux: net.core.rmem_default).
 RECEIVE_BUFFER: Final = 212_992
 
@@ -66,10 +68,16 @@ class UdpSocket:
         port = port or self.remote_port
         if not remote:
             raise SocketError("EDESTADDRREQ", "the socket is not connected and no destination was given")
-        if len(data) > MAX_PAYLOAD:
-            raise SocketError("EMSGSIZE", f"a datagram holds at most {MAX_PAYLOAD} bytes, not {len(data)}")
+        most = MAX_PAYLOAD if len(remote) == 4 else MAX_PAYLOAD_IPV6
+        if len(data) > most:
+            raise SocketError("EMSGSIZE", f"a datagram holds at most {most} bytes, not {len(data)}")
+        if self.local and len(self.local) != len(remote):
+            raise SocketError("EAFNOSUPPORT", f"the socket is bound to {address_text(self.local)}, of the other family")
         src = self.local or self._udp.output.source_for(remote)
-        self._udp.counters.UdpOutDatagrams += 1
+        if len(remote) == 4:
+            self._udp.counters.UdpOutDatagrams += 1
+        else:
+            self._udp.counters.Udp6OutDatagrams += 1
         wire = encode_udp(Datagram(self.port, port, data), src, remote)
         self._udp.output.send_ip(now, src, remote, ipv4.UDP, wire)
 
@@ -178,32 +186,59 @@ class Udp:
 
     def on_packet(self, src: bytes, dst: bytes, payload: bytes, broadcast: bool) -> bool:
         """A UDP packet for this host. False when no socket has its port."""
+        six = len(src) == 16
+        counters = self.counters
         try:
             datagram = decode_udp(payload, src, dst)
         except MalformedPacket:
-            self.counters.UdpInErrors += 1
-            self.counters.UdpInCsumErrors += 1
+            if six:
+                counters.Udp6InErrors += 1
+                counters.Udp6InCsumErrors += 1
+            else:
+                counters.UdpInErrors += 1
+                counters.UdpInCsumErrors += 1
             return True
         socket = self._find(b"" if broadcast else dst, datagram.dst_port, src, datagram.src_port)
         if socket is None:
-            self.counters.UdpNoPorts += 1
+            if six:
+                counters.Udp6NoPorts += 1
+            else:
+                counters.UdpNoPorts += 1
             return False
-        if socket.put(Received(datagram.payload, src, datagram.src_port)):
-            self.counters.UdpInDatagrams += 1
+        fits = socket.put(Received(datagram.payload, src, datagram.src_port))
+        if six:
+            counters.Udp6InDatagrams += fits
+            counters.Udp6InErrors += not fits
+            counters.Udp6RcvbufErrors += not fits
         else:
-            self.counters.UdpInErrors += 1
-            self.counters.UdpRcvbufErrors += 1
+            counters.UdpInDatagrams += fits
+            counters.UdpInErrors += not fits
+            counters.UdpRcvbufErrors += not fits
         return True
 
-    def on_icmp_error(self, local: bytes, remote: bytes, quoted: bytes, kind: int, code: int) -> None:
-        """An ICMP error about a datagram we sent; connected sockets learn of hard ones (RFC 1122 section 4.1.3.3)."""
-        if len(quoted) < 4 or kind != icmp.DESTINATION_UNREACHABLE or code not in _HARD_ERRORS:
-            return
+    def on_icmp_error(self, local: bytes, remote: bytes, quoted: bytes, kind: int, code: int) -> bool:
+        """An ICMP error about a datagram we sent; connected sockets learn of hard ones (RFC 1122 section 4.1.3.3, RFC
+        4443 section 3.1). False: no socket can have sent it."""
+        if len(quoted) < 4:
+            return False
         port = int.from_bytes(quoted[0:2], "big")
         remote_port = int.from_bytes(quoted[2:4], "big")
         socket = self._find(local, port, remote, remote_port)
-        if socket is not None and socket.remote:
-            socket.fail(_HARD_ERRORS[code])
+        if socket is None:
+            return False
+        errors = _HARD_ERRORS.get(kind) if len(remote) == 4 else _HARD_ERRORS6.get(kind)
+        if socket.remote and errors and code in errors:
+            socket.fail(errors[code])
+        return True
 
 
-_HARD_ERRORS: Final = {icmp.PORT_UNREACHABLE: "ECONNREFUSED", icmp.PROTOCOL_UNREACHABLE: "ENOPROTOOPT"}
+_HARD_ERRORS: Final = {
+    icmp.DESTINATION_UNREACHABLE: {icmp.PORT_UNREACHABLE: "ECONNREFUSED", icmp.PROTOCOL_UNREACHABLE: "ENOPROTOOPT"}
+}
+_HARD_ERRORS6: Final = {
+    icmp6.DESTINATION_UNREACHABLE: {
+        icmp6.ADMINISTRATIVELY_PROHIBITED: "EACCES",
+        icmp6.PORT_UNREACHABLE: "ECONNREFUSED",
+    },
+    icmp6.PARAMETER_PROBLEM: {icmp6.UNKNOWN_NEXT_HEADER: "EPROTO"},
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from nodes.packet import ipv4
+from nodes.packet import ipv4, ipv6
 from nodes.packet.checksum import sum16
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import ABSENT, SYN, Segment
@@ -146,6 +146,12 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
         )
         + payload
     )
+
+
+def encode_tcp_packet6(segment: Segment, src: bytes, dst: bytes, hop_limit: int) -> bytes:
+    """The segment in an IPv6 packet."""
+    payload = encode_tcp(segment, src, dst)
+    return ipv6.HEADER.pack(0x6000_0000, len(payload), _PROTOCOL, hop_limit, src, dst) + payload
 
 
 def encode_options(segment: Segment) -> bytes:

@@ -32,12 +32,14 @@ def encode_udp(datagram: Datagram, src: bytes, dst: bytes) -> bytes:
 
 
 def decode_udp(data: bytes, src: bytes, dst: bytes) -> Datagram:
-    """The datagram in an IP payload. Raises MalformedPacket when it is short or its checksum is wrong."""
+    """The datagram in an IP payload. Raises MalformedPacket when it is short, its checksum wrong or (IPv6) missing."""
     if len(data) < HEADER_LEN:
         raise MalformedPacket(f"UDP datagram of {len(data)} bytes; its header alone has {HEADER_LEN}")
     src_port, dst_port, length, check = _HEADER.unpack_from(data)
     if not HEADER_LEN <= length <= len(data):
         raise MalformedPacket(f"UDP length {length} in {len(data)} bytes")
+    if len(src) == 16 and not check:
+        raise MalformedPacket("UDP without a checksum over IPv6")  # RFC 8200 section 8.1
     if check and not transport_checksum_ok(src, dst, _PROTOCOL, data[:length]):
         raise MalformedPacket("UDP checksum is wrong")
     return Datagram(src_port, dst_port, data[HEADER_LEN:length])

@@ -70,23 +70,24 @@ def reset(c: Tcb, now: int, cause: int) -> None:
 
 def refresh_mtu(c: Tcb, now: int) -> None:
     """Ask the layer below for the path's MTU again, and obey it."""
-    set_mtu(c, now, c.tcp.network.mtu_to(c.remote))
+    set_mtu(c, now, c.tcp.network.mtu_to(now, c.remote))
 
 
 def set_mtu(c: Tcb, now: int, mtu: int) -> None:
     """The path takes packets of `mtu` bytes. If that is less than before, what is in flight was lost for its size."""
-    if mtu >= c.mtu or not c.synchronized:
-        c.mtu = mtu
-        return
     c.mtu = mtu
+    if not c.synchronized:
+        return
     mss = sender.effective_mss(c)
-    if mss < c.mss:
-        c.mss = mss
-        c.congestion.on_mss_change(now, mss)
-        congestion_trace.record(c, now, causes.MTU_REDUCED)
-        if c.board and len(c.board.first.payload) > mss:
-            c.board.lose_all()
-            sender.output(c, now, False)
+    if mss == c.mss:
+        return
+    smaller = mss < c.mss
+    c.mss = mss
+    c.congestion.on_mss_change(now, mss)
+    congestion_trace.record(c, now, causes.MTU_REDUCED if smaller else causes.MTU_RAISED)
+    if smaller and c.board and len(c.board.first.payload) > mss:
+        c.board.lose_all()
+        sender.output(c, now, False)
 
 
 def may_reuse(c: Tcb, segment: Segment) -> bool:

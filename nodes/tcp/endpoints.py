@@ -137,12 +137,15 @@ class Tcp:
         icmp_type: int,
         icmp_code: int,
         mtu: int,
-    ) -> None:
-        """An ICMP error that quotes our segment `src`:`src_port` -> `dst`:`dst_port` with number `seq`."""
+    ) -> bool:
+        """An ICMP error that quotes our segment `src`:`src_port` -> `dst`:`dst_port` with number `seq`. False: that is
+        not in flight, so the error may be forged (RFC 5927 section 4.1)."""
         c = self._table.get((src, src_port, dst, dst_port))
-        if c is not None:
-            icmp.on_error(c, now, seq, icmp_type, icmp_code, mtu)
-            self.notify(c)
+        if c is None:
+            return False
+        believed = icmp.on_error(c, now, seq, icmp_type, icmp_code, mtu)
+        self.notify(c)
+        return believed
 
     def on_timer(self, now: int) -> None:
         """Serve every deadline that has passed. Calling it early is harmless."""
@@ -176,6 +179,9 @@ class Tcp:
         _check_port("remote_port", remote_port, 1)
         _check_port("local_port", local_port, 0)
         chosen = self._options(options)
+        if local != b"" and len(local) != len(remote):
+            given = f"{address_text(local)} and {address_text(remote)}"
+            raise InvalidArgument(f"local and remote: {given} are of two families; one of them is allowed", "local")
         if local == b"":
             local = self.network.source_for(remote)
         elif not self.network.is_local(local):
@@ -238,7 +244,7 @@ class Tcp:
             iss = (isn_after + 0x1_0002) & MASK
         own = options.copy(self.parameters)
         c = Connection(self, self.numbered, origin, local, local_port, remote, remote_port, own, iss)
-        c.mtu = self.network.mtu_to(remote)
+        c.mtu = self.network.mtu_to(now, remote)
         c.ts_offset = self._isn.timestamp_offset(local, local_port, remote, remote_port)
         if c.scaling:
             c.rcv_shift = handshake.window_scale_for(own.rcvbuf)

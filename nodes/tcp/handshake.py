@@ -72,8 +72,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     c.synchronized = True
     c.mss = sender.effective_mss(c)
     # Until a segment shows what the peer sends: no more than either end could (as Linux guesses).
-    announced = c.options.maxseg or c.mtu - segments.header_length(c)
-    c.rcv_mss = max(min(announced, c.mss, c.options.rcvbuf // 2, DEFAULT_MSS_IPV4), 88)
+    c.rcv_mss = max(min(segments.announced_mss(c), c.mss, c.options.rcvbuf // 2, DEFAULT_MSS_IPV4), 88)
     c.last_sent = -1
     acks.new_ack(c, now, ack, segment)
     if syn_losses and c.srtt == 0:

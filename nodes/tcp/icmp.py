@@ -24,30 +24,34 @@ _V4_UNREACHABLE: Final[dict[int, tuple[str, bool]]] = {
     12: ("EHOSTUNREACH", False),
     13: ("EHOSTUNREACH", True),
 }
+#: Linux's icmpv6_err_convert.
 _V6_UNREACHABLE: Final[dict[int, tuple[str, bool]]] = {
     0: ("ENETUNREACH", False),
     1: ("EACCES", True),
+    2: ("EHOSTUNREACH", False),
     3: ("EHOSTUNREACH", False),
     4: ("ECONNREFUSED", True),
+    5: ("EACCES", True),
+    6: ("EACCES", True),
 }
 #: Lowest path MTU believed (Linux: min_pmtu; RFC 8200 section 5).
 LOWEST_MTU_V4: Final = 552
 LOWEST_MTU_V6: Final = 1280
 
 
-def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: int) -> None:
-    """An error that quotes a segment of `c` with raw number `seq`; `mtu` is the next hop's, or 0."""
+def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: int) -> bool:
+    """An error that quotes a segment of `c` with raw number `seq`; `mtu` is the next hop's, or 0. False: forged."""
     if c.state == states.CLOSED:
-        return
+        return False
     quoted = unwrap(seq, c.snd_una)
     if not c.snd_una <= quoted <= c.snd_nxt:
         # RFC 5927 section 4.1: it quotes nothing that is in flight.
-        return
+        return False
     version_6 = len(c.remote) == 16
     if ((icmp_type, icmp_code) == (3, 4) and not version_6) or (icmp_type == 2 and version_6):
         lowest = LOWEST_MTU_V6 if version_6 else LOWEST_MTU_V4
         closing.set_mtu(c, now, min(c.mtu, max(mtu, lowest)))
-        return
+        return True
     known = (
         _V6_UNREACHABLE.get(icmp_code)
         if version_6 and icmp_type == 1
@@ -55,12 +59,12 @@ def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: in
         if not version_6 and icmp_type == 3
         else ("EHOSTUNREACH", False)
         if icmp_type == (3 if version_6 else 11)
-        else ("EPROTO", False)
+        else ("EPROTO", version_6)
         if icmp_type == (4 if version_6 else 12)
         else None
     )
     if known is None:
-        return
+        return True
     errno_name, hard = known
     # RFC 5927 section 5.2: nothing aborts a synchronized connection. In SYN-SENT Linux gives up on soft errors too.
     if hard and c.state in (states.SYN_SENT, states.SYN_RECEIVED):
@@ -70,3 +74,4 @@ def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: in
         closing.fail(c, now, causes.ICMP_SOFT_ERROR, errno_name, causes.ERROR_NO_ROUTE)
     else:
         c.soft_error = errno_name
+    return True

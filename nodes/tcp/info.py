@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.tcp import states
+from nodes.tcp import segments, states
 from nodes.tcp.scoreboard import FLYING
 from nodes.tcp.tcb import Tcb
 
@@ -99,7 +99,7 @@ def info(c: Tcb) -> TcpInfo:
         backoff=c.backoff,
         snd_mss=c.mss,
         rcv_mss=c.rcv_mss,
-        advmss=c.options.maxseg or c.mtu - (60 if len(c.remote) == 16 else 40),
+        advmss=segments.announced_mss(c),
         pmtu=c.mtu,
         snd_cwnd=c.congestion.cwnd,
         snd_ssthresh=c.congestion.ssthresh,

@@ -28,6 +28,10 @@ class Network:
         """Whether `address` is one of ours (a segment to it comes back to us)."""
         raise NotImplementedError
 
-    def mtu_to(self, dst: Address) -> int:
+    def mtu_to(self, now: int, dst: Address) -> int:
         """Largest IP packet, bytes, known to fit the path to `dst`."""
+        raise NotImplementedError
+
+    def link_mtu(self, dst: Address) -> int:
+        """Largest IP packet, bytes, that the interface towards `dst` takes; what routers said does not count."""
         raise NotImplementedError

@@ -75,10 +75,14 @@ KNOBS: Final[tuple[Knob, ...]] = (
     # below TCP
     _K("ip_forward", "", 0, 1, 0, 0, "1: pass on packets for others, as a router does"),
     _K("ip_default_ttl", "", 1, 255, 64, 64, "TTL of the packets sent"),
+    _K("hop_limit", "", 1, 255, 64, 64, "hop limit of the IPv6 packets sent"),
+    _K("mtu_expires", "s", 1, 86_400, 600, 600, "time a path MTU that a router told is believed"),
+    _K("icmp_ratelimit", "ms", 0, 60_000, 1_000, 1_000, "time between ICMPv6 errors to one host, after the first six"),
     _K("ipfrag_time", "s", 1, 3_600, 30, 60, "time the fragments of a packet are kept"),
-    _K("base_reachable_time_ms", "ms", 1, 86_400_000, 30_000, 60_000, "time an ARP entry is believed"),
-    _K("retrans_time_ms", "ms", 1, 60_000, 1_000, 1_000, "time between ARP requests"),
-    _K("mcast_solicit", "", 1, 100, 3, 3, "ARP requests before the host counts as unreachable"),
+    _K("ip6frag_time", "s", 1, 3_600, 60, 60, "time the fragments of an IPv6 packet are kept"),
+    _K("base_reachable_time_ms", "ms", 1, 86_400_000, 30_000, 60_000, "time a neighbour's MAC address is believed"),
+    _K("retrans_time_ms", "ms", 1, 60_000, 1_000, 1_000, "time between requests for a neighbour's MAC address"),
+    _K("mcast_solicit", "", 1, 100, 3, 3, "such requests before the host counts as unreachable"),
 )
 _KNOB_BY_NAME: Final = {knob.name: knob for knob in KNOBS}
 
@@ -141,7 +145,11 @@ class Parameters:
     tcp_slow_start_after_idle: int
     ip_forward: int
     ip_default_ttl: int
+    hop_limit: int
+    mtu_expires: int
+    icmp_ratelimit: int
     ipfrag_time: int
+    ip6frag_time: int
     base_reachable_time_ms: int
     retrans_time_ms: int
     mcast_solicit: int

@@ -69,7 +69,7 @@ def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None
     segment = Segment(
         c.local_port, c.remote_port, c.iss & MASK, c.rcv_nxt & MASK if with_ack else 0, flags, window, b""
     )
-    segment.mss = c.options.maxseg or c.mtu - header_length(c)
+    segment.mss = announced_mss(c)
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent if with_ack else 0
@@ -92,6 +92,11 @@ def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None
 def header_length(c: Tcb) -> int:
     """IP and TCP headers without options."""
     return 60 if len(c.remote) == 16 else 40
+
+
+def announced_mss(c: Tcb) -> int:
+    """Our MSS option: by the interface's MTU, whatever the path's (RFC 6691 section 2, RFC 1191 section 3.1)."""
+    return c.options.maxseg or c.tcp.network.link_mtu(c.remote) - header_length(c)
 
 
 def send_ack(c: Tcb, now: int, cause: int) -> None:

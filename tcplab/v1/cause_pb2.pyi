@@ -208,6 +208,8 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """no timestamp where both ends agreed on them (RFC 7323 3.2)."""
     CAUSE_MTU_REDUCED: _Cause.ValueType  # 144
     """the path takes smaller packets than before (RFC 1191 6.3)."""
+    CAUSE_MTU_RAISED: _Cause.ValueType  # 155
+    """path MTU grown, or what was known of it too old (RFC 8201 4)."""
     CAUSE_NO_SYN: _Cause.ValueType  # 145
     """neither SYN nor RST where one is due (RFC 9293 3.10.7.3)."""
     CAUSE_ATTACK: _Cause.ValueType  # 180
@@ -402,6 +404,8 @@ CAUSE_TIMESTAMP_MISSING: Cause.ValueType  # 143
 """no timestamp where both ends agreed on them (RFC 7323 3.2)."""
 CAUSE_MTU_REDUCED: Cause.ValueType  # 144
 """the path takes smaller packets than before (RFC 1191 6.3)."""
+CAUSE_MTU_RAISED: Cause.ValueType  # 155
+"""path MTU grown, or what was known of it too old (RFC 8201 4)."""
 CAUSE_NO_SYN: Cause.ValueType  # 145
 """neither SYN nor RST where one is due (RFC 9293 3.10.7.3)."""
 CAUSE_ATTACK: Cause.ValueType  # 180

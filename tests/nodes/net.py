@@ -68,6 +68,13 @@ class Net:
         self.hosts[name] = host
         return host
 
+    def ipv6(self, end: str, text: str) -> None:
+        """Give the interface `host:index` an IPv6 address, `fd00::1/64`."""
+        name, _, index = end.partition(":")
+        address, _, prefix = text.partition("/")
+        stack = self.hosts[name].stack
+        stack.add_ipv6(stack.interfaces[int(index)], ip(address), int(prefix))
+
     def wire(self, one: str, other: str) -> None:
         for end, far in ((one, other), (other, one)):
             name, _, index = far.partition(":")
@@ -102,6 +109,36 @@ def pair(sink: EventSink | None = None) -> Net:
     net.host("h1", "10.0.0.1/24")
     net.host("h2", "10.0.0.2/24")
     net.wire("h1:0", "h2:0")
+    return net
+
+
+def pair6(sink: EventSink | None = None) -> Net:
+    """As `pair`, with fd00::1 and fd00::2 too."""
+    net = pair(sink)
+    net.ipv6("h1:0", "fd00::1/64")
+    net.ipv6("h2:0", "fd00::2/64")
+    return net
+
+
+def routed6(mtu: int = 1500) -> Net:
+    """As `routed`, with h1 fd00::1 and h2 fd00:0:0:2::2 too."""
+    net = routed(mtu)
+    for end, address in (
+        ("h1:0", "fd00::1/64"),
+        ("r1:0", "fd00::fe/64"),
+        ("r1:1", "fd00:0:0:1::1/64"),
+        ("r2:1", "fd00:0:0:1::2/64"),
+        ("r2:0", "fd00:0:0:2::fe/64"),
+        ("h2:0", "fd00:0:0:2::2/64"),
+    ):
+        net.ipv6(end, address)
+    for name, prefix, length, gateway in (
+        ("h1", "::", 0, "fd00::fe"),
+        ("h2", "::", 0, "fd00:0:0:2::fe"),
+        ("r1", "fd00:0:0:2::", 64, "fd00:0:0:1::2"),
+        ("r2", "fd00::", 64, "fd00:0:0:1::1"),
+    ):
+        net.hosts[name].stack.add_route(ip(prefix), length, ip(gateway))
     return net
 
 

@@ -12,7 +12,9 @@ from nodes.packet.arp import decode_arp
 from nodes.packet.checksum import transport_checksum_ok
 from nodes.packet.ethernet import decode_ethernet
 from nodes.packet.icmp import IcmpMessage, decode_icmp, encode_icmp
+from nodes.packet.icmp6 import decode_discovery, decode_icmp6, encode_icmp6
 from nodes.packet.ipv4 import Ipv4Packet, decode_ipv4, encode_ipv4
+from nodes.packet.ipv6 import Ipv6Packet, decode_ipv6, encode_ipv6, upper_layer
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import ABSENT, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp
@@ -33,6 +35,13 @@ WORD32 = st.integers(0, 0xFFFFFFFF)
         decode_icmp,
         decode_tcp,
         lambda data: decode_udp(data, bytes(4), bytes(4)),
+        lambda data: decode_udp(data, bytes(16), bytes(16)),
+        decode_ipv6,
+        lambda data: decode_icmp6(data, bytes(16), bytes(16)),
+        lambda data: decode_discovery(IcmpMessage(135, 0, 0, data)),
+        lambda data: upper_layer(0, data),
+        lambda data: upper_layer(43, data),
+        lambda data: upper_layer(60, data),
     ],
 )
 @given(data=st.binary(max_size=120))
@@ -96,3 +105,27 @@ def test_ipv4_round_trip(
 def test_icmp_round_trip(kind: int, code: int, rest: int, payload: bytes) -> None:
     message = IcmpMessage(kind, code, rest, payload)
     assert decode_icmp(encode_icmp(message)) == message
+
+
+@given(
+    st.binary(min_size=16, max_size=16),
+    st.binary(min_size=16, max_size=16),
+    BYTE,
+    st.binary(max_size=100),
+    BYTE,
+    BYTE,
+    st.integers(0, 0xFFFFF),
+)
+def test_ipv6_round_trip(
+    src: bytes, dst: bytes, next_header: int, payload: bytes, hop_limit: int, traffic_class: int, flow_label: int
+) -> None:
+    packet = Ipv6Packet(src, dst, next_header, payload, hop_limit, traffic_class, flow_label)
+    decoded = decode_ipv6(encode_ipv6(packet) + b"padding of the frame")
+    for name in Ipv6Packet.__slots__:
+        assert getattr(decoded, name) == getattr(packet, name)
+
+
+@given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16), BYTE, BYTE, WORD32, st.binary())
+def test_icmp6_round_trip(src: bytes, dst: bytes, kind: int, code: int, rest: int, payload: bytes) -> None:
+    message = IcmpMessage(kind, code, rest, payload)
+    assert decode_icmp6(encode_icmp6(message, src, dst), src, dst) == message

@@ -254,7 +254,7 @@ def test_forged_packets_leave_as_they_are() -> None:
     packet[10] ^= 0xFF  # even with a wrong checksum
     stack.send_raw_ip(1, bytes(packet))
     assert stack.pull() == [(0, mac(1) + mac(10) + b"\x08\x00" + packet)]
-    with pytest.raises(InvalidArgument, match="19 bytes are no IPv4 packet"):
+    with pytest.raises(InvalidArgument, match="19 bytes are no IP packet"):
         stack.send_raw_ip(1, bytes(19))
 
 

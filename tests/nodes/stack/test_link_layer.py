@@ -8,7 +8,7 @@ from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
-from nodes.ip.arp import MAX_UNASKED, MAX_WAITING
+from nodes.ip.neighbours import MAX_UNASKED, MAX_WAITING
 from nodes.ip.ping import PingAnswer
 from nodes.packet import ipv4
 from nodes.packet.ipv4 import decode_ipv4
@@ -145,7 +145,7 @@ def test_nobody_else_can_claim_our_own_address() -> None:
     claim = bytearray(REPLY)
     claim[28:32] = ip("10.0.0.1")
     stack.on_frame(0, 0, bytes(claim))
-    assert stack.arp.entries() == []
+    assert stack.neighbours.entries() == []
 
 
 def test_floods_of_requests_and_of_destinations_are_bounded() -> None:
@@ -154,12 +154,12 @@ def test_floods_of_requests_and_of_destinations_are_bounded() -> None:
     socket = stack.udp.bind()
     for number in range(2, 6000):
         stack.on_frame(0, 0, REQUEST[:28] + number.to_bytes(4, "big") + bytes(6) + ip("10.0.0.1"))
-    assert len(stack.arp.entries()) == MAX_UNASKED
+    assert len(stack.neighbours.entries()) == MAX_UNASKED
     stack.pull()
     for number in range(2, 6000):
         socket.send_to(0, b"", ip(f"10.9.{number >> 8}.{number & 255}"), 9)
     assert len(stack.pull()) == 5998  # each is asked for
-    assert len(stack.arp.entries()) < MAX_UNASKED  # and who was only heard of made room
+    assert len(stack.neighbours.entries()) < MAX_UNASKED  # and who was only heard of made room
     send(stack, 0, b"as ever")
     stack.on_frame(0, 0, REPLY)
     assert payloads(frames(stack)[1:]) == [b"as ever"]
@@ -233,5 +233,5 @@ def test_longest_prefix_then_lowest_metric_wins() -> None:
 
 def test_mtu_to() -> None:
     stack = host()
-    assert stack.mtu_to(ip("10.0.0.9")) == 1500
-    assert stack.mtu_to(ip("10.0.0.1")) == ipv4.MAX_LEN  # loopback
+    assert stack.mtu_to(0, ip("10.0.0.9")) == 1500
+    assert stack.mtu_to(0, ip("10.0.0.1")) == ipv4.MAX_LEN  # loopback

@@ -83,7 +83,10 @@ class FakeNetwork(Network):
     def is_local(self, address: bytes) -> bool:
         return address == self.local
 
-    def mtu_to(self, dst: bytes) -> int:
+    def mtu_to(self, now: int, dst: bytes) -> int:
+        return self.mtu
+
+    def link_mtu(self, dst: bytes) -> int:
         return self.mtu
 
 

@@ -1,8 +1,9 @@
-"""The ARP cache (RFC 826; RFC 1122 section 2.3.2): neighbours, their timers, and packets that wait for an answer.
+"""The neighbour cache: MAC addresses by IP address, as ARP (RFC 826; RFC 1122 section 2.3.2) and IPv6's neighbour
+discovery (RFC 4861 section 7) find them, their timers, and packets that wait for an answer.
 
 An entry is believed for `base_reachable_time_ms`. After that it is still used, but the neighbour is asked again: first
 itself, then everybody. One that no longer answers keeps its entry until somebody does, so a path once known never waits
-for ARP, and what is seen of a dead peer is TCP's own doing. (Linux forgets it, and then shows ARP requests only.)
+for an answer, and what is seen of a dead peer is TCP's own doing. (Linux forgets it, and then shows requests only.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.ip.interface import Interface
-from nodes.packet.ethernet import TYPE_IPV4
+from nodes.packet.ethernet import TYPE_IPV4, TYPE_IPV6
 from nodes.tcp.parameters import Parameters
 
 #: Packets that wait for one neighbour; the oldest gives way (Linux: unres_qlen).
@@ -25,7 +26,7 @@ P = TypeVar("P")
 
 
 class Neighbour(Generic[P]):
-    """A host on the same network. `header` is the Ethernet header of IPv4 frames to it, b"" until it is known."""
+    """A host on the same network. `header` is the Ethernet header of packets to it, b"" until it is known."""
 
     __slots__ = ("address", "asked", "fresh_until", "header", "interface", "mac", "retry_at", "waiting")
 
@@ -40,7 +41,7 @@ class Neighbour(Generic[P]):
         self.waiting: deque[P] = deque()
 
 
-class ArpCache(Generic[P]):
+class NeighbourCache(Generic[P]):
     """The neighbours of one host. `P` is what waits for one. It sends nothing: the caller does what it returns."""
 
     def __init__(self, parameters: Parameters) -> None:
@@ -56,6 +57,10 @@ class ArpCache(Generic[P]):
         if entry is None:
             entry = self._neighbours[key] = Neighbour(interface, address)
         return entry
+
+    def known(self, interface: Interface, address: bytes) -> Neighbour[P] | None:
+        """The entry for `address`, None when there is none."""
+        return self._neighbours.get((interface.index, address))
 
     def entries(self) -> list[Neighbour[P]]:
         """Every entry whose MAC address is known."""
@@ -82,14 +87,15 @@ class ArpCache(Generic[P]):
 
     def learn(self, now: int, interface: Interface, address: bytes, mac: bytes, create: bool) -> Neighbour[P] | None:
         """`address` says its MAC address is `mac`. Returns the entry, whose waiting packets can go, or None when there
-        is none and `create` is false (only who is spoken to gets one: RFC 826 "merge") or there are MAX_UNASKED."""
+        is none and `create` is false (only who is spoken to gets one: RFC 826 "merge", RFC 4861 section 7.2.5) or there
+        are MAX_UNASKED."""
         entry = self._neighbours.get((interface.index, address))
         if entry is None:
             if not create or len(self._neighbours) >= MAX_UNASKED:
                 return None
             entry = self.neighbour(interface, address)
         entry.mac = mac
-        entry.header = mac + interface.mac + TYPE_IPV4
+        entry.header = mac + interface.mac + (TYPE_IPV4 if len(address) == 4 else TYPE_IPV6)
         entry.fresh_until = now + self._parameters.base_reachable_time_ms * MILLISECOND
         if entry.retry_at != NEVER:
             self._stop_asking(entry)
