@@ -1,0 +1,1 @@
+"""Scripts of packetdrill's language, run against our stack in virtual time."""

@@ -1,0 +1,328 @@
+"""The system calls of a script, on our stack. A call is a generator: it yields while it would block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Final
+
+from lab.packetdrill import flow as flows
+from lab.packetdrill import polling, sockopts
+from lab.packetdrill.config import Config
+from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
+from lab.packetdrill.flow import Flow
+from lab.packetdrill.script import Array, Expression, Name, Struct, Unnamed
+from lab.packetdrill.wire import Wire
+from nodes.base.errors import SocketError
+from nodes.tcp import states
+from nodes.tcp.connection import Connection
+
+#: A running system call; what it returns is its result.
+Running = Generator[None, None, int]
+
+_OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
+#: Flags of send that change nothing our stack or the script could see.
+_SEND_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_ZEROCOPY", "MSG_MORE", "MSG_FASTOPEN"))
+_RECEIVE_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_PEEK"))
+
+
+class Calls:
+    """The process of one script: its descriptors, and the flow its packets are about."""
+
+    def __init__(self, config: Config, wire: Wire) -> None:
+        self.flow: Flow | None = None
+        self._config = config
+        self._wire = wire
+        self._sockets: dict[int, Socket] = {}
+
+    def start(self, call: Arguments, result: Expression) -> Running:
+        """A call that should have `result`, which numbers the descriptor it makes. Raises NotExpressible."""
+        method = _METHODS.get(call.name)
+        if method is None:
+            raise call.refuse("no such system call here")
+        returned = method(self, call, result if isinstance(result, int) else -1)
+        return returned if isinstance(returned, int) else (yield from returned)
+
+    # Descriptors.
+
+    def _socket_of(self, call: Arguments) -> Socket:
+        socket = self._sockets.get(call.number(0))
+        if socket is None:
+            raise CallFailed("EBADF")
+        return socket
+
+    def _socket(self, call: Arguments, result: int) -> int:
+        if "SOCK_STREAM" not in call.names(1) or not call.names(1) <= {"SOCK_STREAM", "SOCK_NONBLOCK", "SOCK_CLOEXEC"}:
+            raise call.refuse(f"type {call.at(1)}")
+        if call.at(2) not in (Name("IPPROTO_TCP"), 0):
+            raise call.refuse(f"protocol {call.at(2)}")
+        if result >= 0:
+            self.flow = Flow(self._config)
+            self._sockets[result] = Socket(self.flow, "SOCK_NONBLOCK" in call.names(1))
+        return result
+
+    def _bind(self, call: Arguments, result: int) -> int:
+        self._socket_of(call).port = self._config.bind_port
+        return 0
+
+    def _listen(self, call: Arguments, result: int) -> int:
+        socket = self._socket_of(call)
+        if socket.listener is None:
+            socket.listener = self._wire.stack.tcp.listen(
+                self._wire.now, b"", socket.port or self._config.bind_port, call.number(1), socket.options
+            )
+        socket.flow.state = flows.LISTENING
+        self.flow = socket.flow
+        return 0
+
+    def _accept(self, call: Arguments, result: int) -> Running:
+        socket = self._socket_of(call)
+        if socket.listener is None:
+            raise CallFailed("EINVAL")
+        while (connection := socket.listener.accept(self._wire.now)) is None:
+            yield from self._block(socket, False)
+        flow = self.flow
+        if flow is None or (flow.local_port, flow.remote_port) != (connection.local_port, connection.remote_port):
+            flow = Flow(self._config, flows.OPEN)
+        flow.connection = connection
+        accepted = Socket(flow, connection=connection, connected=True)
+        if call.name == "accept4":
+            accepted.nonblocking = "SOCK_NONBLOCK" in call.names(3)
+        self._sockets[result] = accepted
+        return result
+
+    def _connect(self, call: Arguments, result: int) -> Running:
+        socket = self._socket_of(call)
+        connection = socket.connection
+        if connection is not None:
+            if connection.state == states.SYN_SENT:
+                raise CallFailed("EALREADY")
+            if socket.connected or connection.state != states.CLOSED:
+                if socket.connected:
+                    raise CallFailed("EISCONN")
+                socket.connected = True
+                return 0
+        else:
+            connection = self._open(socket)
+        if connection.state == states.SYN_SENT and socket.nonblocking:
+            raise CallFailed("EINPROGRESS")
+        while connection.state in _OPENING:
+            yield
+        if connection.state == states.CLOSED:
+            raise CallFailed(connection.take_error() or "ECONNABORTED")
+        socket.connected = True
+        return 0
+
+    def _open(self, socket: Socket) -> Connection:
+        connection = self._wire.stack.tcp.open(
+            self._wire.now,
+            self._config.remote_ip,
+            self._config.connect_port,
+            local_port=socket.port,
+            options=socket.options,
+        )
+        socket.connection = socket.flow.connection = connection
+        socket.flow.state = flows.CONNECTING
+        self.flow = socket.flow
+        return connection
+
+    def _close(self, call: Arguments, result: int) -> int:
+        socket = self._socket_of(call)
+        del self._sockets[call.number(0)]
+        if socket.connection is not None:
+            socket.connection.close(self._wire.now)
+        elif socket.listener is not None:
+            socket.listener.close(self._wire.now)
+        return 0
+
+    def _shutdown(self, call: Arguments, result: int) -> int:
+        socket = self._socket_of(call)
+        how = call.name_at(1)
+        if socket.connection is None:
+            raise CallFailed("ENOTCONN")
+        if how in ("SHUT_RD", "SHUT_RDWR"):
+            socket.receiving_shut = True
+        elif how != "SHUT_WR":
+            raise call.refuse(how)
+        if how != "SHUT_RD":
+            socket.connection.shutdown(self._wire.now)
+        return 0
+
+    # Data.
+
+    def _block(self, socket: Socket, dont_wait: bool) -> Generator[None, None, None]:
+        if socket.nonblocking or dont_wait:
+            raise CallFailed("EAGAIN")
+        yield
+
+    def _write(self, call: Arguments, result: int) -> Running:
+        return (yield from self._send(call, self._buffer(call), frozenset()))
+
+    def _send_to(self, call: Arguments, result: int) -> Running:
+        return (yield from self._send(call, self._buffer(call), self._flags(call, 3, _SEND_FLAGS)))
+
+    def _write_vector(self, call: Arguments, result: int) -> Running:
+        return (yield from self._send(call, self._vector(call, call.at(1)), frozenset()))
+
+    def _send_message(self, call: Arguments, result: int) -> Running:
+        message = call.struct(1)
+        if message.get("msg_control") is not None:
+            raise call.refuse("msg_control")
+        return (
+            yield from self._send(call, self._vector(call, message.get("msg_iov")), self._flags(call, 2, _SEND_FLAGS))
+        )
+
+    def _send(self, call: Arguments, size: int, flags: frozenset[str]) -> Running:
+        socket = self._socket_of(call)
+        dont_wait = "MSG_DONTWAIT" in flags
+        if flags & {"MSG_MORE", "MSG_FASTOPEN"}:
+            raise call.refuse(" ".join(sorted(flags & {"MSG_MORE", "MSG_FASTOPEN"})))
+        connection = socket.connection
+        if connection is None:
+            raise CallFailed("EPIPE")
+        while connection.state in _OPENING and not connection.synchronized:
+            yield from self._block(socket, dont_wait)
+        sent = 0
+        while sent < size:
+            taken = connection.send(self._wire.now, bytes(size - sent))
+            sent += taken
+            self._wire.settle()
+            if sent < size:
+                if sent and (socket.nonblocking or dont_wait):
+                    return sent
+                yield from self._block(socket, dont_wait)
+                while connection.blocked and not connection.writable:
+                    yield
+        return sent
+
+    def _read(self, call: Arguments, result: int) -> Running:
+        return (yield from self._receive(call, self._buffer(call), frozenset()))
+
+    def _receive_from(self, call: Arguments, result: int) -> Running:
+        return (yield from self._receive(call, self._buffer(call), self._flags(call, 3, _RECEIVE_FLAGS)))
+
+    def _read_vector(self, call: Arguments, result: int) -> Running:
+        return (yield from self._receive(call, self._vector(call, call.at(1)), frozenset()))
+
+    def _receive_message(self, call: Arguments, result: int) -> Running:
+        message = call.struct(1)
+        if message.get("msg_control") is not None:
+            raise call.refuse("msg_control")
+        return (
+            yield from self._receive(
+                call, self._vector(call, message.get("msg_iov")), self._flags(call, 2, _RECEIVE_FLAGS)
+            )
+        )
+
+    def _receive(self, call: Arguments, size: int, flags: frozenset[str]) -> Running:
+        socket = self._socket_of(call)
+        connection = socket.connection
+        if connection is None:
+            raise CallFailed("ENOTCONN")
+        while not connection.readable and not socket.receiving_shut:
+            yield from self._block(socket, "MSG_DONTWAIT" in flags)
+        if size <= 0 or (socket.receiving_shut and not connection.buffered):
+            return 0
+        if connection.buffered and call.name != "recvmsg" and call.null(1):
+            raise CallFailed("EFAULT")
+        take = connection.peek if "MSG_PEEK" in flags else connection.receive
+        return len(take(self._wire.now, size))
+
+    def _buffer(self, call: Arguments) -> int:
+        """The size of the buffer in the second and third arguments."""
+        if call.null(1) and call.name in ("write", "send", "sendto"):
+            raise CallFailed("EFAULT")
+        if not isinstance(call.at(1), Unnamed) and not call.null(1):
+            raise call.refuse("data of its own")
+        return call.number(2)
+
+    def _vector(self, call: Arguments, vector: Expression | None) -> int:
+        """The size of all buffers in `[{..., 40}, {..., 20}]`."""
+        if not isinstance(vector, Array):
+            raise call.refuse("this vector")
+        total = 0
+        for piece in vector.items:
+            if not isinstance(piece, Struct) or len(piece.members) != 2:
+                raise call.refuse("this vector")
+            total += call.number_of(piece.members[1][1])
+        return total
+
+    def _flags(self, call: Arguments, index: int, known: frozenset[str]) -> frozenset[str]:
+        flags = call.names(index)
+        if not flags <= known:
+            raise call.refuse(" ".join(sorted(flags - known)))
+        return flags
+
+    # The rest.
+
+    def _fcntl(self, call: Arguments, result: int) -> int:
+        socket = self._socket_of(call)
+        command = call.name_at(1)
+        if command == "F_GETFL":
+            return 0x802 if socket.nonblocking else 2
+        if command != "F_SETFL":
+            raise call.refuse(command)
+        socket.nonblocking = "O_NONBLOCK" in call.names(2)
+        return 0
+
+    def _ioctl(self, call: Arguments, result: int) -> int:
+        connection = self._socket_of(call).connection
+        request = call.name_at(1)
+        if connection is None or request not in ("SIOCINQ", "FIONREAD", "SIOCOUTQ"):
+            raise call.refuse(request)
+        unsent = connection.snd_queue.length + connection.snd_nxt - connection.snd_una
+        sockopts.compare(call, 2, unsent if request == "SIOCOUTQ" else connection.buffered)
+        return 0
+
+    def _set_option(self, call: Arguments, result: int) -> int:
+        sockopts.set_option(call, self._socket_of(call), self._wire.now)
+        return 0
+
+    def _get_option(self, call: Arguments, result: int) -> int:
+        sockopts.get_option(call, self._socket_of(call), self._wire.stack.parameters)
+        return 0
+
+    def _poll(self, call: Arguments, result: int) -> Running:
+        timeout = call.number(2)
+        deadline = self._wire.now + timeout * 1_000_000
+        while not (ready := polling.poll(call, self._sockets)) and (timeout < 0 or self._wire.now < deadline):
+            yield
+        return ready
+
+
+def finish(running: Running) -> int | None:
+    """Let a call go on; its result, or None while it blocks. Raises CallFailed."""
+    try:
+        next(running)
+    except StopIteration as end:
+        result: int = end.value
+        return result
+    except SocketError as error:
+        raise CallFailed(error.errno_name) from None
+    return None
+
+
+_METHODS: Final[dict[str, Callable[[Calls, Arguments, int], Running | int]]] = {
+    "socket": Calls._socket,
+    "bind": Calls._bind,
+    "listen": Calls._listen,
+    "accept": Calls._accept,
+    "accept4": Calls._accept,
+    "connect": Calls._connect,
+    "close": Calls._close,
+    "shutdown": Calls._shutdown,
+    "read": Calls._read,
+    "readv": Calls._read_vector,
+    "recv": Calls._receive_from,
+    "recvfrom": Calls._receive_from,
+    "recvmsg": Calls._receive_message,
+    "write": Calls._write,
+    "writev": Calls._write_vector,
+    "send": Calls._send_to,
+    "sendto": Calls._send_to,
+    "sendmsg": Calls._send_message,
+    "fcntl": Calls._fcntl,
+    "ioctl": Calls._ioctl,
+    "setsockopt": Calls._set_option,
+    "getsockopt": Calls._get_option,
+    "poll": Calls._poll,
+}

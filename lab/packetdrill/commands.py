@@ -1,0 +1,172 @@
+"""The shell commands of a script: nothing is run; what they set is read, and set on our stack.
+
+Understood are `sysctl`, packetdrill's `set_sysctls.py`, values echoed into /proc/sys, `ip tcp_metrics flush`, queueing
+disciplines that do not shape, offload switches, and scripts made of these (`../common/defaults.sh`).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Final
+
+from lab.packetdrill.problem import NotExpressible
+from lab.packetdrill.wire import Wire
+from nodes.base.errors import InvalidArgument
+from nodes.tcp.parameters import NAMES, Parameters
+
+_ARITHMETIC: Final = re.compile(r"\$\(\(([\d\s*+]+)\)\)")
+_PROC: Final = "/proc/sys/"
+_HYSTART: Final = "/sys/module/tcp_cubic/parameters/"
+
+#: Linux's sysctls that have no knob here, with the values under which Linux does what our stack does ("": any, since
+#: what they govern, segmentation offload or pacing of the queueing discipline, does not exist here).
+_AS_WE_DO: Final[dict[str, tuple[str, ...]]] = {
+    "tcp_fack": ("0", "1"),
+    "tcp_frto": ("1", "2"),
+    "tcp_tso_win_divisor": ("",),
+    "tcp_min_tso_segs": ("",),
+    "tcp_limit_output_bytes": ("",),
+    "tcp_autocorking": ("",),
+    "tcp_ecn_option": ("",),
+    "tcp_pacing_ss_ratio": ("200",),
+    "tcp_pacing_ca_ratio": ("120",),
+    "tcp_notsent_lowat": ("-1", "4294967295"),
+    "tcp_mtu_probing": ("0",),
+    "tcp_no_metrics_save": ("",),
+    "tcp_early_retrans": ("4",),
+    "tcp_ecn": ("0",),
+    "tcp_syncookies": ("0", "1"),
+    "tcp_fastopen": ("",),
+    "tcp_fastopen_key": ("",),
+}
+
+
+class Commands:
+    """The shell of one script, whose paths are relative to `folder`."""
+
+    def __init__(self, folder: Path, wire: Wire, parameters: Parameters) -> None:
+        self._folder = folder
+        self._wire = wire
+        self._parameters = parameters
+        self._line = 0
+
+    def run(self, line: int, text: str) -> None:
+        """Do what `text`, at `line` of the script, sets. Raises NotExpressible naming what cannot be done."""
+        self._line = line
+        for command in _commands(text):
+            self._one(command)
+
+    def _one(self, command: str) -> None:
+        command = _ARITHMETIC.sub(lambda match: str(_sum(match.group(1))), command)
+        try:
+            words = shlex.split(command, comments=True)
+        except ValueError:
+            raise NotExpressible(self._line, f"command {command}") from None
+        words = _without_redirections(words)
+        if not words:
+            return
+        name, *rest = words
+        if name == "sysctl":
+            self._sysctl(rest)
+        elif name.endswith("set_sysctls.py"):
+            for word in rest:
+                self._assign(word)
+        elif name == "echo" and len(rest) == 3 and rest[1] == ">":
+            self._set(rest[2], rest[0])
+        elif name.endswith(".sh"):
+            self._source(name)
+        elif name == "ip" and "tcp_metrics" in rest and "flush" in rest:
+            pass  # nothing is remembered of peers
+        elif name == "tc" and rest[:1] == ["qdisc"]:
+            self._qdisc(command, rest)
+        elif name != "ethtool":
+            raise NotExpressible(self._line, f"command {name}")
+
+    def _sysctl(self, words: list[str]) -> None:
+        for word in words:
+            if "=" in word:
+                self._assign(word)
+            elif not word.startswith("-"):
+                raise NotExpressible(self._line, f"command sysctl {word}")
+
+    def _assign(self, word: str) -> None:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise NotExpressible(self._line, f"sysctl {word}")
+        self._set(name, value)
+
+    def _set(self, name: str, value: str) -> None:
+        if name.startswith(_HYSTART):
+            raise NotExpressible(self._line, f"parameter {name.rpartition('/')[2]} of Linux's tcp_cubic")
+        key = re.split(r"[./]", name.removeprefix(_PROC))[-1]
+        allowed = _AS_WE_DO.get(key, ())
+        if key in NAMES:
+            try:
+                self._parameters.set(key, self._as_ours(key, value))
+                return
+            except InvalidArgument as error:
+                if value not in allowed:
+                    raise NotExpressible(self._line, f"sysctl {error}") from None
+        elif "" not in allowed and value not in allowed:
+            raise NotExpressible(self._line, f"sysctl {key}={value}")
+
+    def _as_ours(self, key: str, value: str) -> str:
+        """Of minimum, default and maximum the one that our buffers, which do not grow by themselves, are about: what
+        decides the window scale, and what a write may fill."""
+        if key == "tcp_rmem":
+            return value.split()[-1]
+        return value.split()[len(value.split()) // 2] if key == "tcp_wmem" else value
+
+    def _qdisc(self, command: str, words: list[str]) -> None:
+        if words[1:2] == ["delete"] or words[1:2] == ["del"]:
+            self._wire.open = True
+        elif "pfifo" in words:
+            self._wire.open = words[words.index("limit") + 1] != "0" if "limit" in words else True
+        elif "fq" not in words:
+            raise NotExpressible(self._line, f"command {command}")
+
+    def _source(self, name: str) -> None:
+        """A shell script: what it says counts, if it can be read and says nothing else."""
+        if "sysctl_restore" in name:
+            return
+        path = self._folder / name
+        if not path.is_file():
+            raise NotExpressible(self._line, f"command {name}, which is no file")
+        for command in _commands(path.read_text()):
+            self._one(command)
+
+
+def _commands(text: str) -> list[str]:
+    """The commands in a piece of shell: lines joined at backslashes, split at newlines, `;`, `&&` and `||`."""
+    text = re.sub(r"\\\n", " ", text)
+    found = []
+    for line in text.split("\n"):
+        if not line.lstrip().startswith("#"):
+            found.extend(re.split(r";|&&|\|\|", line))
+    return [command.strip() for command in found if command.strip()]
+
+
+def _without_redirections(words: list[str]) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for at, word in enumerate(words):
+        if skip:
+            skip = False
+        elif word in (">", "&>", "2>", "1>") and words[at + 1 : at + 2] == ["/dev/null"]:
+            skip = True
+        elif word not in ("2>&1", "2>/dev/null", ">/dev/null", "&>/dev/null"):
+            kept.append(word)
+    return kept
+
+
+def _sum(text: str) -> int:
+    """A sum of products, as in `$((15*1024*1024))`."""
+    total = 0
+    for term in text.split("+"):
+        product = 1
+        for factor in term.split("*"):
+            product *= int(factor)
+        total += product
+    return total

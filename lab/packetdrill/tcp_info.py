@@ -1,0 +1,88 @@
+"""TCP_INFO of a connection as a script sees it: Linux's fields, numbers and units."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodes.tcp import states
+from nodes.tcp.congestion.base import UNLIMITED
+from nodes.tcp.connection import Connection
+from nodes.tcp.info import info
+
+#: Linux's numbers of states (include/net/tcp_states.h) by ours.
+_STATES: Final = {
+    states.ESTABLISHED: 1,
+    states.SYN_SENT: 2,
+    states.SYN_RECEIVED: 3,
+    states.FIN_WAIT_1: 4,
+    states.FIN_WAIT_2: 5,
+    states.TIME_WAIT: 6,
+    states.CLOSED: 7,
+    states.CLOSE_WAIT: 8,
+    states.LAST_ACK: 9,
+    states.LISTEN: 10,
+    states.CLOSING: 11,
+}
+_CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+_OPTIONS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn_seen": 16, "syn_data": 32}
+#: ssthresh that was never set (TCP_INFINITE_SSTHRESH).
+_NO_SSTHRESH: Final = 0x7FFF_FFFF
+
+#: The names a script has for these numbers.
+SYMBOLS: Final[dict[str, int]] = {
+    "TCP_ESTABLISHED": 1,
+    "TCP_SYN_SENT": 2,
+    "TCP_SYN_RECV": 3,
+    "TCP_FIN_WAIT1": 4,
+    "TCP_FIN_WAIT2": 5,
+    "TCP_TIME_WAIT": 6,
+    "TCP_CLOSE": 7,
+    "TCP_CLOSE_WAIT": 8,
+    "TCP_LAST_ACK": 9,
+    "TCP_LISTEN": 10,
+    "TCP_CLOSING": 11,
+    **{f"TCP_CA_{name}": number for number, name in enumerate(_CA_STATES)},
+    **{f"TCPI_OPT_{name.upper()}": bit for name, bit in _OPTIONS.items()},
+}
+
+
+def tcp_info(c: Connection, now: int) -> dict[str, int]:
+    """The fields by name. Times are microseconds, ages milliseconds, windows in segments of the MSS."""
+    told = info(c)
+    mss = told.snd_mss
+
+    def segments(size: int) -> int:
+        return -(-size // mss)
+
+    return {
+        "tcpi_state": _STATES[told.state],
+        "tcpi_ca_state": _CA_STATES.index(told.ca_state),
+        "tcpi_retransmits": told.retransmits,
+        "tcpi_probes": told.probes,
+        "tcpi_backoff": told.backoff,
+        "tcpi_options": sum(_OPTIONS[name] for name in told.options if name in _OPTIONS),
+        "tcpi_snd_wscale": told.snd_wscale,
+        "tcpi_rcv_wscale": told.rcv_wscale,
+        "tcpi_rto": told.rto // 1000,
+        "tcpi_snd_mss": mss,
+        "tcpi_rcv_mss": told.rcv_mss,
+        "tcpi_unacked": segments(told.unacked),
+        "tcpi_lost": segments(told.lost),
+        "tcpi_retrans": told.retrans,
+        "tcpi_last_data_sent": (now - told.last_data_sent) // 1_000_000,
+        "tcpi_last_ack_recv": (now - told.last_segment_received) // 1_000_000,
+        "tcpi_pmtu": told.pmtu,
+        "tcpi_rtt": told.rtt // 1000,
+        "tcpi_rttvar": told.rttvar // 1000,
+        "tcpi_snd_ssthresh": _NO_SSTHRESH if told.snd_ssthresh >= UNLIMITED else told.snd_ssthresh // mss,
+        "tcpi_snd_cwnd": told.snd_cwnd // mss,
+        "tcpi_advmss": told.advmss,
+        "tcpi_total_retrans": told.total_retrans,
+        "tcpi_bytes_acked": told.bytes_acked,
+        "tcpi_bytes_received": told.bytes_received,
+        "tcpi_segs_out": told.segs_out,
+        "tcpi_segs_in": told.segs_in,
+        "tcpi_notsent_bytes": told.notsent_bytes,
+        "tcpi_snd_wnd": told.snd_wnd,
+        "tcpi_rcv_wnd": told.rcv_wnd,
+    }
