@@ -1,0 +1,1 @@
+"""Fuzzing of the stack: `python -m tests.fuzz --help`; a short version runs with the tests."""

@@ -1,0 +1,65 @@
+"""A short attack with the tests, and every episode that ever found something. The long one: `python -m tests.fuzz`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodes.packet.tcp import ACK
+from nodes.tcp.parameters import Parameters
+from tests.nodes.tcp.harness import Host, client
+
+from .checks import memory_of
+from .episode import STATES, Episode
+
+SEEDS = [line.split() for line in Path(__file__).with_name("seeds.txt").read_text().splitlines() if line[:1].isdigit()]
+#: Episodes of the short attack: each state in each kind of host, four times.
+EPISODES = len(STATES) * 5 * 4
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_nothing_that_arrives_breaks_the_stack(block: int) -> None:
+    """No exception, no timer without end, no transition that RFC 9293 does not know, no window that shrinks."""
+    attacked: set[str] = set()
+    for number in range(block * EPISODES // 4, (block + 1) * EPISODES // 4):
+        episode = Episode(20_261_121, number)
+        episode.run(150)
+        attacked.update(episode.done)
+    assert attacked == set(STATES)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(int(one[0]), int(one[1])) for one in SEEDS])
+def test_what_was_found_once(seed: int, number: int) -> None:
+    Episode(seed, number).run()
+
+
+def test_an_episode_is_made_of_its_number_alone() -> None:
+    one, other = (Episode(3, 17) for _ in range(2))
+    one.run(200)
+    other.run(200)
+    assert one.done == other.done
+    assert [(s.seq, s.ack, s.flags) for s in one.history] == [(s.seq, s.ack, s.flags) for s in other.history]
+    assert one.victim.now == other.victim.now
+
+
+SMALL_PIECES = (
+    pytest.param(2, id="every other byte"),
+    pytest.param(1, id="in order"),
+)
+
+
+@pytest.mark.parametrize("step", SMALL_PIECES)
+def test_small_pieces_take_little_more_than_the_receive_buffer(step: int) -> None:
+    """A byte in a segment of its own must not cost the receiver a hundred: nobody reads, the window gets filled."""
+    rcvbuf = 60_000
+    host = Host(tcp_rmem=rcvbuf)
+    c, peer = client(host)
+    before = memory_of(host.tcp) - memory_of(Parameters())
+    for at in range(2 if step == 2 else 1, rcvbuf, step):
+        host.tcp.on_segment(host.now, b"\x0a\0\0\x02", host.local, peer.segment(ACK, at, 1, b"x"), 0, 0)
+        host.network.sent.clear()
+        host.sink.events.clear()
+    held = memory_of(host.tcp) - memory_of(Parameters()) - before
+    assert c.buffered + c.reassembly.length <= rcvbuf
+    assert held < 3 * rcvbuf
