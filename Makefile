@@ -1,6 +1,7 @@
 # make demo    sets itself up and shows the main job in virtual time; no root
 # make test    everything; as root it first installs the Debian packages the tests use
 # make check   the fast loop: lint, types, layers, fast tests; under two minutes
+# make fuzz    attacks the stack with 10 million segments; an hour
 # make bench   against named peers, in one run
 # make image   the image for Docker and compose; without an image registry where there is none (docs/compose.md)
 # make image-bundle   the same as a file, for machines without a network
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # Outside CI a component that cannot be had leaves its tests out, and the last lines say which; in CI it fails.
 MISSING := $(if $(CI),,--allow-missing)
 
-.PHONY: demo test check static bench proto clean user dev
+.PHONY: demo test check static fuzz bench proto clean user dev
 
 demo: user
 	@$(BIN)/tcplab run demo --out runs/demo --replace
@@ -34,6 +35,9 @@ static: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	cd proto && ../$(BIN)/buf lint
+
+fuzz: dev
+	$(BIN)/python -m tests.fuzz
 
 bench:
 	@tools/packages mininet:mn bridge-utils:brctl

@@ -39,6 +39,7 @@ NAMES: Final = (
     "TcpExtTCPWinProbe",  # window probes sent
     "TcpExtPAWSEstab",  # segments refused by PAWS
     "TcpExtTCPOFOQueue",  # segments put into the reassembly queue
+    "TcpExtTCPOFODrop",  # segments that the reassembly queue had no room for
     "TcpExtTCPPureAcks",  # segments received without data
     "TcpExtTCPAbortOnData",  # connections reset because data came after CLOSE
     "TcpExtTCPAbortOnClose",  # connections reset because CLOSE found unread data
@@ -87,6 +88,7 @@ class Counters:
     TcpExtTCPWinProbe: int
     TcpExtPAWSEstab: int
     TcpExtTCPOFOQueue: int
+    TcpExtTCPOFODrop: int
     TcpExtTCPPureAcks: int
     TcpExtTCPAbortOnData: int
     TcpExtTCPAbortOnClose: int

@@ -15,6 +15,11 @@ class Reassembly:
         self._data: list[bytes] = []
         self.length = 0
 
+    @property
+    def pieces(self) -> int:
+        """How many there are."""
+        return len(self._starts)
+
     def add(self, seq: int, data: bytes) -> bool:
         """Keep `data` that starts at `seq`. False when it brings nothing new."""
         starts, pieces = self._starts, self._data

@@ -8,6 +8,12 @@ from nodes.base.events import TIMER_DELAYED_ACK, TIMER_FIRED
 from nodes.tcp import segments, states, timers
 from nodes.tcp.tcb import Tcb
 
+#: What arrives in smaller pieces is joined, so that a sender of single bytes cannot take many times the buffer's memory.
+_SMALL = 512
+#: For the same reason, one piece out of order is kept for so many bytes of buffer, and some in any case.
+_PIECE = 64
+_PIECES = 64
+
 
 def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
     """Take the part of `payload` that is in the window: deliver it if it is next, else keep it (3.10.7.4, seventh)."""
@@ -28,6 +34,11 @@ def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
     if not payload:
         return
     if seq > c.rcv_nxt:
+        if c.reassembly.pieces >= c.options.rcvbuf // _PIECE + _PIECES:
+            # It is not reported either, so the peer sends it again.
+            c.tcp.counters.TcpExtTCPOFODrop += 1
+            c.ack_cause = causes.ACK_OUT_OF_ORDER
+            return
         c.tcp.counters.TcpExtTCPOFOQueue += 1
         if not c.reassembly.add(seq, payload):
             came_twice(c, seq, seq + len(payload))
@@ -56,7 +67,11 @@ def came_twice(c: Tcb, left: int, right: int) -> None:
 
 def _deliver(c: Tcb, data: bytes) -> None:
     size = len(data)
-    c.rcv_queue.append(data)
+    queue = c.rcv_queue
+    if size < _SMALL and queue and len(queue[-1]) < _SMALL:
+        queue[-1] += data
+    else:
+        queue.append(data)
     c.rcv_nxt += size
     c.buffered += size
     c.bytes_received += size

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nodes.base.events import LEVEL_OFF
 from nodes.packet.tcp import ACK
 from nodes.tcp.parameters import Parameters
 from tests.nodes.tcp.harness import Host, client
@@ -29,9 +30,9 @@ def test_nothing_that_arrives_breaks_the_stack(block: int) -> None:
     assert attacked == set(STATES)
 
 
-@pytest.mark.parametrize(("seed", "number"), [(int(one[0]), int(one[1])) for one in SEEDS])
-def test_what_was_found_once(seed: int, number: int) -> None:
-    Episode(seed, number).run()
+def test_what_was_found_once() -> None:
+    for seed, number, *_ in SEEDS:
+        Episode(int(seed), int(number)).run()
 
 
 def test_an_episode_is_made_of_its_number_alone() -> None:
@@ -54,12 +55,12 @@ def test_small_pieces_take_little_more_than_the_receive_buffer(step: int) -> Non
     """A byte in a segment of its own must not cost the receiver a hundred: nobody reads, the window gets filled."""
     rcvbuf = 60_000
     host = Host(tcp_rmem=rcvbuf)
+    host.sink.level = LEVEL_OFF
     c, peer = client(host)
     before = memory_of(host.tcp) - memory_of(Parameters())
     for at in range(2 if step == 2 else 1, rcvbuf, step):
         host.tcp.on_segment(host.now, b"\x0a\0\0\x02", host.local, peer.segment(ACK, at, 1, b"x"), 0, 0)
         host.network.sent.clear()
-        host.sink.events.clear()
     held = memory_of(host.tcp) - memory_of(Parameters()) - before
     assert c.buffered + c.reassembly.length <= rcvbuf
     assert held < 3 * rcvbuf
