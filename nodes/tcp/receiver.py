@@ -8,7 +8,7 @@ from nodes.base.events import TIMER_DELAYED_ACK, TIMER_FIRED
 from nodes.tcp import segments, states, timers
 from nodes.tcp.tcb import Tcb
 
-#: What arrives in smaller pieces is joined, so that a sender of single bytes cannot take many times the buffer's memory.
+#: What arrives in smaller pieces is joined: a sender of single bytes must not take many times the memory of the buffer.
 _SMALL = 512
 #: For the same reason, one piece out of order is kept for so many bytes of buffer, and some in any case.
 _PIECE = 64
