@@ -19,7 +19,7 @@ from nodes.tcp.seq import MASK
 
 from .attacker import Attacker
 from .checks import Edges, check_moves, memory_of
-from .victim import HERE, HERE6, OTHERS, PEER6, Moves, Records, StackVictim, TcpVictim, Victim
+from .victim import HERE6, OTHERS, PEER6, Moves, Records, StackVictim, TcpVictim, Victim
 from .violation import Violation
 
 #: Attacked states, in the order in which the episodes take them.
@@ -62,7 +62,7 @@ class Episode:
         self.delivered = 0
         self.step = ""
         rng = self.rng
-        kind = number // len(STATES) % 5
+        kind = number // len(STATES) % 6
         knobs = self._knobs()
         level = LEVEL_ALL if rng.random() < 0.15 else LEVEL_STATES
         self.sink = Records(level) if level == LEVEL_ALL else Moves(level)
@@ -70,6 +70,8 @@ class Episode:
         if kind == 0:
             self.victim = StackVictim(knobs, self.sink, number)
         elif kind == 1:
+            self.victim = StackVictim(knobs, self.sink, number, HERE6, PEER6)
+        elif kind == 2:
             self.victim = TcpVictim(knobs, self.sink, number, HERE6, PEER6)
         else:
             self.victim = TcpVictim(knobs, self.sink, number)
@@ -326,7 +328,7 @@ class Episode:
         rng = self.rng
         self.step = "frame"
         source = self.history[int(rng.random() * len(self.history))] if self.history else None
-        data = encode_tcp(source, victim.peer, HERE) if source is not None else rng.randbytes(40)
+        data = encode_tcp(source, victim.peer, victim.here) if source is not None else rng.randbytes(40)
         roll = rng.random()
         if roll < 0.4:
             frame = victim.packet(victim.peer, (6, 1, 17, 58, 0)[int(rng.random() * 5)], self.attacker.mutated(data))

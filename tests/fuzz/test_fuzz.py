@@ -16,7 +16,7 @@ from .episode import STATES, Episode
 
 SEEDS = [line.split() for line in Path(__file__).with_name("seeds.txt").read_text().splitlines() if line[:1].isdigit()]
 #: Episodes of the short attack: each state in each kind of host, four times.
-EPISODES = len(STATES) * 5 * 4
+EPISODES = len(STATES) * 6 * 4
 
 
 @pytest.mark.parametrize("block", range(4))

@@ -8,10 +8,12 @@ from nodes.base.errors import SocketError
 from nodes.base.events import STATE, EventSink
 from nodes.base.random import Randomness
 from nodes.base.records import RecordWriter
+from nodes.packet import icmp6, ipv6
 from nodes.packet.arp import REPLY, ArpPacket, encode_arp
-from nodes.packet.ethernet import TYPE_ARP, TYPE_IPV4, encode_ethernet
+from nodes.packet.ethernet import TYPE_ARP, TYPE_IPV4, TYPE_IPV6, encode_ethernet
 from nodes.packet.icmp import IcmpMessage, encode_icmp
 from nodes.packet.ipv4 import ICMP, TCP, Ipv4Packet, decode_ipv4, encode_ipv4
+from nodes.packet.ipv6 import Ipv6Packet
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp
@@ -31,6 +33,8 @@ PEER6: Final = bytes.fromhex("fd000000000000000000000000000002")
 
 _OUR_MAC: Final = b"\x02\0\0\0\0\x01"
 _PEER_MAC: Final = b"\x02\0\0\0\0\x02"
+#: Errors of ICMPv6, and what is none.
+_ICMP6: Final = (1, 2, 3, 4, 137)
 #: Times that the timers may be served at one instant, and while time moves once.
 _AT_ONE_INSTANT: Final = 200
 _IN_ONE_STEP: Final = 100_000
@@ -128,7 +132,10 @@ class _Network(Network):
     def is_local(self, address: bytes) -> bool:
         return address == self._victim.here
 
-    def mtu_to(self, dst: bytes) -> int:
+    def mtu_to(self, now: int, dst: bytes) -> int:
+        return 1500
+
+    def link_mtu(self, dst: bytes) -> int:
         return 1500
 
 
@@ -152,21 +159,32 @@ class TcpVictim(Victim):
 
 
 class StackVictim(Victim):
-    """A Stack with one interface, whose neighbours answer ARP."""
+    """A Stack with one interface, whose neighbours say where they are."""
 
-    def __init__(self, parameters: Parameters, sink: Moves | Records, seed: int) -> None:
-        super().__init__(parameters, sink, HERE, PEER)
+    def __init__(
+        self, parameters: Parameters, sink: Moves | Records, seed: int, here: bytes = HERE, peer: bytes = PEER
+    ) -> None:
+        super().__init__(parameters, sink, here, peer)
         self.stack = Stack("victim", parameters, Randomness(seed), sink)
-        self.stack.add_interface("eth0", _OUR_MAC, HERE, 24)
+        interface = self.stack.add_interface("eth0", _OUR_MAC, HERE, 24)
+        self.stack.add_ipv6(interface, HERE6, 64)
         self.tcp = self.stack.tcp
 
     def deliver(self, segment: Segment, src: bytes) -> None:
-        self.packet(src, TCP, encode_tcp(segment, src, HERE))
+        self.packet(src, TCP, encode_tcp(segment, src, self.here))
 
     def packet(self, src: bytes, protocol: int, payload: bytes, fragment: int = 0, identification: int = 0) -> bytes:
-        """A packet arrives; returns its frame."""
-        packet = Ipv4Packet(src, HERE, protocol, payload, 64, identification, fragment)
-        frame = encode_ethernet(_OUR_MAC, _PEER_MAC, TYPE_IPV4, encode_ipv4(packet))
+        """A packet arrives; returns its frame. `fragment` is the word of flags and offset, as IPv4 has it."""
+        if len(src) == 4:
+            packet = encode_ipv4(Ipv4Packet(src, self.here, protocol, payload, 64, identification, fragment))
+            frame = encode_ethernet(_OUR_MAC, _PEER_MAC, TYPE_IPV4, packet)
+        else:
+            if fragment:
+                word = (fragment & 0x1FFF) << 3 | fragment >> 13 & 1
+                payload = ipv6.FRAGMENT_HEADER.pack(protocol, 0, word, identification) + payload
+                protocol = ipv6.FRAGMENT
+            packet = ipv6.encode_ipv6(Ipv6Packet(src, self.here, protocol, payload))
+            frame = encode_ethernet(_OUR_MAC, _PEER_MAC, TYPE_IPV6, packet)
         self.frame(frame)
         return frame
 
@@ -176,8 +194,14 @@ class StackVictim(Victim):
         self._pull()
 
     def icmp(self, kind: int, code: int, rest: int, segment: Segment, dst: bytes) -> None:
-        quoted = encode_ipv4(Ipv4Packet(HERE, dst, TCP, encode_tcp(segment, HERE, dst)[:28], 60))
-        self.packet(PEER, ICMP, encode_icmp(IcmpMessage(kind, code, rest, quoted)))
+        data = encode_tcp(segment, self.here, dst)
+        if len(dst) == 4:
+            quoted = encode_ipv4(Ipv4Packet(self.here, dst, TCP, data[:28], 60))
+            self.packet(self.peer, ICMP, encode_icmp(IcmpMessage(kind, code, rest, quoted)))
+        else:
+            quoted = ipv6.encode_ipv6(Ipv6Packet(self.here, dst, TCP, data))
+            message = IcmpMessage(_ICMP6[kind % len(_ICMP6)], code % 8, rest, quoted)
+            self.packet(self.peer, ipv6.ICMP, icmp6.encode_icmp6(message, self.peer, self.here))
 
     def next_deadline(self) -> int:
         return self.stack.next_deadline()
@@ -194,25 +218,47 @@ class StackVictim(Victim):
         while frames := self.stack.pull():
             rounds += 1
             if rounds > _AT_ONE_INSTANT:
-                raise Violation("the stack goes on answering ARP replies")
+                raise Violation("the stack goes on answering its neighbours")
             for _, frame in frames:
                 kind = frame[12:14]
                 if kind == TYPE_ARP:
-                    if frame[20:22] == b"\0\1" and frame[38:42] in OTHERS:
-                        reply = ArpPacket(REPLY, _PEER_MAC, frame[38:42], _OUR_MAC, HERE)
-                        self.stack.on_frame(
-                            self.now, 0, encode_ethernet(_OUR_MAC, _PEER_MAC, TYPE_ARP, encode_arp(reply))
-                        )
+                    self._on_arp(frame)
                 elif kind == TYPE_IPV4:
-                    self._left(frame)
+                    self._on_ipv4(frame)
+                elif kind == TYPE_IPV6:
+                    self._on_ipv6(frame)
 
-    def _left(self, frame: bytes) -> None:
-        """Whatever the stack sends can be read."""
+    def _on_arp(self, frame: bytes) -> None:
+        if frame[20:22] == b"\0\1" and frame[38:42] in OTHERS:
+            reply = encode_arp(ArpPacket(REPLY, _PEER_MAC, frame[38:42], _OUR_MAC, HERE))
+            self.stack.on_frame(self.now, 0, encode_ethernet(_OUR_MAC, _PEER_MAC, TYPE_ARP, reply))
+
+    # Whatever the stack sends can be read.
+
+    def _on_ipv4(self, frame: bytes) -> None:
         try:
             packet = decode_ipv4(frame[14:])
-            if packet.protocol == TCP:
-                segment = decode_tcp(packet.payload)
-                if packet.dst == self.peer:
-                    self.sent.append(segment)
+            if packet.protocol == TCP and not packet.fragment & 0x3FFF:
+                self._left(packet.dst, packet.payload)
         except MalformedPacket as error:
             raise Violation(f"it sent what nobody can read: {error}: {frame.hex()}") from error
+
+    def _on_ipv6(self, frame: bytes) -> None:
+        try:
+            packet = ipv6.decode_ipv6(frame[14:])
+            if packet.next_header == TCP:
+                self._left(packet.dst, packet.payload)
+            elif packet.next_header == ipv6.ICMP:
+                message = icmp6.decode_icmp6(packet.payload, packet.src, packet.dst)
+                if message.type == icmp6.NEIGHBOUR_SOLICITATION and message.payload[:16] == PEER6:
+                    told = icmp6.advertisement(PEER6, _PEER_MAC, icmp6.SOLICITED | icmp6.OVERRIDE)
+                    data = icmp6.encode_icmp6(told, PEER6, packet.src)
+                    answer = ipv6.encode_ipv6(Ipv6Packet(PEER6, packet.src, ipv6.ICMP, data, 255))
+                    self.stack.on_frame(self.now, 0, encode_ethernet(_OUR_MAC, _PEER_MAC, TYPE_IPV6, answer))
+        except MalformedPacket as error:
+            raise Violation(f"it sent what nobody can read: {error}: {frame.hex()}") from error
+
+    def _left(self, dst: bytes, data: bytes) -> None:
+        segment = decode_tcp(data)
+        if dst == self.peer:
+            self.sent.append(segment)
