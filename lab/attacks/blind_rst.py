@@ -95,6 +95,9 @@ class _BlindRst(Attack):
         context.node(attack.node)
         self._source = context.host(attack.spoof)[1]
         self._target_node, self._target = context.host(attack.target)
+        if len(self._source) != len(self._target):
+            both = f"{address_text(self._source)} and {address_text(self._target)}"
+            raise InvalidArgument(f"{both} are addresses of two families; give both of one", "spoof")
         first, last = attack.spoof_ports
         self._total = (last - first + 1) * attack.seqs
         self._timer: Timer | None = None

@@ -100,7 +100,7 @@ class Flows:
         view = FrameView(frame)
         if view.tcp < 0:
             return None
-        src, dst = frame[26:30], frame[30:34]
+        src, dst = view.src, view.dst
         src_port, dst_port = view.u16(view.tcp), view.u16(view.tcp + 2)
         flags = frame[view.tcp + 13]
         key = _key(src, src_port, dst, dst_port)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lab.links.frame import FrameView
-from nodes.packet.ethernet import TYPE_IPV4, encode_ethernet
+from nodes.packet.ethernet import TYPE_IPV4, TYPE_IPV6, encode_ethernet
 from nodes.packet.ipv4 import TCP, Ipv4Packet, encode_ipv4
+from nodes.packet.ipv6 import Ipv6Packet, encode_ipv6
 from nodes.packet.tcp import ACK, FIN, RST, SYN, Segment
 from nodes.packet.tcp_codec import encode_tcp
 
@@ -21,14 +22,16 @@ def tcp_packet(
     payload: bytes = b"",
     ttl: int = 64,
 ) -> bytes:
-    """An IPv4 packet with one TCP segment. Sequence numbers are taken modulo 2**32."""
+    """An IP packet, of the addresses' family, with one TCP segment. Sequence numbers are taken modulo 2**32."""
     segment = Segment(src_port, dst_port, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, flags, window, payload)
+    if len(src) == 16:
+        return encode_ipv6(Ipv6Packet(src, dst, TCP, encode_tcp(segment, src, dst), ttl))
     return encode_ipv4(Ipv4Packet(src, dst, TCP, encode_tcp(segment, src, dst), ttl))
 
 
 def tcp_frame(dst_mac: bytes, src_mac: bytes, packet: bytes) -> bytes:
-    """An Ethernet frame around an IPv4 packet."""
-    return encode_ethernet(dst_mac, src_mac, TYPE_IPV4, packet)
+    """An Ethernet frame around an IP packet."""
+    return encode_ethernet(dst_mac, src_mac, TYPE_IPV6 if packet[0] >> 4 == 6 else TYPE_IPV4, packet)
 
 
 def segment_length(view: FrameView) -> int:
@@ -47,7 +50,7 @@ def resets_for(view: FrameView) -> tuple[bytes, bytes]:
     if view.tcp < 0 or view.data[view.tcp + 13] & RST:
         return b"", b""
     data = view.data
-    dst_mac, src_mac, src, dst = data[:6], data[6:12], data[26:30], data[30:34]
+    dst_mac, src_mac, src, dst = data[:6], data[6:12], view.src, view.dst
     src_port, dst_port = view.u16(view.tcp), view.u16(view.tcp + 2)
     seq, ack = view.u32(view.tcp + 4), view.u32(view.tcp + 8)
     if data[view.tcp + 13] & ACK:

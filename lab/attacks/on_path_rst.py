@@ -153,7 +153,7 @@ class _OnPathRst(Attack):
         flow = self._flows.saw(frame)
         if flow is None or self.ended:
             return
-        self._toward[frame[26:30]] = direction
+        self._toward[FrameView(frame).src] = direction
         if self._target is not None:
             if flow is self._target:
                 self._again(flow, FrameView(frame))
@@ -257,7 +257,7 @@ class _OnPathRst(Attack):
         flags = view.data[view.tcp + 13]
         if flags & RST or not flags & ACK:
             return
-        sender = view.data[26:30], view.u16(view.tcp)
+        sender = view.src, view.u16(view.tcp)
         end, stream, back = "client", flow.to_client, flow.to_server
         if sender != (back.sender, back.sender_port):
             end, stream, back = "server", back, stream

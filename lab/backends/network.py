@@ -45,7 +45,7 @@ class Network:
             sends += [mesh.inlets[str(interface)] for interface in topology.nodes[name].interfaces]
 
     def addresses(self, node: str) -> Sequence[bytes]:
-        """The IPv4 addresses of a node, first interface first. Raises NotFound."""
+        """The addresses of a node, first interface first. Raises NotFound."""
         return self.topology.addresses(node)
 
     def _receiver(self, interface: Interface) -> Send:
@@ -58,7 +58,9 @@ def make_stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
     parameters.set_all(node.parameters)
     stack = Stack(node.name, parameters, randomness, sink)
     for interface in node.interfaces:
-        stack.add_interface(interface.name, interface.mac, interface.address, interface.prefix_len, interface.mtu)
+        one = stack.add_interface(interface.name, interface.mac, interface.address, interface.prefix_len, interface.mtu)
+        if interface.ipv6:
+            stack.add_ipv6(one, interface.ipv6, interface.ipv6_prefix_len)
     for route in node.routes:
         stack.add_route(route.network, route.prefix_len, route.via, stack.interfaces[route.interface])
     return stack

@@ -4,8 +4,9 @@
     (tcp.len > 0 or tcp.flags.fin) and not tcp.port == 80
 
 Compiled once to closures over a FrameView. A field that a frame does not have makes its comparison false. A bare field
-is true when it is there; a bare flag when it is set. `tcp.port`, `udp.port` and `ip.addr` mean either end: `==` is true
-when one of them is equal, `!=` when neither is. A node's name may stand for an address: any of its addresses.
+is true when it is there; a bare flag when it is set. `tcp.port`, `udp.port`, `ip.addr` and `ipv6.addr` mean either end:
+`==` is true when one of them is equal, `!=` when neither is. A node's name may stand for an address: any of its
+addresses of that family.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nodes.base.errors import InvalidArgument, NotFound
 
 Predicate = Callable[[FrameView], bool]
 Getter = Callable[[FrameView], int]
-#: The IPv4 addresses of a node by its name; raises NotFound when there is no such node.
+#: The addresses of a node by its name; raises NotFound when there is no such node.
 Resolver = Callable[[str], Sequence[bytes]]
 
 ABSENT: Final = -1
@@ -30,7 +31,7 @@ MAX_DEPTH: Final = 20
 
 
 class _Field(NamedTuple):
-    kind: str  # int, flag, address, presence
+    kind: str  # int, flag, address, address6, presence
     getters: tuple[Getter, ...]
 
 
@@ -52,6 +53,18 @@ def _icmp8(at: int) -> Getter:
 
 def _ip32(at: int) -> Getter:
     return lambda f: f.u32(f.ip + at) if f.ip > 0 else ABSENT
+
+
+def _icmp6_8(at: int) -> Getter:
+    return lambda f: f.data[f.icmp6 + at] if f.icmp6 > 0 else ABSENT
+
+
+def _ipv6_8(at: int) -> Getter:
+    return lambda f: f.data[f.ip6 + at] if f.ip6 > 0 else ABSENT
+
+
+def _ipv6_128(at: int) -> Getter:
+    return lambda f: int.from_bytes(f.data[f.ip6 + at : f.ip6 + at + 16], "big") if f.ip6 > 0 else ABSENT
 
 
 def _tcp_flags(f: FrameView) -> int:
@@ -78,6 +91,16 @@ FIELDS: Final[dict[str, _Field]] = {
     "ip.id": _Field("int", (lambda f: f.u16(f.ip + 4) if f.ip > 0 else ABSENT,)),
     "ip.ttl": _Field("int", (lambda f: f.data[f.ip + 8] if f.ip > 0 else ABSENT,)),
     "ip.proto": _Field("int", (lambda f: f.data[f.ip + 9] if f.ip > 0 else ABSENT,)),
+    "ipv6": _presence(lambda f: f.ip6),
+    "ipv6.src": _Field("address6", (_ipv6_128(8),)),
+    "ipv6.dst": _Field("address6", (_ipv6_128(24),)),
+    "ipv6.addr": _Field("address6", (_ipv6_128(8), _ipv6_128(24))),
+    "ipv6.plen": _Field("int", (lambda f: f.u16(f.ip6 + 4) if f.ip6 > 0 else ABSENT,)),
+    "ipv6.nxt": _Field("int", (_ipv6_8(6),)),
+    "ipv6.hlim": _Field("int", (_ipv6_8(7),)),
+    "icmpv6": _presence(lambda f: f.icmp6),
+    "icmpv6.type": _Field("int", (_icmp6_8(0),)),
+    "icmpv6.code": _Field("int", (_icmp6_8(1),)),
     "icmp": _presence(lambda f: f.icmp),
     "icmp.type": _Field("int", (_icmp8(0),)),
     "icmp.code": _Field("int", (_icmp8(1),)),
@@ -127,8 +150,9 @@ _COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
-_TOKEN: Final = re.compile(r"\s*(?:(&&|\|\||==|!=|<=|>=|[<>!()])|([A-Za-z0-9_][A-Za-z0-9_./:-]*)|(.))")
+_TOKEN: Final = re.compile(r"\s*(?:(&&|\|\||==|!=|<=|>=|[<>!()])|([A-Za-z0-9_:][A-Za-z0-9_./:-]*)|(.))")
 _ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(/[0-9]+)?")
+_ADDRESS6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(/[0-9]+)?")
 
 
 class _Token(NamedTuple):
@@ -230,7 +254,7 @@ class _Parser:
             return lambda f: first(f) != ABSENT
         if field.kind == "presence":
             raise self.wrong(operator, f"&&, || or the end ({token.text} is a protocol and has no value)")
-        if field.kind == "address" and _OPERATORS[operator.text] not in ("==", "!="):
+        if field.kind in ("address", "address6") and _OPERATORS[operator.text] not in ("==", "!="):
             raise self.wrong(operator, "== or != (addresses have no order)")
         self.next += 1
         return self.compare(field, _OPERATORS[operator.text])
@@ -240,8 +264,8 @@ class _Parser:
         if value is None:
             raise self.wrong(None, "a value")
         self.next += 1
-        if field.kind == "address":
-            is_value = self.address(value)
+        if field.kind in ("address", "address6"):
+            is_value = self.address(value, field.kind == "address6")
         else:
             number = self.number(value, field.kind)
             if operator not in ("==", "!="):
@@ -270,20 +294,24 @@ class _Parser:
             return int(token.text, 16)
         raise self.wrong(token, "a number such as 1460 or 0x12")
 
-    def address(self, token: _Token) -> Callable[[int], bool]:
-        if _ADDRESS.fullmatch(token.text):
+    def address(self, token: _Token, six: bool) -> Callable[[int], bool]:
+        what = "an IPv6 address" if six else "an IPv4 address"
+        if (_ADDRESS6 if six else _ADDRESS).fullmatch(token.text):
+            network: ipaddress.IPv4Network | ipaddress.IPv6Network
             try:
-                network = ipaddress.IPv4Network(token.text, strict=False)
+                network = (ipaddress.IPv6Network if six else ipaddress.IPv4Network)(token.text, strict=False)
             except ValueError:
-                raise self.wrong(token, "an IPv4 address") from None
+                raise self.wrong(token, what) from None
             base, mask = int(network.network_address), int(network.netmask)
             return lambda got: got & mask == base
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", token.text) or token.text in FIELDS:
-            raise self.wrong(token, "an IPv4 address or a node's name")
+            raise self.wrong(token, f"{what} or a node's name")
         if self.resolve is None:
             return lambda got: False
         try:
-            known = tuple(int.from_bytes(address, "big") for address in self.resolve(token.text) if len(address) == 4)
+            addresses = self.resolve(token.text)
         except NotFound as error:
             raise InvalidArgument(f"in {self.text!r}, column {token.at}: {error}") from None
+        size = 16 if six else 4
+        known = tuple(int.from_bytes(address, "big") for address in addresses if len(address) == size)
         return lambda got: got in known

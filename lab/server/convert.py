@@ -266,6 +266,8 @@ def node(lab: Lab, lab_id: str, name: str) -> node_pb2.Node:
                 mac=one.mac.hex(":"),
                 mtu=one.mtu,
                 link=f"labs/{lab_id}/links/{one.link}",
+                ipv6_address=address_text(one.ipv6),
+                ipv6_prefix_length=one.ipv6_prefix_len,
             )
             for one in found.interfaces
         ],

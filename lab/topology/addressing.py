@@ -3,6 +3,7 @@
 Interfaces joined by a link or by switches share a subnet. A topology of one subnet uses 10.0.0.0/24, its hosts numbered
 from 1 in the file's order; one of several uses 10.0.1.0/24, 10.0.2.0/24 ... in the order of their first links. A subnet
 takes a shorter prefix when it needs one. An address in the file decides the subnet of all interfaces it shares it with.
+With `ipv6` a subnet has fd00:0:0:N::/64 too (addressing6.py), its N that of 10.0.N.0.
 MACs are 02:00:00:00:00:01 and so on. Routes follow fewest hops, the earlier router in the file when equal; only routers
 forward, and linux nodes with ip_forward. A host for which one router leads everywhere gets a default route alone.
 """
@@ -11,15 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from ipaddress import IPv4Interface, IPv4Network
-from typing import Final
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from lab.topology.file import LINUX, ROUTER, SWITCH, TopologySpec
+from lab.topology.addressing6 import addresses6, refuse6
+from lab.topology.file import LINUX, NO_IPV6, ROUTER, SWITCH, TopologySpec
 from lab.topology.model import Interface, Node, Route, Topology, Wire
 from nodes.base.errors import InvalidArgument
 from nodes.kernel.sysctls import forwards
 
-_DEFAULT: Final = b"\x00\x00\x00\x00"
 _Key = tuple[str, int]  # node, index of the interface
 
 
@@ -28,6 +28,12 @@ def assign(topology: Topology, given: TopologySpec) -> Topology:
     kinds = {name: node.kind for name, node in topology.nodes.items()}
     segments = _segments(topology, kinds)
     networks, addresses = _addresses(topology, given, segments)
+    networks6: list[IPv6Network] = []
+    ipv6: dict[_Key, IPv6Interface] = {}
+    if topology.ipv6 == NO_IPV6:
+        refuse6(given)
+    else:
+        networks6, ipv6 = addresses6(topology, given, segments)
     macs = _macs(topology, given, kinds)
     done: dict[_Key, Interface] = {}
     for wire in topology.links.values():
@@ -35,12 +41,14 @@ def assign(topology: Topology, given: TopologySpec) -> Topology:
             key = (interface.node, interface.index)
             if key in addresses:
                 address = addresses[key]
-                done[key] = dataclasses.replace(
+                interface = dataclasses.replace(
                     interface, mac=macs[key], address=address.ip.packed, prefix_len=address.network.prefixlen
                 )
-            else:
-                done[key] = interface
-    routes = _routes(topology, kinds, segments, networks, done)
+            if key in ipv6:
+                length = ipv6[key].network.prefixlen
+                interface = dataclasses.replace(interface, ipv6=ipv6[key].ip.packed, ipv6_prefix_len=length)
+            done[key] = interface
+    routes = _routes(topology, kinds, segments, networks, networks6, done)
     nodes: dict[str, Node] = {}
     for name, node in topology.nodes.items():
         own = tuple(sorted((one for one in done.values() if one.node == name), key=lambda one: one.index))
@@ -194,6 +202,7 @@ def _routes(
     kinds: dict[str, str],
     segments: list[list[Interface]],
     networks: list[IPv4Network],
+    networks6: list[IPv6Network],
     interfaces: dict[_Key, Interface],
 ) -> dict[str, list[Route]]:
     """For each node its routes to the segments it is not on: a search outwards from each segment."""
@@ -203,8 +212,8 @@ def _routes(
             at[interface.node].append((number, interface))
     routers = {name for name, node in topology.nodes.items() if _forwards(node)}
     routes: dict[str, list[Route]] = {name: [] for name in topology.nodes}
-    for target, network in enumerate(networks):
-        via: dict[str, Route] = {}
+    for target in range(len(segments)):
+        via: dict[str, tuple[Interface, int]] = {}  # the router's interface, and ours towards it
         reached = {target}
         queue = deque([target])
         while queue:
@@ -218,20 +227,29 @@ def _routes(
                         continue
                     reached.add(number)
                     queue.append(number)
-                    address = interfaces[interface.node, interface.index].address
+                    gateway = interfaces[interface.node, interface.index]
                     for neighbour in segments[number]:
                         name = neighbour.node
                         if name != router and name not in via and not _is_on(at[name], target):
-                            via[name] = Route(
-                                network.network_address.packed, network.prefixlen, address, neighbour.index
-                            )
-        for name, route in via.items():
-            routes[name].append(route)
+                            via[name] = (gateway, neighbour.index)
+        for name, (gateway, index) in via.items():
+            network = networks[target]
+            routes[name].append(Route(network.network_address.packed, network.prefixlen, gateway.address, index))
+            if networks6:
+                six = networks6[target]
+                routes[name].append(Route(six.network_address.packed, six.prefixlen, gateway.ipv6, index))
     for name, own in routes.items():
-        gateways = {(one.via, one.interface) for one in own}
-        if kinds[name] != SWITCH and name not in routers and len(gateways) == 1:
-            routes[name] = [Route(_DEFAULT, 0, own[0].via, own[0].interface)]
+        if kinds[name] != SWITCH and name not in routers:
+            routes[name] = [*_shortest(own, 4), *_shortest(own, 16)]
     return routes
+
+
+def _shortest(routes: list[Route], size: int) -> list[Route]:
+    """A host's routes of the family whose addresses have `size` bytes: the default route where all go one way."""
+    own = [one for one in routes if len(one.network) == size]
+    if len({(one.via, one.interface) for one in own}) == 1:
+        return [Route(bytes(size), 0, own[0].via, own[0].interface)]
+    return own
 
 
 def _forwards(node: Node) -> bool:

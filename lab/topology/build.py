@@ -49,7 +49,8 @@ def build(topology: TopologySpec) -> Topology:
     wires = _Wiring(topology, nodes).wires()
     _refuse_switch_loops(nodes, wires)
     links = {wire.name: wire for wire in wires}
-    return assign(Topology(topology.name, topology.description, nodes, links, spec.plain(topology)), topology)
+    plain = spec.plain(topology)
+    return assign(Topology(topology.name, topology.description, nodes, links, plain, topology.ipv6), topology)
 
 
 def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:

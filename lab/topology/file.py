@@ -33,6 +33,12 @@ DIRECT: Final = "direct"
 NETEM: Final = "netem"
 ENGINES: Final = (AUTO, LINK, DIRECT, NETEM)
 
+#: Which families of addresses interfaces have; IPV6_PREFERRED: names stand for IPv6 addresses.
+NO_IPV6: Final = "none"
+DUAL: Final = "dual"
+IPV6_PREFERRED: Final = "preferred"
+FAMILIES: Final = (NO_IPV6, DUAL, IPV6_PREFERRED)
+
 NODE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,31}"
 NODE_WORDS: Final = "a node name: a letter, then letters, digits, _ . - (32 at most)"
 INTERFACE_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,14}"
@@ -124,6 +130,12 @@ class InterfaceSpec:
         pattern=r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}",
         what="an address with its prefix length, 10.0.0.1/24",
     )
+    ipv6: str = spec.text(
+        default="",
+        pattern=r"[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}",
+        what="an IPv6 address with its prefix length, fd00::1/64",
+        doc="Its IPv6 address; for a topology that has IPv6.",
+    )
     mac: str = spec.text(
         default="", pattern=r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", what="a MAC address, 02:00:00:00:00:01"
     )
@@ -194,6 +206,11 @@ class TopologySpec:
 
     name: str = spec.text(default="", pattern=spec.NAME_PATTERN, what=spec.NAME_WORDS)
     description: str = spec.text(default="", doc="What it is for, for people.")
+    ipv6: str = spec.choice(
+        FAMILIES,
+        default=NO_IPV6,
+        doc="dual: interfaces have IPv6 addresses too; preferred: and names of nodes stand for those.",
+    )
     defaults: NodeSettings = spec.of(spec.Nested(NodeSettings), default=NodeSettings(), doc="Settings of every node.")
     kinds: dict[str, NodeSettings] = spec.of(
         spec.Map(spec.Nested(NodeSettings), "|".join(KINDS), "a kind: " + ", ".join(KINDS)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.links.impairments import Impairments
 from lab.topology.container import DEFAULT, ContainerSpec
-from lab.topology.file import AUTO, HOST, LINUX, ROUTER, SWITCH
+from lab.topology.file import AUTO, HOST, IPV6_PREFERRED, LINUX, NO_IPV6, ROUTER, SWITCH
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.packet.address import address_text, parse_address
 
@@ -18,7 +18,8 @@ __all__ = ["HOST", "LINUX", "ROUTER", "SWITCH", "Interface", "Node", "Route", "T
 
 @dataclass(frozen=True)
 class Interface:
-    """A port of a node. `index` counts from 0 on its node; a switch's ports have no addresses (b"")."""
+    """A port of a node. `index` counts from 0 on its node; a switch's ports have no addresses (b""), and without IPv6
+    none has an `ipv6` one."""
 
     node: str
     name: str
@@ -28,6 +29,8 @@ class Interface:
     address: bytes
     prefix_len: int
     mtu: int
+    ipv6: bytes = b""
+    ipv6_prefix_len: int = 0
 
     def __str__(self) -> str:
         return f"{self.node}:{self.name}"
@@ -35,7 +38,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Route:
-    """Packets to `network`/`prefix_len` go to `via` through interface number `interface`. 0.0.0.0/0: the default."""
+    """Packets to `network`/`prefix_len` go to `via` through interface number `interface`. Prefix length 0: default."""
 
     network: bytes
     prefix_len: int
@@ -87,15 +90,18 @@ class Topology:
     nodes: Mapping[str, Node]
     links: Mapping[str, Wire]
     spec: Mapping[str, Any]
+    ipv6: str = NO_IPV6
 
     def addresses(self, node: str) -> Sequence[bytes]:
-        """The IPv4 addresses of a node, first interface first. Raises NotFound."""
+        """The addresses of a node, first interface first, IPv4 first unless IPv6 is preferred. Raises NotFound."""
         found = self.nodes.get(node)
         if found is None or found.kind == SWITCH:
             what = "is no node of this lab" if found is None else "is a switch and has no address"
             known = ", ".join(name for name, one in self.nodes.items() if one.kind != SWITCH)
             raise NotFound(f"{node} {what}; there are {known}")
-        return tuple(one.address for one in found.interfaces if one.address)
+        four = tuple(one.address for one in found.interfaces if one.address)
+        six = tuple(one.ipv6 for one in found.interfaces if one.ipv6)
+        return six + four if self.ipv6 == IPV6_PREFERRED else four + six
 
     def resolve(self, host: str) -> bytes:
         """The address that a node's name (its first address) or an address in text stands for. Raises NotFound."""

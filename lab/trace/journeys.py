@@ -24,10 +24,13 @@ from nodes.base.events import (
     VERDICT_PASSED,
     VERDICT_RESET,
 )
+from nodes.packet.ethernet import TYPE_IPV6
 
 #: IPv4 identification, then addresses and the first 20 bytes above: for TCP that includes its checksum.
 _IDENTIFICATION: Final = slice(18, 20)
 _ADDRESSES_AND_TCP: Final = slice(26, 54)
+#: Of an IPv6 packet: addresses, and the first 20 bytes above.
+_IPV6: Final = slice(22, 74)
 
 
 class Journey:
@@ -142,4 +145,6 @@ def _node(interface: str) -> str:
 
 
 def _fingerprint(frame: bytes) -> bytes:
+    if frame[12:14] == TYPE_IPV6:
+        return frame[_IPV6]
     return frame[_IDENTIFICATION] + frame[_ADDRESSES_AND_TCP]

@@ -78,7 +78,12 @@ class Views:
     def interfaces(self, line: object) -> list[dict[str, Any]]:
         """The loopback interface and the others."""
         return [
-            {**plain(one), "address": address_text(one.address), "mac": one.mac.hex(":")}
+            {
+                **plain(one),
+                "address": address_text(one.address),
+                "mac": one.mac.hex(":"),
+                "ipv6": [[address_text(each), length] for each, length in one.ipv6],
+            }
             for one in self._host.interfaces()
         ]
 
@@ -97,7 +102,7 @@ class Views:
         ]
 
     def neighbours(self, line: object) -> list[dict[str, Any]]:
-        """The ARP cache."""
+        """The neighbour cache, both families."""
         now = self._host.driver.now()
         return [
             {

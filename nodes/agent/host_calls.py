@@ -239,7 +239,10 @@ class RemoteHost(Host):
         return self._counters
 
     def interfaces(self) -> list[InterfaceInfo]:
-        return [InterfaceInfo(**one) for one in self.remote.call("interfaces")]
+        found = self.remote.call("interfaces")
+        return [
+            InterfaceInfo(**{**one, "ipv6": tuple((each, length) for each, length in one["ipv6"])}) for one in found
+        ]
 
     async def ping(
         self,

@@ -27,7 +27,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from tcplab.v1 import operation_pb2 as tcplab_dot_v1_dot_operation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14tcplab/v1/node.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19tcplab/v1/operation.proto\"\xae\x02\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12(\n\ninterfaces\x18\x03 \x03(\x0b\x32\x14.tcplab.v1.Interface\x12\x33\n\nparameters\x18\x04 \x03(\x0b\x32\x1f.tcplab.v1.Node.ParametersEntry\x12$\n\x05state\x18\x05 \x01(\x0e\x32\x15.tcplab.v1.Node.State\x12\x0f\n\x07\x66\x61ilure\x18\x06 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x10\n\x0cSTATE_FAILED\x10\x02\"i\n\tInterface\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rprefix_length\x18\x03 \x01(\x05\x12\x0b\n\x03mac\x18\x04 \x01(\t\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x0c\n\x04link\x18\x06 \x01(\t\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x10ListNodesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x11ListNodesResponse\x12\x1e\n\x05nodes\x18\x01 \x03(\x0b\x32\x0f.tcplab.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x17UpdateParametersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\nparameters\x18\x02 \x03(\x0b\x32\x32.tcplab.v1.UpdateParametersRequest.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x12GetCountersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x86\x01\n\x13GetCountersResponse\x12>\n\x08\x63ounters\x18\x01 \x03(\x0b\x32,.tcplab.v1.GetCountersResponse.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x93\x01\n\x0bPingRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06remote\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12+\n\x08interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8f\x01\n\x0b\x45xecRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x14.tcplab.v1.ExecStartH\x00\x12\x0f\n\x05stdin\x18\x02 \x01(\x0cH\x00\x12+\n\tstdin_end\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x10\n\x06signal\x18\x04 \x01(\tH\x00\x42\t\n\x07request\"\xb8\x01\n\tExecStart\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgv\x18\x02 \x03(\t\x12*\n\x03\x65nv\x18\x03 \x03(\x0b\x32\x1d.tcplab.v1.ExecStart.EnvEntry\x12\x0b\n\x03\x63wd\x18\x04 \x01(\t\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8e\x01\n\x0c\x45xecResponse\x12)\n\x07started\x18\x01 \x01(\x0b\x32\x16.tcplab.v1.ExecStartedH\x00\x12\x10\n\x06stdout\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x03 \x01(\x0cH\x00\x12#\n\x04\x65xit\x18\x04 \x01(\x0b\x32\x13.tcplab.v1.ExecExitH\x00\x42\n\n\x08response\"\r\n\x0b\x45xecStarted\";\n\x08\x45xecExit\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06signal\x18\x02 \x01(\t\x12\x11\n\ttimed_out\x18\x03 \x01(\x08\"=\n\x0fReadLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tail\x18\x02 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\" \n\x10ReadLogsResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xdd\x03\n\x0bNodeService\x12\x35\n\x07GetNode\x12\x19.tcplab.v1.GetNodeRequest\x1a\x0f.tcplab.v1.Node\x12\x46\n\tListNodes\x12\x1b.tcplab.v1.ListNodesRequest\x1a\x1c.tcplab.v1.ListNodesResponse\x12G\n\x10UpdateParameters\x12\".tcplab.v1.UpdateParametersRequest\x1a\x0f.tcplab.v1.Node\x12L\n\x0bGetCounters\x12\x1d.tcplab.v1.GetCountersRequest\x1a\x1e.tcplab.v1.GetCountersResponse\x12\x34\n\x04Ping\x12\x16.tcplab.v1.PingRequest\x1a\x14.tcplab.v1.Operation\x12;\n\x04\x45xec\x12\x16.tcplab.v1.ExecRequest\x1a\x17.tcplab.v1.ExecResponse(\x01\x30\x01\x12\x45\n\x08ReadLogs\x12\x1a.tcplab.v1.ReadLogsRequest\x1a\x1b.tcplab.v1.ReadLogsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14tcplab/v1/node.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19tcplab/v1/operation.proto\"\xae\x02\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12(\n\ninterfaces\x18\x03 \x03(\x0b\x32\x14.tcplab.v1.Interface\x12\x33\n\nparameters\x18\x04 \x03(\x0b\x32\x1f.tcplab.v1.Node.ParametersEntry\x12$\n\x05state\x18\x05 \x01(\x0e\x32\x15.tcplab.v1.Node.State\x12\x0f\n\x07\x66\x61ilure\x18\x06 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x10\n\x0cSTATE_FAILED\x10\x02\"\x9b\x01\n\tInterface\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rprefix_length\x18\x03 \x01(\x05\x12\x0b\n\x03mac\x18\x04 \x01(\t\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x0c\n\x04link\x18\x06 \x01(\t\x12\x14\n\x0cipv6_address\x18\x07 \x01(\t\x12\x1a\n\x12ipv6_prefix_length\x18\x08 \x01(\x05\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x10ListNodesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x11ListNodesResponse\x12\x1e\n\x05nodes\x18\x01 \x03(\x0b\x32\x0f.tcplab.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x17UpdateParametersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\nparameters\x18\x02 \x03(\x0b\x32\x32.tcplab.v1.UpdateParametersRequest.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x12GetCountersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x86\x01\n\x13GetCountersResponse\x12>\n\x08\x63ounters\x18\x01 \x03(\x0b\x32,.tcplab.v1.GetCountersResponse.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x93\x01\n\x0bPingRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06remote\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12+\n\x08interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8f\x01\n\x0b\x45xecRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x14.tcplab.v1.ExecStartH\x00\x12\x0f\n\x05stdin\x18\x02 \x01(\x0cH\x00\x12+\n\tstdin_end\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x10\n\x06signal\x18\x04 \x01(\tH\x00\x42\t\n\x07request\"\xb8\x01\n\tExecStart\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgv\x18\x02 \x03(\t\x12*\n\x03\x65nv\x18\x03 \x03(\x0b\x32\x1d.tcplab.v1.ExecStart.EnvEntry\x12\x0b\n\x03\x63wd\x18\x04 \x01(\t\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8e\x01\n\x0c\x45xecResponse\x12)\n\x07started\x18\x01 \x01(\x0b\x32\x16.tcplab.v1.ExecStartedH\x00\x12\x10\n\x06stdout\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x03 \x01(\x0cH\x00\x12#\n\x04\x65xit\x18\x04 \x01(\x0b\x32\x13.tcplab.v1.ExecExitH\x00\x42\n\n\x08response\"\r\n\x0b\x45xecStarted\";\n\x08\x45xecExit\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06signal\x18\x02 \x01(\t\x12\x11\n\ttimed_out\x18\x03 \x01(\x08\"=\n\x0fReadLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tail\x18\x02 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\" \n\x10ReadLogsResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xdd\x03\n\x0bNodeService\x12\x35\n\x07GetNode\x12\x19.tcplab.v1.GetNodeRequest\x1a\x0f.tcplab.v1.Node\x12\x46\n\tListNodes\x12\x1b.tcplab.v1.ListNodesRequest\x1a\x1c.tcplab.v1.ListNodesResponse\x12G\n\x10UpdateParameters\x12\".tcplab.v1.UpdateParametersRequest\x1a\x0f.tcplab.v1.Node\x12L\n\x0bGetCounters\x12\x1d.tcplab.v1.GetCountersRequest\x1a\x1e.tcplab.v1.GetCountersResponse\x12\x34\n\x04Ping\x12\x16.tcplab.v1.PingRequest\x1a\x14.tcplab.v1.Operation\x12;\n\x04\x45xec\x12\x16.tcplab.v1.ExecRequest\x1a\x17.tcplab.v1.ExecResponse(\x01\x30\x01\x12\x45\n\x08ReadLogs\x12\x1a.tcplab.v1.ReadLogsRequest\x1a\x1b.tcplab.v1.ReadLogsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,42 +48,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODE_PARAMETERSENTRY']._serialized_end=359
   _globals['_NODE_STATE']._serialized_start=361
   _globals['_NODE_STATE']._serialized_end=426
-  _globals['_INTERFACE']._serialized_start=428
-  _globals['_INTERFACE']._serialized_end=533
-  _globals['_GETNODEREQUEST']._serialized_start=535
-  _globals['_GETNODEREQUEST']._serialized_end=565
-  _globals['_LISTNODESREQUEST']._serialized_start=567
-  _globals['_LISTNODESREQUEST']._serialized_end=640
-  _globals['_LISTNODESRESPONSE']._serialized_start=642
-  _globals['_LISTNODESRESPONSE']._serialized_end=718
-  _globals['_UPDATEPARAMETERSREQUEST']._serialized_start=721
-  _globals['_UPDATEPARAMETERSREQUEST']._serialized_end=883
+  _globals['_INTERFACE']._serialized_start=429
+  _globals['_INTERFACE']._serialized_end=584
+  _globals['_GETNODEREQUEST']._serialized_start=586
+  _globals['_GETNODEREQUEST']._serialized_end=616
+  _globals['_LISTNODESREQUEST']._serialized_start=618
+  _globals['_LISTNODESREQUEST']._serialized_end=691
+  _globals['_LISTNODESRESPONSE']._serialized_start=693
+  _globals['_LISTNODESRESPONSE']._serialized_end=769
+  _globals['_UPDATEPARAMETERSREQUEST']._serialized_start=772
+  _globals['_UPDATEPARAMETERSREQUEST']._serialized_end=934
   _globals['_UPDATEPARAMETERSREQUEST_PARAMETERSENTRY']._serialized_start=310
   _globals['_UPDATEPARAMETERSREQUEST_PARAMETERSENTRY']._serialized_end=359
-  _globals['_GETCOUNTERSREQUEST']._serialized_start=885
-  _globals['_GETCOUNTERSREQUEST']._serialized_end=919
-  _globals['_GETCOUNTERSRESPONSE']._serialized_start=922
-  _globals['_GETCOUNTERSRESPONSE']._serialized_end=1056
-  _globals['_GETCOUNTERSRESPONSE_COUNTERSENTRY']._serialized_start=1009
-  _globals['_GETCOUNTERSRESPONSE_COUNTERSENTRY']._serialized_end=1056
-  _globals['_PINGREQUEST']._serialized_start=1059
-  _globals['_PINGREQUEST']._serialized_end=1206
-  _globals['_EXECREQUEST']._serialized_start=1209
-  _globals['_EXECREQUEST']._serialized_end=1352
-  _globals['_EXECSTART']._serialized_start=1355
-  _globals['_EXECSTART']._serialized_end=1539
-  _globals['_EXECSTART_ENVENTRY']._serialized_start=1497
-  _globals['_EXECSTART_ENVENTRY']._serialized_end=1539
-  _globals['_EXECRESPONSE']._serialized_start=1542
-  _globals['_EXECRESPONSE']._serialized_end=1684
-  _globals['_EXECSTARTED']._serialized_start=1686
-  _globals['_EXECSTARTED']._serialized_end=1699
-  _globals['_EXECEXIT']._serialized_start=1701
-  _globals['_EXECEXIT']._serialized_end=1760
-  _globals['_READLOGSREQUEST']._serialized_start=1762
-  _globals['_READLOGSREQUEST']._serialized_end=1823
-  _globals['_READLOGSRESPONSE']._serialized_start=1825
-  _globals['_READLOGSRESPONSE']._serialized_end=1857
-  _globals['_NODESERVICE']._serialized_start=1860
-  _globals['_NODESERVICE']._serialized_end=2337
+  _globals['_GETCOUNTERSREQUEST']._serialized_start=936
+  _globals['_GETCOUNTERSREQUEST']._serialized_end=970
+  _globals['_GETCOUNTERSRESPONSE']._serialized_start=973
+  _globals['_GETCOUNTERSRESPONSE']._serialized_end=1107
+  _globals['_GETCOUNTERSRESPONSE_COUNTERSENTRY']._serialized_start=1060
+  _globals['_GETCOUNTERSRESPONSE_COUNTERSENTRY']._serialized_end=1107
+  _globals['_PINGREQUEST']._serialized_start=1110
+  _globals['_PINGREQUEST']._serialized_end=1257
+  _globals['_EXECREQUEST']._serialized_start=1260
+  _globals['_EXECREQUEST']._serialized_end=1403
+  _globals['_EXECSTART']._serialized_start=1406
+  _globals['_EXECSTART']._serialized_end=1590
+  _globals['_EXECSTART_ENVENTRY']._serialized_start=1548
+  _globals['_EXECSTART_ENVENTRY']._serialized_end=1590
+  _globals['_EXECRESPONSE']._serialized_start=1593
+  _globals['_EXECRESPONSE']._serialized_end=1735
+  _globals['_EXECSTARTED']._serialized_start=1737
+  _globals['_EXECSTARTED']._serialized_end=1750
+  _globals['_EXECEXIT']._serialized_start=1752
+  _globals['_EXECEXIT']._serialized_end=1811
+  _globals['_READLOGSREQUEST']._serialized_start=1813
+  _globals['_READLOGSREQUEST']._serialized_end=1874
+  _globals['_READLOGSRESPONSE']._serialized_start=1876
+  _globals['_READLOGSRESPONSE']._serialized_end=1908
+  _globals['_NODESERVICE']._serialized_start=1911
+  _globals['_NODESERVICE']._serialized_end=2388
 # @@protoc_insertion_point(module_scope)

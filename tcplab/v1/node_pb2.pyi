@@ -122,10 +122,12 @@ class Interface(_message.Message):
     MAC_FIELD_NUMBER: _builtins.int
     MTU_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
+    IPV6_ADDRESS_FIELD_NUMBER: _builtins.int
+    IPV6_PREFIX_LENGTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Such as eth0."""
     address: _builtins.str
-    """Its address in text."""
+    """Its IPv4 address in text."""
     prefix_length: _builtins.int
     """Length of its prefix, bits."""
     mac: _builtins.str
@@ -134,6 +136,10 @@ class Interface(_message.Message):
     """Largest IP packet, bytes."""
     link: _builtins.str
     """labs/{lab}/links/{link}."""
+    ipv6_address: _builtins.str
+    """Its IPv6 address in text; empty in a lab without IPv6. Its link-local one follows from the MAC address."""
+    ipv6_prefix_length: _builtins.int
+    """Length of that prefix, bits."""
     def __init__(
         self,
         *,
@@ -143,10 +149,12 @@ class Interface(_message.Message):
         mac: _builtins.str = ...,
         mtu: _builtins.int = ...,
         link: _builtins.str = ...,
+        ipv6_address: _builtins.str = ...,
+        ipv6_prefix_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "link", b"link", "mac", b"mac", "mtu", b"mtu", "name", b"name", "prefix_length", b"prefix_length"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "ipv6_address", b"ipv6_address", "ipv6_prefix_length", b"ipv6_prefix_length", "link", b"link", "mac", b"mac", "mtu", b"mtu", "name", b"name", "prefix_length", b"prefix_length"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

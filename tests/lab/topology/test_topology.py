@@ -269,6 +269,22 @@ def test_a_network_may_be_disconnected_or_without_links() -> None:
             "no link ends at h1:eth5; there are eth0",
         ),
         ("nodes: {h1: {interfaces: {eth0: {mac: '01:00:00:00:00:01'}}}, h2: }\nlinks: [h1-h2]", "neither zero nor"),
+        ("nodes: {h1: {interfaces: {eth0: {ipv6: 'fd00::1/64'}}}, h2: }\nlinks: [h1-h2]", "give it `ipv6: dual`"),
+        (
+            "ipv6: dual\nnodes: {h1: {interfaces: {eth0: {ipv6: 'fe80::1/64'}}}, h2: }\nlinks: [h1-h2]",
+            "fe80::1 cannot be the address that a host is given",
+        ),
+        (
+            "ipv6: dual\nnodes: {h1: {interfaces: {eth0: {ipv6: 'fd00::/64'}}}, h2: }\nlinks: [h1-h2]",
+            "fd00:: is the address of every router on fd00::/64",
+        ),
+        (
+            "ipv6: dual\nnodes:\n  h1: {interfaces: {eth0: {ipv6: 'fd01::1/64'}}}\n"
+            "  h2: {interfaces: {eth0: {ipv6: 'fd02::1/64'}}}\nlinks: [h1-h2]",
+            "fd02::1/64 is not in fd01::/64",
+        ),
+        ("ipv6: dual\nnodes: {h1: , h2: }\nlinks: [{endpoints: h1-h2, mtu: 1279}]", "1279 is too small for IPv6"),
+        ("ipv6: yes\nnodes: {h1: , h2: }\nlinks: [h1-h2]", "none, dual, preferred"),
         (
             "nodes: {" + ", ".join(f"h{n}: " for n in range(1001)) + "}",
             "1001 nodes and 0 links; 1000 and 4000 are allowed",
@@ -280,6 +296,58 @@ def test_what_is_wrong_is_said_with_its_place(text: str, message: str) -> None:
         topology_from_text(text, "lab.yaml")
     assert str(caught.value).startswith("lab.yaml:")
     assert message in str(caught.value)
+
+
+def with_ipv6(name: str, family: str) -> Topology:
+    return topology_from_mapping({**find_topology(name).spec, "ipv6": family})
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_with_ipv6_everything_else_stays_and_routes_go_the_same_way(name: str) -> None:
+    """fd00:0:0:N::K beside 10.0.N.K, and for each route over the one a route over the other."""
+    before, after = find_topology(name), with_ipv6(name, "dual")
+    assert addresses(before) == addresses(after)
+    both = {one.address: one.ipv6 for node in after.nodes.values() for one in node.interfaces if one.address}
+    for node in after.nodes.values():
+        four = [route for route in node.routes if len(route.network) == 4]
+        assert tuple(four) == before.nodes[node.name].routes
+        six = [route for route in node.routes if len(route.network) == 16]
+        for one, other in zip(four, six, strict=True):
+            expected = bytes((0xFD,)) + bytes(6) + one.network[2:3] + bytes(8) if one.prefix_len else bytes(16)
+            assert (other.network, other.prefix_len) == (expected, 64 if one.prefix_len else 0)
+            assert (other.via, other.interface) == (both[one.via], one.interface)
+        for interface in node.interfaces:
+            if interface.address:
+                n, k = interface.address[2:]
+                assert address_text(interface.ipv6) == (f"fd00:0:0:{n}::{k:x}" if n else f"fd00::{k:x}")
+
+
+def test_which_address_a_name_stands_for() -> None:
+    four, six = bytes((10, 0, 0, 1)), bytes((0xFD, *bytes(14), 1))
+    assert find_topology("pair").addresses("h1") == (four,)
+    dual, preferred = with_ipv6("pair", "dual"), with_ipv6("pair", "preferred")
+    assert (dual.addresses("h1"), dual.resolve("h1"), dual.resolve("fd00::1")) == ((four, six), four, six)
+    assert (preferred.addresses("h1"), preferred.resolve("h1")) == ((six, four), six)
+
+
+def test_given_ipv6_addresses_decide_the_subnet() -> None:
+    topology = topology_from_text(
+        "ipv6: dual\nnodes:\n  h1: {interfaces: {eth0: {ipv6: '2001:db8::2/48'}}}\n  h2:\n  r1: router\n  h3:\n"
+        "links: [h1-r1, h2-r1, h3-r1]"
+    )
+    ipv6 = {
+        str(one): f"{address_text(one.ipv6)}/{one.ipv6_prefix_len}"
+        for node in topology.nodes.values()
+        for one in node.interfaces
+    }
+    assert ipv6 == {
+        "h1:eth0": "2001:db8::2/48",
+        "r1:eth0": "2001:db8::1/48",
+        "h2:eth0": "fd00:0:0:1::1/64",
+        "r1:eth1": "fd00:0:0:1::2/64",
+        "h3:eth0": "fd00:0:0:2::2/64",
+        "r1:eth2": "fd00:0:0:2::1/64",
+    }
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
