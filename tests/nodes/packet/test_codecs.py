@@ -115,6 +115,7 @@ def checked(wire: bytes, src: bytes = H1, dst: bytes = H2) -> bytes:
     return wire[:16] + by_words(pseudo + wire[:16] + b"\x00\x00" + wire[18:]).to_bytes(2, "big") + wire[18:]
 
 
+@pytest.mark.rfc("9293", "MUST-4", "MUST-14")
 def test_syn_with_options_in_the_order_of_linux() -> None:
     wire = checked(
         bytes.fromhex(
@@ -125,6 +126,7 @@ def test_syn_with_options_in_the_order_of_linux() -> None:
     assert same(decode_tcp(wire), syn())
 
 
+@pytest.mark.rfc("9293", "MUST-2")
 def test_data_segment_with_nop_nop_timestamps() -> None:
     segment = Segment(1, 2, 0xFFFFFFFF, 5, PSH | ACK, 512, b"odd")
     segment.tsval = 6
@@ -180,17 +182,20 @@ def options(data: str) -> Segment:
     return decode_tcp(header + raw + b"payload")
 
 
+@pytest.mark.rfc("9293", "MUST-4", "MUST-64")
 def test_options_end_at_end_of_list() -> None:
     segment = options("0204 05b4 00 0303 07")
     assert (segment.mss, segment.window_scale, segment.payload) == (1460, ABSENT, b"payload")
 
 
+@pytest.mark.rfc("9293", "MUST-6", "MUST-68")
 def test_unknown_options_are_skipped() -> None:
     segment = options("fe04 f989 01 0303 07")
     assert segment.window_scale == 7
 
 
 @pytest.mark.parametrize("bad", ["0300 0303 07", "0301 0303 07", "01 01 0303", "01 0309 07", "01 01 01 03"])
+@pytest.mark.rfc("9293", "MUST-7")
 def test_impossible_length_ends_options_and_keeps_those_before(bad: str) -> None:
     segment = options("0204 05b4" + bad)
     assert (segment.mss, segment.window_scale) == (1460, ABSENT)

@@ -17,7 +17,7 @@ from nodes.packet import icmp, ipv4
 from nodes.packet.icmp import IcmpMessage, decode_icmp, encode_icmp
 from nodes.packet.ipv4 import DONT_FRAGMENT, Ipv4Packet, decode_ipv4, encode_ipv4
 from nodes.packet.tcp import SYN, Segment
-from nodes.packet.tcp_codec import encode_tcp
+from nodes.packet.tcp_codec import decode_tcp, encode_tcp
 from nodes.packet.udp import Datagram, encode_udp
 from nodes.stack import Stack
 from nodes.tcp.parameters import Parameters
@@ -165,6 +165,7 @@ def test_a_host_does_not_forward() -> None:
         ("10.0.0.1", "224.0.0.5"),
     ],
 )
+@pytest.mark.rfc("9293", "MUST-63")
 def test_addresses_that_cannot_come_from_outside(src: str, dst: str) -> None:
     stack = router()
     stack.tcp.listen(0, b"", 80, 5)
@@ -213,6 +214,7 @@ def test_unreachable_port_and_protocol() -> None:
     assert (message.type, message.code) == (3, icmp.PROTOCOL_UNREACHABLE)
 
 
+@pytest.mark.rfc("9293", "MUST-3")
 def test_a_bad_tcp_checksum_is_counted_traced_and_not_answered() -> None:
     events = Events()
     stack = Stack("h1", Parameters(), Randomness(1), events)
@@ -393,3 +395,30 @@ def test_fragments_that_stay_alone_are_given_up_and_reported() -> None:
     _, _, message = icmp_error(stack)
     assert (message.type, message.code) == (icmp.TIME_EXCEEDED, icmp.REASSEMBLY_TIME_EXCEEDED)
     assert stack.next_deadline() == NEVER
+
+
+@pytest.mark.rfc("9293", "MUST-57")
+@pytest.mark.parametrize("dst", ["10.0.0.255", "255.255.255.255", "224.0.0.1"])
+def test_a_syn_to_everybody_is_ignored(dst: str) -> None:
+    stack = router()
+    stack.tcp.listen(0, b"", 80, 5)
+    wire = encode_tcp(Segment(1000, 80, 77, 0, SYN, 100, b""), SRC, ip(dst))
+    for to in (mac(10), b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01"):
+        stack.on_frame(1, 0, frame(Ipv4Packet(SRC, ip(dst), 6, wire), to))
+    assert stack.pull() == [] and stack.tcp.connections == {}
+
+
+@pytest.mark.rfc("9293", "MUST-49", "MUST-50")
+def test_ttl_and_options_of_ip() -> None:
+    """A SYN whose packet has a timestamp and an unknown option is answered as any; with the TTL that was set."""
+    stack = router()
+    stack.parameters.set("ip_default_ttl", 17)
+    us = ip("10.0.0.254")
+    stack.tcp.listen(0, b"", 80, 5)
+    wire = encode_tcp(Segment(1000, 80, 77, 0, SYN, 100, b""), SRC, us)
+    options = bytes((68, 8, 5, 0, 0, 0, 0, 0, 30, 4, 1, 2))
+    stack.on_frame(1, 0, frame(Ipv4Packet(SRC, us, 6, wire, options=options)))
+    ((_, sent),) = stack.pull()
+    packet = decode_ipv4(sent[14:])
+    assert (packet.dst, packet.ttl, packet.options) == (SRC, 17, b"")
+    assert decode_tcp(packet.payload).ack == 78

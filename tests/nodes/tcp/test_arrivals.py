@@ -106,6 +106,7 @@ def test_syn_ack_with_data() -> None:
     assert (c.state, c.receive(0, 10)) == (states.CLOSE_WAIT, b"hello")
 
 
+@pytest.mark.rfc("9293", "MUST-10")
 def test_simultaneous_open() -> None:
     """Section 3.5, figure 7: SYNs cross; each answers SYN-ACK; the ACKs of those establish both ends."""
     _host, c, peer, _, _ = scenes.syn_received_active(Host())
@@ -127,6 +128,7 @@ class TestSynchronized:
         assert peer.send(ACK, nxt - 10, una, b"x") == [f". {una}:{una}(0) ack {nxt}"]
         assert c.state == state
 
+    @pytest.mark.rfc("5961", "3.2-1")
     def test_first_out_of_window_rst_is_dropped(self, state: int) -> None:
         host, c, peer, nxt, _una = SCENES[state](Host())
         assert peer.send(RST, nxt - 1) == []
@@ -134,6 +136,7 @@ class TestSynchronized:
         assert c.state == state
         assert host.counters.TcpOutRsts == 0
 
+    @pytest.mark.rfc("5961", "3.2-2")
     def test_second_rst_exact(self, state: int) -> None:
         """RFC 5961 section 3.2: RST at RCV.NXT resets."""
         _host, c, peer, nxt, _una = SCENES[state](Host())
@@ -147,6 +150,7 @@ class TestSynchronized:
         }
         assert c.error == refused.get(state, "")
 
+    @pytest.mark.rfc("5961", "3.2-3")
     def test_second_rst_in_window_is_challenged(self, state: int) -> None:
         """RFC 5961 section 3.2: RST elsewhere in the window gets a challenge ACK."""
         host, c, peer, nxt, una = SCENES[state](Host())
@@ -155,6 +159,7 @@ class TestSynchronized:
         assert c.state == state
         assert host.counters.TcpExtTCPChallengeACK == 2
 
+    @pytest.mark.rfc("5961", "4.2")
     def test_fourth_syn_is_challenged(self, state: int) -> None:
         """RFC 5961 section 4.2: a SYN in the window gets a challenge ACK, whatever else it carries."""
         host, c, peer, nxt, una = SCENES[state](Host())
@@ -169,6 +174,7 @@ class TestSynchronized:
         assert peer.send(FIN, nxt) == []
         assert (c.state, c.buffered) == (state, 0)
 
+    @pytest.mark.rfc("5961", "5.2")
     def test_fifth_ack_of_the_future_is_challenged(self, state: int) -> None:
         """RFC 5961 section 5.2: SEG.ACK > SND.NXT."""
         _host, c, peer, nxt, una = SCENES[state](Host())
@@ -203,6 +209,8 @@ def test_text_is_trimmed_to_the_window() -> None:
     assert c.receive(0, 5000) == b"a" * 600 + b"b" * 100 + b"c" * 300
 
 
+@pytest.mark.rfc("9293", "SHLD-31", "MUST-59")
+@pytest.mark.rfc("5681", "3.2-1", "3.2-2")
 def test_reassembly_and_immediate_acks() -> None:
     """RFC 5681 section 4.2: an immediate duplicate ACK for data out of order, an immediate ACK when the gap fills."""
     host = Host()
@@ -294,6 +302,7 @@ def test_ack_at_the_right_edge(profile: str, good: bool) -> None:
     assert (c.bytes_acked == 1) is good
 
 
+@pytest.mark.rfc("9293", "MUST-66")
 def test_zero_window_still_takes_acks_and_resets() -> None:
     """3.10.7.4, first: with RCV.WND = 0 "special allowance should be made to accept valid ACKs, URGs, and RSTs"."""
     host = Host(tcp_rmem=1000)
@@ -322,6 +331,7 @@ def test_old_segments_do_not_set_the_window() -> None:
     assert c.status(0).snd_wnd == 7000
 
 
+@pytest.mark.rfc("5961", "7-1", "7-2")
 def test_challenge_ack_limit() -> None:
     """RFC 5961 section 7: no more challenge ACKs than the limit in an interval, and more in the next."""
     host = Host("rfc", tcp_timestamps=0, tcp_challenge_ack_limit=3)
@@ -344,6 +354,7 @@ def test_out_of_window_acks_do_not_bounce_for_ever() -> None:
     assert len(peer.send(ACK, -100, 1)) == 1
 
 
+@pytest.mark.rfc("7323", "5.3-1", "5.2")
 def test_paws() -> None:
     """RFC 7323 section 5.3: a segment with an old timestamp is answered and dropped, but a RST never is."""
     host = Host()
@@ -359,6 +370,7 @@ def test_paws() -> None:
     assert c.state == states.CLOSED
 
 
+@pytest.mark.rfc("7323", "5.5")
 def test_paws_forgets_after_24_days() -> None:
     """RFC 7323 section 5.5: TS.Recent of a connection idle for more than 24 days is not trusted."""
     host = Host()
@@ -369,6 +381,7 @@ def test_paws_forgets_after_24_days() -> None:
     assert c.receive(host.now, 10) == b"later"
 
 
+@pytest.mark.rfc("7323", "4.3")
 def test_ts_recent_follows_last_ack_sent() -> None:
     """RFC 7323 section 4.3: what is echoed is the timestamp of the segment that advanced the left edge, not of one
     that came out of order; ISNs near 2**32 do not matter."""
@@ -384,6 +397,7 @@ def test_ts_recent_follows_last_ack_sent() -> None:
     assert host.take()[-1].tsecr == 7
 
 
+@pytest.mark.rfc("7323", "3.2-4")
 def test_missing_timestamps() -> None:
     """RFC 7323 section 3.2: dropped by the rfc profile, taken by Linux."""
     for profile, taken in (("linux", 3), ("rfc", 0)):

@@ -96,6 +96,7 @@ def test_close_in_syn_received_without_data() -> None:
 
 
 @pytest.mark.parametrize(("profile", "seconds"), [("linux", 60), ("rfc", 240)])
+@pytest.mark.rfc("9293", "MUST-13")
 def test_time_wait_lasts_2msl_and_restarts(profile: str, seconds: int) -> None:
     """RFC 9293 section 3.10.7.4, eighth: a retransmitted FIN is acknowledged and restarts the 2MSL timer."""
     host, c, peer, nxt, una = scenes.time_wait(Host(profile))
@@ -158,6 +159,7 @@ def test_time_wait_reuse_by_sequence(seq: int, reopens: bool) -> None:
 
 
 @pytest.mark.parametrize(("newer", "seq", "reopens"), [(1, -5, True), (-1, 100_000, False)])
+@pytest.mark.rfc("9293", "SHLD-4")
 def test_time_wait_reuse_by_timestamp(newer: int, seq: int, reopens: bool) -> None:
     """RFC 6191 section 2: with timestamps, a later timestamp decides."""
     host = Host()
@@ -196,6 +198,7 @@ def test_linger_zero_resets() -> None:
     assert host.counters.TcpExtTCPAbortOnLinger == 1
 
 
+@pytest.mark.rfc("9293", "SHLD-3")
 def test_unread_data_at_close_resets() -> None:
     """RFC 9293 section 3.6.1 (RFC 2525 2.17): the peer must learn that its data was not read."""
     host, c, peer, _nxt, _una = scenes.established(Host())
@@ -214,6 +217,7 @@ def test_data_after_close_resets() -> None:
     assert (c.state, host.counters.TcpExtTCPAbortOnData) == (states.CLOSED, 1)
 
 
+@pytest.mark.rfc("9293", "MUST-12")
 def test_reset_as_the_user_sees_it() -> None:
     """The error is told once, then EPIPE and end of file; data that came before the RST can be read."""
     host, c, peer, _nxt, _una = scenes.established(Host())
@@ -288,6 +292,7 @@ def test_second_open_of_the_same_connection() -> None:
     assert c.state == states.SYN_SENT
 
 
+@pytest.mark.rfc("9293", "MUST-43", "MUST-44")
 def test_open_needs_a_route_an_address_and_a_port() -> None:
     host = Host(ip_local_port_range="5000 5001")
     with pytest.raises(SocketError, match="ENETUNREACH"):

@@ -34,6 +34,7 @@ def grown(window: int, rtt: int, seconds: int) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("window", [200, 1000])
+@pytest.mark.rfc("9438", "4.2")
 def test_the_window_follows_the_cube(window: int) -> None:
     """Figure 1 and 2: W_cubic(t) = C (t - K)^3 + W_max, K = cbrt((W_max - cwnd_epoch) / C)."""
     k = (window * 0.3 / 0.4) ** (1 / 3)
@@ -41,6 +42,7 @@ def test_the_window_follows_the_cube(window: int) -> None:
         assert cwnd == pytest.approx(0.4 * (time - k) ** 3 + window, rel=0.03)
 
 
+@pytest.mark.rfc("9438", "4.3")
 def test_on_a_short_path_it_grows_as_reno_would() -> None:
     """Section 4.3: W_est grows by alpha = 0.53 segments a round trip up to what the window was, then by one."""
     rtt = 2 * MILLISECOND
@@ -50,6 +52,7 @@ def test_on_a_short_path_it_grows_as_reno_would() -> None:
     assert last[1] == pytest.approx(20 + rounds - 6 * 17 / 9, rel=0.05)
 
 
+@pytest.mark.rfc("9438", "4.6", "4.7")
 def test_less_than_before_makes_room() -> None:
     """Section 4.7: after a loss below the last W_max the plateau is at (1 + beta) / 2 of the window."""
     cubic = Cubic(MSS, 10 * MSS, 2)

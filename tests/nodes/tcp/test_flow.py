@@ -16,6 +16,8 @@ from .harness import HERE, HTTP, PEER, Host, Peer, Wire, client
 MSS = 1460
 
 
+@pytest.mark.rfc("9293", "SHLD-18", "MUST-40", "SHLD-19")
+@pytest.mark.rfc("5681", "4.2-1", "4.2-2", "4.2-3")
 def test_delayed_ack_and_every_second_segment() -> None:
     """RFC 5681 section 4.2, RFC 9293 section 3.8.6.3: within the delay, and at least every second full segment."""
     for profile, delay in (("linux", 40), ("rfc", 200)):
@@ -31,6 +33,7 @@ def test_delayed_ack_and_every_second_segment() -> None:
         assert host.counters.TcpExtDelayedACKs == 1
 
 
+@pytest.mark.rfc("9293", "MUST-58")
 def test_data_carries_the_ack() -> None:
     """An ACK that waits goes with data, and is not sent again."""
     host = Host()
@@ -43,6 +46,7 @@ def test_data_carries_the_ack() -> None:
     assert peer.got() == []
 
 
+@pytest.mark.rfc("9293", "MUST-60", "MUST-61", "SHLD-27", "SHLD-28")
 def test_psh_ends_each_write() -> None:
     """RFC 9293 section 3.9.1.2: PSH on the last segment of a write."""
     host = Host()
@@ -51,6 +55,7 @@ def test_psh_ends_each_write() -> None:
     assert [line.split()[0] for line in peer.got()] == [".", ".", "P."]
 
 
+@pytest.mark.rfc("9293", "SHLD-7")
 def test_nagle_linux() -> None:
     """RFC 9293 section 3.7.4, as Linux does it (Minshall): a small segment waits only for a small one."""
     host = Host()
@@ -63,6 +68,7 @@ def test_nagle_linux() -> None:
     assert peer.send(ACK, 1, 11 + MSS) == [f"P. {11 + MSS}:{31 + MSS}(20) ack 1"]
 
 
+@pytest.mark.rfc("9293", "SHLD-7")
 def test_nagle_rfc() -> None:
     """RFC 9293 section 3.7.4: nothing small goes while anything is unacknowledged."""
     host = Host("rfc")
@@ -73,6 +79,7 @@ def test_nagle_rfc() -> None:
 
 
 @pytest.mark.parametrize("profile", ["linux", "rfc"])
+@pytest.mark.rfc("9293", "MUST-17")
 def test_nodelay(profile: str) -> None:
     host = Host(profile)
     c, peer = client(host)
@@ -96,6 +103,7 @@ def test_nagle_with_delayed_ack_costs_40_ms() -> None:
     assert 40 * MILLISECOND <= wire.now - started <= 50 * MILLISECOND
 
 
+@pytest.mark.rfc("9293", "MUST-38")
 def test_sender_silly_window_avoidance() -> None:
     """RFC 9293 section 3.8.6.2.1: a window smaller than a segment and than half the largest seen is not used at once,
     but after the override time."""
@@ -110,6 +118,7 @@ def test_sender_silly_window_avoidance() -> None:
     assert peer.got() == [". 8761:8861(100) ack 1"]
 
 
+@pytest.mark.rfc("9293", "MUST-39")
 def test_receiver_silly_window_avoidance() -> None:
     """RFC 9293 section 3.8.6.2.2: the window opens by a segment or half the buffer, not by what little was read."""
     host = Host(tcp_rmem=4000)
@@ -138,6 +147,7 @@ def test_window_update_after_zero_window() -> None:
     assert [(e["window"], e["side"]) for e in host.sink.of("window") if e["side"] == 2][-1] == (3000, 2)
 
 
+@pytest.mark.rfc("9293", "SHLD-14")
 def test_right_edge_never_moves_left() -> None:
     """RFC 9293 section 3.8.6: a smaller SO_RCVBUF takes effect as data arrives, the announced edge stays."""
     host = Host(tcp_rmem=10_000)
@@ -149,6 +159,7 @@ def test_right_edge_never_moves_left() -> None:
 
 
 @pytest.mark.parametrize(("profile", "probe"), [("linux", ". 1000:1000(0) ack 1"), ("rfc", ". 1001:1002(1) ack 1")])
+@pytest.mark.rfc("9293", "MUST-35", "MUST-36", "SHLD-29", "SHLD-30", "MUST-37")
 def test_zero_window_probes(profile: str, probe: str) -> None:
     """RFC 9293 section 3.8.6.1: probes at RTO, doubling, for as long as the peer answers; data flows when it opens."""
     host = Host(profile, tcp_retries2=3)
@@ -190,6 +201,8 @@ def test_fin_waits_for_the_window() -> None:
     assert peer.send(ACK, 1, 1, window=10) == ["F. 1:1(0) ack 1"]
 
 
+@pytest.mark.rfc("7323", "2.2-2", "2.2-3")
+@pytest.mark.rfc("9293", "REC-1")
 def test_window_scale() -> None:
     """RFC 7323 section 2.2: both SYNs must carry the option; the SYN's own window is not scaled."""
     host = Host(tcp_rmem=1 << 20)
@@ -205,12 +218,15 @@ def test_window_scale() -> None:
     assert (c.status(0).snd_wnd, c.status(0).rcv_wscale) == (100, 0)
 
 
+@pytest.mark.rfc("7323", "2.3")
 def test_window_scale_of_more_than_14() -> None:
     """RFC 7323 section 2.3: more than 14 counts as 14."""
     c, _peer = client(Host(), scale=200)
     assert c.status(0).snd_wscale == 14
 
 
+@pytest.mark.rfc("9293", "SHLD-5", "MUST-67")
+@pytest.mark.rfc("2018", "2")
 def test_syn_options_follow_the_knobs() -> None:
     host = Host(tcp_timestamps=0, tcp_window_scaling=0)
     host.tcp.open(0, PEER, HTTP, options={"TCP_MAXSEG": 500})
@@ -228,6 +244,7 @@ def test_syn_options_follow_the_knobs() -> None:
 
 
 @pytest.mark.parametrize(("mss", "largest"), [(1460, 1460), (500, 500), (-1, 536), (9000, 1460), (1, 48)])
+@pytest.mark.rfc("9293", "MUST-14", "MUST-15", "MUST-16")
 def test_segments_fit_the_peer_and_the_path(mss: int, largest: int) -> None:
     """RFC 9293 section 3.7.1: Eff.snd.MSS; 536 when the peer says nothing; no absurdly small one."""
     host = Host()
@@ -236,6 +253,8 @@ def test_segments_fit_the_peer_and_the_path(mss: int, largest: int) -> None:
     assert max(len(s.payload) for s in host.take()) == largest
 
 
+@pytest.mark.rfc("9293", "MUST-16")
+@pytest.mark.rfc("7323", "3.2-2")
 def test_timestamps_take_their_room() -> None:
     """RFC 6691: the MSS does not count options, so a segment with timestamps carries 12 bytes less."""
     host = Host()
@@ -244,6 +263,7 @@ def test_timestamps_take_their_room() -> None:
     assert len(host.take()[0].payload) == 1448
 
 
+@pytest.mark.rfc("9293", "MUST-24", "MUST-26", "MUST-28", "SHLD-12")
 def test_keepalive_of_an_idle_peer() -> None:
     """RFC 1122 section 4.2.3.6: after tcp_keepalive_time of idleness a probe; an answer starts the wait anew."""
     host = Host()
@@ -260,6 +280,7 @@ def test_keepalive_of_an_idle_peer() -> None:
     assert (c.state, host.counters.TcpExtTCPKeepAlive) == (states.ESTABLISHED, 2)
 
 
+@pytest.mark.rfc("9293", "MUST-29")
 def test_keepalive_of_a_dead_peer() -> None:
     """Nine probes 75 s apart, then RST and ETIMEDOUT."""
     host = Host()
@@ -284,6 +305,7 @@ def test_keepalive_of_a_rebooted_peer() -> None:
     assert c.error == "ECONNRESET"
 
 
+@pytest.mark.rfc("9293", "MUST-24", "MUST-25", "MUST-27")
 def test_keepalive_can_be_set_and_unset() -> None:
     host = Host()
     c, peer = client(host)
@@ -300,6 +322,7 @@ def test_keepalive_can_be_set_and_unset() -> None:
     assert (peer.got(), c.state) == ([], states.ESTABLISHED)
 
 
+@pytest.mark.rfc("9293", "MUST-21")
 def test_user_timeout() -> None:
     """RFC 9293 section 3.10.8, RFC 5482: what waits longer ends the connection; progress starts the timeout anew."""
     host = Host()
@@ -351,6 +374,8 @@ def test_time_outs_have_ends() -> None:
     assert host.tcp.next_deadline() == NEVER
 
 
+@pytest.mark.rfc("9293", "SHLD-19")
+@pytest.mark.rfc("5681", "4.2-3")
 def test_every_second_small_mss_segment_is_acknowledged() -> None:
     """RFC 5681 section 4.2: "full-sized" is what the peer may send, here 100 bytes."""
     host = Host()

@@ -122,6 +122,7 @@ def test_close_of_the_listener() -> None:
     host.tcp.listen(0, b"", HTTP, 1)
 
 
+@pytest.mark.rfc("9293", "MUST-42")
 def test_the_more_specific_listener_answers() -> None:
     host = Host()
     host.tcp.listen(0, HERE, HTTP, 1, {"TCP_MAXSEG": 500})
@@ -131,6 +132,7 @@ def test_the_more_specific_listener_answers() -> None:
     assert host.take()[0].mss == 500
 
 
+@pytest.mark.rfc("9293", "MUST-11")
 def test_reset_in_the_syn_queue() -> None:
     """RFC 9293 section 3.10.7.4, second: a passive OPEN goes back to LISTEN and the user is not told."""
     host = Host()

@@ -93,6 +93,7 @@ def test_counters() -> None:
     assert sum(counters.as_dict().values()) == 2
 
 
+@pytest.mark.rfc("9293", "MUST-8", "SHLD-1", "MUST-9")
 def test_isn() -> None:
     """RFC 6528 section 3: a 4-microsecond clock plus a keyed hash of the 4-tuple."""
     isn = IsnGenerator(RandomStream(1, "secret"))

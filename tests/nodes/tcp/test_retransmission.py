@@ -37,6 +37,8 @@ def flood(host: Host, segments: int, window: int = 65535, **knobs: int) -> tuple
         ("rfc", [1, 3, 7, 15, 31, 63, 127]),
     ],
 )
+@pytest.mark.rfc("9293", "MUST-22", "MUST-23")
+@pytest.mark.rfc("6298", "2.1")
 def test_syn_is_retried(profile: str, expected: list[int]) -> None:
     """RFC 6298 section 5.5: each SYN timeout doubles the RTO; Linux first waits four times the same. Then ETIMEDOUT."""
     host, c, _, _, _ = scenes.syn_sent(Host(profile))
@@ -56,6 +58,8 @@ def test_syn_ack_is_retried_and_forgotten() -> None:
     assert host.tcp.listeners[(b"", HTTP)].syn_queue == {}
 
 
+@pytest.mark.rfc("9293", "MUST-19", "MUST-20")
+@pytest.mark.rfc("6298", "5.1", "5.4", "5.5", "5.6")
 def test_rto_backs_off_and_gives_up() -> None:
     """RFC 6298 section 5.5 and 5.7: doubled each time up to tcp_rto_max; RFC 9293 3.8.3: given up at R2."""
     host = Host(tcp_retries2=3)
@@ -70,6 +74,7 @@ def test_rto_backs_off_and_gives_up() -> None:
     assert host.counters.TcpExtTCPTimeouts == 3
 
 
+@pytest.mark.rfc("6298", "2.2", "2.3")
 def test_estimator() -> None:
     """RFC 6298 section 2: SRTT = R, RTTVAR = R/2, then beta = 1/4 and alpha = 1/8; RTO = SRTT + 4 RTTVAR."""
     host = Host("rfc", tcp_rto_min_ms=1)
@@ -91,6 +96,8 @@ def test_estimator() -> None:
     assert second["rto_ns"] == second["srtt_ns"] + 4 * second["rttvar_ns"]
 
 
+@pytest.mark.rfc("9293", "MUST-18")
+@pytest.mark.rfc("6298", "3-1")
 def test_karn() -> None:
     """RFC 6298 section 3: no sample of a segment sent twice, and the backed-off RTO stays until there is one."""
     host = Host(tcp_timestamps=0)
@@ -108,6 +115,7 @@ def test_karn() -> None:
     assert c.status(host.now).rto < 230 * MILLISECOND
 
 
+@pytest.mark.rfc("6298", "3-1")
 def test_timestamps_give_a_sample_of_a_segment_sent_twice() -> None:
     """RFC 7323 section 4: the echo says which of the two was acknowledged, so the back-off ends."""
     host = Host()
@@ -123,6 +131,7 @@ def test_timestamps_give_a_sample_of_a_segment_sent_twice() -> None:
 
 
 @pytest.mark.parametrize(("profile", "segments"), [("linux", 10), ("rfc", 3)])
+@pytest.mark.rfc("5681", "3.1-1")
 def test_initial_window(profile: str, segments: int) -> None:
     """RFC 6928 section 2 (linux), RFC 5681 section 3.1 (rfc): what goes before the first ACK."""
     host = Host(profile, tcp_wmem=65536)
@@ -130,6 +139,7 @@ def test_initial_window(profile: str, segments: int) -> None:
     assert len(peer.got()) == segments
 
 
+@pytest.mark.rfc("5681", "3.1-2")
 def test_initial_window_after_lost_syns() -> None:
     """RFC 5681 section 3.1: one segment, when the SYN was lost (Linux: more than once)."""
     host = Host()
@@ -143,6 +153,8 @@ def test_initial_window_after_lost_syns() -> None:
     assert len(peer.got()) == 1
 
 
+@pytest.mark.rfc("9293", "MUST-19")
+@pytest.mark.rfc("5681", "3", "3.1-3", "3.1-4", "3.1-5")
 def test_slow_start_and_avoidance() -> None:
     """RFC 5681 section 3.1: one segment more per ACK below ssthresh, one per window above it."""
     host = Host("rfc", tcp_wmem=1 << 20)
@@ -163,6 +175,7 @@ def test_slow_start_and_avoidance() -> None:
     assert grown == 1
 
 
+@pytest.mark.rfc("5681", "3.2-3", "3.2-4", "3.2-5", "4.3")
 def test_fast_retransmit_and_newreno() -> None:
     """RFC 5681 section 3.2 and RFC 6582 section 3.2: the third duplicate ACK resends; a partial ACK resends the next
     hole; the full ACK ends recovery with cwnd at ssthresh. RFC 3042: the first two duplicates each let one go."""
@@ -192,6 +205,7 @@ def test_fast_retransmit_and_newreno() -> None:
     assert host.counters.TcpExtTCPTimeouts == 0
 
 
+@pytest.mark.rfc("5681", "3.2-7")
 def test_reno_leaves_recovery_at_the_first_new_ack() -> None:
     """RFC 5681 section 3.2, step 6."""
     host = Host(tcp_congestion_control="reno")
@@ -218,6 +232,8 @@ def test_not_every_repeated_ack_is_a_duplicate(spoil: dict[str, object]) -> None
     assert not host.sink.of("retransmit")
 
 
+@pytest.mark.rfc("5681", "3.1-6", "3.1-7")
+@pytest.mark.rfc("6298", "5.4")
 def test_timeout_collapses_the_window_and_resends_all_in_order() -> None:
     """RFC 5681 section 3.1: ssthresh = flight / 2, loss window of one segment; RFC 6298 5.4: the earliest first; then
     slow start over what was lost. Duplicate ACKs of that data do not start fast retransmit (RFC 6582 section 4.1)."""
@@ -237,6 +253,7 @@ def test_timeout_collapses_the_window_and_resends_all_in_order() -> None:
     assert [(e["entered"], e["algorithm"]) for e in host.sink.of("recovery")] == [(1, 2), (0, 2)]
 
 
+@pytest.mark.rfc("5681", "3.1-8")
 def test_second_timeout_keeps_ssthresh() -> None:
     """RFC 5681 section 3.1: when the segment was already sent again by timeout, ssthresh is held."""
     host = Host(tcp_congestion_control="newreno")
@@ -245,6 +262,7 @@ def test_second_timeout_keeps_ssthresh() -> None:
     assert c.status(host.now).snd_ssthresh == 5 * MSS  # type: ignore[attr-defined]
 
 
+@pytest.mark.rfc("6298", "5.2", "5.3")
 def test_timer_restarts_with_each_ack() -> None:
     """RFC 6298 section 5.3: an ACK of new data restarts the timer; 5.2: when all is acknowledged it stops."""
     host = Host()
@@ -260,6 +278,7 @@ def test_timer_restarts_with_each_ack() -> None:
     assert host.tcp.next_deadline() == NEVER
 
 
+@pytest.mark.rfc("5681", "4.1")
 def test_idle_restart() -> None:
     """RFC 5681 section 4.1: after an idle RTO the window is at most the restart window."""
     host = Host(tcp_wmem=1 << 20)
@@ -338,6 +357,7 @@ def test_smaller_mtu_resends_in_smaller_segments() -> None:
         ("established", 3, states.ESTABLISHED, ""),
     ],
 )
+@pytest.mark.rfc("9293", "MUST-54", "MUST-56", "SHLD-26")
 def test_icmp_unreachable(scene: str, code: int, state: int, error: str) -> None:
     """RFC 5927 section 5.2: hard errors abort only what is not yet established."""
     host, c, _peer, _, _ = getattr(scenes, scene)(Host())
@@ -345,6 +365,7 @@ def test_icmp_unreachable(scene: str, code: int, state: int, error: str) -> None
     assert (c.state, c.error) == (state, error)
 
 
+@pytest.mark.rfc("9293", "SHLD-25", "MUST-47")
 def test_soft_error_is_the_reason_of_the_timeout() -> None:
     """RFC 1122 section 4.2.3.9: soft errors are told when the connection fails for want of an answer."""
     host, c, _peer, _, _ = scenes.established(Host())
