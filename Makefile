@@ -1,8 +1,8 @@
 # make demo    sets itself up and shows the main job in virtual time; no root
-# make test    everything; as root it first installs the Debian packages the tests use
+# make test    everything, the hot code pure and compiled; as root it first installs the Debian packages the tests use
 # make check   the fast loop: lint, types, layers, fast tests; under two minutes
 # make fuzz    attacks the stack with 10 million segments; an hour
-# make bench   against named peers, in one run
+# make bench   against named peers, in one run, compiled
 # make image   the image for Docker and compose; without an image registry where there is none (docs/compose.md)
 # make image-bundle   the same as a file, for machines without a network
 # make proto   regenerates tcplab/v1 from proto/, and the blocking face of the SDK from the asyncio one
@@ -23,6 +23,7 @@ demo: user
 
 test: packages dev static
 	$(BIN)/pytest -n auto $(MISSING) -m "not real_time"
+	$(BIN)/pytest -n auto $(MISSING) --compiled -m "not real_time and not slow" tests/nodes tests/lab/links tests/lab/attacks
 	$(BIN)/pytest $(MISSING) -m real_time --ignore=tests/contract --ignore=tests/docker
 	$(BIN)/pytest $(MISSING) -m real_time tests/contract tests/docker
 
@@ -42,7 +43,7 @@ fuzz: dev
 bench:
 	@tools/packages mininet:mn bridge-utils:brctl
 	@tools/setup .venv-bench $(PYTHON) sim,netns bench
-	.venv-bench/bin/python bench/run.py
+	PYTHONPATH=$$(TCPLAB_OPT_LEVEL=2 .venv-bench/bin/python tools/compiled.py) .venv-bench/bin/python bench/run.py
 
 proto: dev
 	$(BIN)/python proto/generate.py

@@ -34,7 +34,6 @@ from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp_packet, encode_tcp_packet6
 from nodes.tcp.endpoints import Tcp
-from nodes.tcp.network import Network
 from nodes.tcp.parameters import Parameters
 
 _IP_START: Final = HEADER_LEN
@@ -47,7 +46,7 @@ _IPV6: Final = int.from_bytes(TYPE_IPV6, "big")
 _NO_MAC: Final = bytes(6)
 
 
-class Stack(Network, IpOutput):
+class Stack(IpOutput):
     """One host called `name`. Interfaces are numbered from 0 as they are added; `loopback` has 127.0.0.1 and ::1."""
 
     def __init__(self, name: str, parameters: Parameters, randomness: Randomness, sink: EventSink) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,9 +64,27 @@ def available(component: str) -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--allow-missing", action="store_true", help="leave out tests whose components are missing")
+    parser.addoption("--compiled", action="store_true", help="test this checkout compiled (tools/compiled.py)")
+
+
+def make_compiled() -> Path:
+    """Where this checkout is installed with its hot code compiled; made when it is missing."""
+    command = [sys.executable, str(ROOT / "tools/compiled.py")]
+    return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Path:
+    """Where this checkout is installed with its hot code compiled."""
+    return make_compiled()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--compiled"):
+        # Before the checkout, here and in the processes that tests start.
+        place = str(make_compiled())
+        sys.path.insert(0, place)
+        os.environ["PYTHONPATH"] = place
     # How long an example takes depends on what else the machine does.
     hypothesis.settings.register_profile("tcplab", deadline=None)
     hypothesis.settings.load_profile("tcplab")
@@ -85,6 +104,12 @@ def tcplab_image(dockerd: Dockerd) -> str:
     """Our image, as `make image` makes it where there is no registry; its name."""
     dockerd.run("tools/image")
     return "tcplab"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    from nodes.tcp import connection
+
+    return f"testing {Path(connection.__file__)}"
 
 
 def needs(item: pytest.Item) -> list[str]:

@@ -17,11 +17,12 @@ def version(as_json: Json = False) -> None:
     import platform
 
     import nodes.tcp.connection as hot
+    from lab.shipped import why_pure
 
     facts = {
         "tcplab": importlib.metadata.version("tcplab"),
         "python": platform.python_version(),
-        "build": "pure Python" if str(hot.__file__).endswith(".py") else "compiled",
+        "build": f"pure Python: {why_pure()}" if str(hot.__file__).endswith(".py") else "compiled",
     }
     if as_json:
         print_json(facts)

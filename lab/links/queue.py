@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from lab.links.packet import Packet
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Queue:
     """A discipline decides which packets wait, in which order they leave, and which are dropped.
 

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+COUNTERS: Final = (
+    "bytes_delivered",
+    "bytes_in",
+    "corrupted",
+    "delayed",
+    "dropped_down",
+    "dropped_loss",
+    "dropped_queue",
+    "dropped_rule",
+    "duplicated",
+    "held",
+    "injected",
+    "packets_delivered",
+    "packets_in",
+    "queue_bytes",
+    "queue_bytes_max",
+    "queue_packets",
+    "queue_packets_max",
+    "reordered",
+    "resets",
+)
+
 
 class Statistics:
     """Counts since the link was made. A frame may count in several of them (duplicated and corrupted, say)."""
 
-    __slots__ = (
-        "bytes_delivered",
-        "bytes_in",
-        "corrupted",
-        "delayed",
-        "dropped_down",
-        "dropped_loss",
-        "dropped_queue",
-        "dropped_rule",
-        "duplicated",
-        "held",
-        "injected",
-        "packets_delivered",
-        "packets_in",
-        "queue_bytes",
-        "queue_bytes_max",
-        "queue_packets",
-        "queue_packets_max",
-        "reordered",
-        "resets",
-    )
+    __slots__ = COUNTERS
 
     def __init__(self) -> None:
         self.packets_in = 0  # offered by the node; injected ones are counted apart
@@ -51,4 +55,4 @@ class Statistics:
 
     def as_dict(self) -> dict[str, int]:
         """All counts by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in COUNTERS}

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 NANOSECOND: Final = 1
 MICROSECOND: Final = 1_000
 MILLISECOND: Final = 1_000_000
@@ -36,6 +38,7 @@ class Timer:
         self.arg = None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Scheduler:
     """What code that needs time is given. Times are absolute nanoseconds of lab time, which starts at 0."""
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 # Trace levels: each includes those before it.
 LEVEL_OFF: Final = 0
 LEVEL_STATES: Final = 1
@@ -301,6 +303,7 @@ KINDS: Final[tuple[Kind, ...]] = (
 KIND_BY_NUMBER: Final[dict[int, Kind]] = {kind.number: kind for kind in KINDS}
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class EventSink:
     """Receives events. This base discards everything; `lab.trace.spool` writes, tests collect.
 

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from nodes.base.errors import InvalidArgument
 from nodes.base.events import KIND_BY_NUMBER, KINDS, NAME, EventSink, Kind
 
@@ -40,6 +42,7 @@ def _record_structs() -> list[struct.Struct]:
     return structs
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RecordWriter(EventSink):
     """Packs events into records and holds them until `flush` hands them to `_write`, which a subclass gives.
 

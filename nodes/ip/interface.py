@@ -10,19 +10,22 @@ from nodes.packet.ipv6 import ALL_NODES, link_local, solicited_node
 LOOPBACK_INDEX: Final = -1
 
 
+COUNTERS: Final = (
+    "rx_bytes",
+    "rx_dropped",
+    "rx_errors",
+    "rx_packets",
+    "tx_bytes",
+    "tx_dropped",
+    "tx_errors",
+    "tx_packets",
+)
+
+
 class InterfaceCounters:
     """Frames and bytes (whole frames) since the start. Errors: malformed; dropped: discarded with good reason."""
 
-    __slots__ = (
-        "rx_bytes",
-        "rx_dropped",
-        "rx_errors",
-        "rx_packets",
-        "tx_bytes",
-        "tx_dropped",
-        "tx_errors",
-        "tx_packets",
-    )
+    __slots__ = COUNTERS
 
     def __init__(self) -> None:
         self.rx_packets = 0
@@ -35,7 +38,7 @@ class InterfaceCounters:
         self.tx_dropped = 0
 
     def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in InterfaceCounters.__slots__}
+        return {name: getattr(self, name) for name in COUNTERS}
 
 
 class Interface(InterfaceCounters):

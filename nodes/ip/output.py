@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from nodes.tcp.network import Network
 
-class IpOutput:
-    """Sending packets of this host."""
+
+class IpOutput(Network):
+    """Sending packets of this host, beside what TCP asks."""
 
     def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
         """Send `payload` from `src` to `dst`, fragmented where it must be; `ttl` 0: ip_default_ttl, hop_limit.
 
         Raises SocketError ENETUNREACH when there is no route.
         """
-        raise NotImplementedError
-
-    def source_for(self, dst: bytes) -> bytes:
-        """Our address that packets to `dst` carry. Raises SocketError: ENETUNREACH when there is no route,
-        EADDRNOTAVAIL when the host has no address."""
-        raise NotImplementedError
-
-    def is_local(self, address: bytes) -> bool:
-        """Whether `address` is one of ours."""
         raise NotImplementedError
 
     def too_big(self, now: int, dst: bytes, mtu: int) -> None:

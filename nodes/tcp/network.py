@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
+
 from nodes.packet.tcp import Segment
 
 #: An IP address is its bytes in network order: 4 of them for IPv4, 16 for IPv6.
 Address = bytes
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Network:
     """The internet layer as TCP sees it. All calls are made with the current instant and return at once; none calls
     back into TCP, so a segment to ourselves is queued and arrives afterwards."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 #: "as high as possible", RFC 5681 section 3.1, for the first ssthresh.
 UNLIMITED: Final = 0x7FFF_FFFF
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl:
     """`cwnd` and `ssthresh` of one connection, read by the sender after every call; the methods below change them."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from nodes.base.clock import SECOND
 from nodes.tcp.congestion.base import CongestionControl
 
@@ -26,6 +28,7 @@ def cube_root(value: int) -> int:
         root = closer
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Cubic(CongestionControl):
     """RFC 9438 with fast convergence."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
+
 from nodes.tcp.congestion.base import CongestionControl
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class NewReno(CongestionControl):
     """RFC 6582: a partial ACK means that the next segment is lost too; recovery ends with all sent before it."""
 

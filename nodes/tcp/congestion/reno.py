@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
+
 from nodes.tcp.congestion.newreno import NewReno
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Reno(NewReno):
     """RFC 5681 section 3.2: without SACK, fast recovery ends with the first ACK of new data."""
 

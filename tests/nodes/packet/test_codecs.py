@@ -15,6 +15,7 @@ from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import ABSENT, ACK, AE, CWR, ECE, PSH, SYN, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_options, encode_tcp
 from nodes.packet.udp import decode_udp
+from tests.nodes.packet.fields import fields
 from tests.nodes.packet.test_checksum import by_words
 
 H1 = bytes([10, 0, 0, 1])
@@ -222,4 +223,4 @@ def test_header_that_does_not_fit(wire: str) -> None:
 
 
 def same(one: Segment, other: Segment) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in Segment.__slots__)
+    return fields(one) == fields(other)

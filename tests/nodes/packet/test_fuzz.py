@@ -19,6 +19,7 @@ from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import ABSENT, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp
 from nodes.packet.udp import decode_udp
+from tests.nodes.packet.fields import fields
 
 ADDRESS = st.binary(min_size=4, max_size=4)
 BYTE = st.integers(0, 255)
@@ -87,7 +88,7 @@ def test_tcp_round_trip(segment: Segment, src: bytes, dst: bytes) -> None:
     wire = encode_tcp(segment, src, dst)
     assert transport_checksum_ok(src, dst, 6, wire)
     back = decode_tcp(wire)
-    assert [getattr(back, name) for name in Segment.__slots__] == [getattr(segment, name) for name in Segment.__slots__]
+    assert fields(back) == fields(segment)
 
 
 @given(ADDRESS, ADDRESS, BYTE, st.binary(max_size=50), BYTE, WORD16, WORD16, BYTE)
@@ -96,9 +97,7 @@ def test_ipv4_round_trip(
 ) -> None:
     packet = Ipv4Packet(src, dst, protocol, payload, ttl, identification, fragment, tos)
     back = decode_ipv4(encode_ipv4(packet))
-    assert [getattr(back, name) for name in Ipv4Packet.__slots__] == [
-        getattr(packet, name) for name in Ipv4Packet.__slots__
-    ]
+    assert fields(back) == fields(packet)
 
 
 @given(st.integers(0, 255), st.integers(0, 255), WORD32, st.binary(max_size=50))
