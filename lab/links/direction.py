@@ -109,6 +109,8 @@ class Direction:
         self._transmitting = False  # a call of _transmit is scheduled; so it is while frames wait in the queue
         self._busy_until = 0  # end of the serialisation in progress
         self._last_release = 0
+        self._plain_arrivals = scheduler.sequence(self._arrive_plain)
+        self._arrivals = scheduler.sequence(self._arrive)
         self._set(impairments)
 
     # What is asked of it.
@@ -138,7 +140,7 @@ class Direction:
                 release = self._last_release
             else:
                 self._last_release = release
-            self._scheduler.post(release, self._arrive_plain, frame)
+            self._plain_arrivals.post(release, frame)
             return
         number = statistics.packets_in + statistics.injected
         if sink.capture:
@@ -394,11 +396,13 @@ class Direction:
                 release = self._last_release
             else:
                 self._last_release = release
+            self._arrivals.post(release, packet)
+        else:
+            self._scheduler.post(release, self._arrive, packet)
         if marks:
             self._tell_marks(now, packet, release)
         elif self._sink.level >= LEVEL_SEGMENTS:
             self._sink.verdict(now, self.name_id, packet.number, VERDICT_PASSED, 0, release - packet.entered_ns)
-        self._scheduler.post(release, self._arrive, packet)
 
     def _tell_marks(self, now: int, packet: Packet, release: int) -> None:
         statistics = self.statistics

@@ -6,6 +6,7 @@ Links, queues, attacks and apps hold a `Scheduler` and nothing else; whether tim
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -54,6 +55,56 @@ class Scheduler:
         """`call_at` for a call that nobody will cancel: most are such, and cost less."""
         self.call_at(time_ns, fn, arg)
 
+    def sequence(self, fn: Callable[[Any], None]) -> Sequence:
+        """A way to have `fn` called many times, at instants that never go back. Costs less than `post`."""
+        return Sequence(self, fn)
+
+
+class Sequence:
+    """Calls of one function, in the order they were asked for, such as arrivals at the end of a wire."""
+
+    __slots__ = ("_scheduler", "fn")
+
+    def __init__(self, scheduler: Scheduler, fn: Callable[[Any], None]) -> None:
+        self._scheduler = scheduler
+        self.fn = fn
+
+    def post(self, time_ns: int, arg: Any) -> None:
+        """Call `fn(arg)` at `time_ns`, which is not before that of the last `post`."""
+        self._scheduler.post(time_ns, self.fn, arg)
+
+
+class SimSequence(Sequence):
+    """A Sequence of a SimScheduler. Its calls keep their places among all others, but only the next one is in the
+    heap: so the heap holds as many entries as there are wires, not as many as there are frames on them."""
+
+    __slots__ = ("_sim", "_waiting")
+
+    def __init__(self, scheduler: SimScheduler, fn: Callable[[Any], None]) -> None:
+        super().__init__(scheduler, fn)
+        self._sim = scheduler
+        #: (time, number, arg), the one in the heap first.
+        self._waiting: deque[tuple[int, int, Any]] = deque()
+
+    def post(self, time_ns: int, arg: Any) -> None:
+        sim = self._sim
+        sim._count = count = sim._count + 1
+        if time_ns < sim._now:
+            time_ns = sim._now
+        waiting = self._waiting
+        if not waiting:
+            heappush(sim._heap, (time_ns, count, None, self))
+        waiting.append((time_ns, count, arg))
+
+    def take(self) -> Any:
+        """The argument of the call whose entry was taken from the heap; the next one's goes there."""
+        waiting = self._waiting
+        _, _, arg = waiting.popleft()
+        if waiting:
+            time_ns, count, _ = waiting[0]
+            heappush(self._sim._heap, (time_ns, count, None, self))
+        return arg
+
 
 class SimScheduler(Scheduler):
     """Virtual time: a heap of (time, insertion number), so equal times run in the order they were asked for.
@@ -66,7 +117,8 @@ class SimScheduler(Scheduler):
         self._now = 0
         self._count = 0
         self._stopped = False
-        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled.
+        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled,
+        #: (time, number, None, sequence) of the next one of a sequence.
         self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
 
     def now(self) -> int:
@@ -83,6 +135,9 @@ class SimScheduler(Scheduler):
     def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
         self._count = count = self._count + 1
         heappush(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
+
+    def sequence(self, fn: Callable[[Any], None]) -> Sequence:
+        return SimSequence(self, fn)
 
     def next_time(self) -> int:
         """Instant of the next call, or NEVER when nothing is scheduled."""
@@ -114,7 +169,7 @@ class SimScheduler(Scheduler):
                 fn = arg.fn
                 if fn is None:
                     continue
-                arg = arg.arg
+                arg = arg.take() if isinstance(arg, SimSequence) else arg.arg
             self._now = time_ns
             self.calls = calls = calls + 1
             fn(arg)

@@ -1,13 +1,16 @@
 """The Internet checksum (RFC 1071).
 
 One's complement addition of 16-bit words is addition modulo 65535, and 2**16 = 1 modulo 65535, so the whole packet
-read as one big number, modulo 65535, is that sum: two C calls whatever the length. Sums below are therefore plain
-ints that are congruent to the sum; ports, addresses and sequence numbers can be added as they are.
+read as one big number, modulo 65535, is that sum: two C calls whatever the length. Compiled (setup.py), a loop over the
+bytes is several times faster still. Sums below are therefore plain ints that are congruent to the sum; ports, addresses
+and sequence numbers can be added as they are.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from mypy_extensions import i64
 
 # Adding the upper part of a big number to the lower keeps the sum and is cheaper than dividing all of it. Bits, by the
 # size of a full segment; multiples of 16.
@@ -17,8 +20,38 @@ _QUARTER: Final = 2880
 _QUARTER_MASK: Final = (1 << _QUARTER) - 1
 
 
+def _loop(data: bytes) -> int:
+    high: i64 = 0
+    low: i64 = 0
+    at: i64 = 0
+    size: i64 = len(data)
+    while at + 8 <= size:
+        high += data[at]
+        low += data[at + 1]
+        high += data[at + 2]
+        low += data[at + 3]
+        high += data[at + 4]
+        low += data[at + 5]
+        high += data[at + 6]
+        low += data[at + 7]
+        at += 8
+    while at + 2 <= size:
+        high += data[at]
+        low += data[at + 1]
+        at += 2
+    if at < size:
+        high += data[at]
+    return ((high << 8) + low) % 65535
+
+
+#: Whether this is compiled: then functions are not those of Python.
+COMPILED: Final = type(_loop).__name__ != "function"
+
+
 def sum16(data: bytes) -> int:
-    """An int congruent, modulo 65535, to the sum of the 16-bit words of `data`; an odd last byte is padded with 0."""
+    """The sum of the 16-bit words of `data` modulo 65535; an odd last byte is padded with 0."""
+    if COMPILED:
+        return _loop(data)
     number = int.from_bytes(data, "big")
     size = len(data)
     if size & 1:

@@ -6,9 +6,10 @@ import struct
 from typing import Final
 
 from nodes.packet import ipv4, ipv6
-from nodes.packet.checksum import sum16
+from nodes.packet.checksum import COMPILED, sum16
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import ABSENT, SYN, Segment
+from nodes.packet.words import u16, u32
 
 HEADER_LEN: Final = 20
 MAX_OPTIONS_LEN: Final = 40
@@ -75,7 +76,7 @@ def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
 
 def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: int, ttl: int) -> bytes:
     """The segment in an IPv4 packet that must not be fragmented, both checksummed."""
-    addresses = int.from_bytes(src + dst, "big")
+    addresses = sum16(src + dst)
     payload = segment.payload
     if (
         segment.tsecr < 0
@@ -183,7 +184,16 @@ def decode_tcp(data: bytes) -> Segment:
     """
     if len(data) < HEADER_LEN:
         raise MalformedPacket(f"TCP segment of {len(data)} bytes; its header alone has {HEADER_LEN}")
-    src_port, dst_port, seq, ack, offset_flags, window, _, urgent = _HEADER.unpack_from(data)
+    if COMPILED:
+        seq: int = u32(data, 4)
+        ack: int = u32(data, 8)
+        offset_flags: int = u16(data, 12)
+        window: int = u16(data, 14)
+        src_port: int = u16(data, 0)
+        dst_port: int = u16(data, 2)
+        urgent: int = u16(data, 18)
+    else:
+        src_port, dst_port, seq, ack, offset_flags, window, _, urgent = _HEADER.unpack_from(data)
     header_len = offset_flags >> 10 & 0x3C
     if not HEADER_LEN <= header_len <= len(data):
         raise MalformedPacket(f"TCP data offset {header_len >> 2} words in {len(data)} bytes")
@@ -192,11 +202,17 @@ def decode_tcp(data: bytes) -> Segment:
         segment.urgent = urgent
     if header_len > HEADER_LEN:
         if header_len == 32:
-            prefix, tsval, tsecr = _TIMESTAMPS.unpack_from(data, HEADER_LEN)
-            if prefix == _NOP_NOP_TIMESTAMPS:
-                segment.tsval = tsval
-                segment.tsecr = tsecr
-                return segment
+            if COMPILED:
+                if u32(data, 20) == _NOP_NOP_TIMESTAMPS:
+                    segment.tsval = u32(data, 24)
+                    segment.tsecr = u32(data, 28)
+                    return segment
+            else:
+                prefix, tsval, tsecr = _TIMESTAMPS.unpack_from(data, HEADER_LEN)
+                if prefix == _NOP_NOP_TIMESTAMPS:
+                    segment.tsval = tsval
+                    segment.tsecr = tsecr
+                    return segment
         _decode_options(segment, data, header_len)
     return segment
 
