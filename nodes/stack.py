@@ -26,13 +26,14 @@ from nodes.ip.routing import Route
 from nodes.ip.udp import Udp
 from nodes.packet import icmp, ipv4, ipv6
 from nodes.packet.address import address_text
-from nodes.packet.checksum import sum16
+from nodes.packet.checksum import COMPILED, sum16
 from nodes.packet.ethernet import HEADER_LEN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
 from nodes.packet.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK, Ipv4Packet, decode_ipv4, encode_ipv4
 from nodes.packet.ipv6 import decode_ipv6, is_link_local
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp_packet, encode_tcp_packet6
+from nodes.packet.words import u16, u32
 from nodes.tcp.endpoints import Tcp
 from nodes.tcp.parameters import Parameters
 
@@ -168,7 +169,15 @@ class Stack(IpOutput):
         if size < _HEADERS.size:
             self._on_short(interface, frame)
             return False
-        mac, ethertype, first, second, third, pair = _HEADERS.unpack_from(frame)
+        if COMPILED:
+            mac = frame[0:6]
+            ethertype: int = u16(frame, 12)
+            first: int = u32(frame, 14)
+            second: int = u32(frame, 18)
+            third: int = u32(frame, 22)
+            addresses: int = u32(frame, 26) + u32(frame, 30)
+        else:
+            mac, ethertype, first, second, third, addresses = _HEADERS.unpack_from(frame)
         if mac != interface.mac and not mac[0] & 1:
             return False
         if ethertype != _IPV4:
@@ -180,14 +189,14 @@ class Stack(IpOutput):
         counters.IpInReceives += 1
         start = _HEADERS.size
         end = _IP_START + (first & 0xFFFF)
-        total = first + second + third + pair
+        total = first + second + third + addresses
         if first >> 24 != 0x45:  # options, or no IPv4 packet
             start = _IP_START + (first >> 22 & 0x3C) if first >> 28 == 4 else 0
             total += sum16(frame[_HEADERS.size : start])
         if not _HEADERS.size <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False
-        path = self._paths.flows.get(pair) or self._flow(interface, pair)
+        path = self._paths.flows.get(frame[26:34]) or self._flow(interface, frame[26:30], frame[30:34])
         if path is None:
             counters.IpInAddrErrors += 1
             return False
@@ -196,7 +205,7 @@ class Stack(IpOutput):
         if third >> 16 & 0xFF == _TCP and not second & _FRAGMENTED:
             counters.IpInDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end], pair)
+                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end], addresses)
             return True
         packet = decode_ipv4(frame[_IP_START:end])
         if packet.fragment & _FRAGMENTED:
@@ -270,7 +279,7 @@ class Stack(IpOutput):
             self._link.out = []
         return out
 
-    # What TCP, UDP and ICMP ask (Network, IpOutput).
+    # What TCP, UDP and ICMP ask (IpOutput).
 
     def transmit(self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool) -> None:
         path = self._paths.known.get(dst) or self._paths.to(dst)
@@ -384,10 +393,8 @@ class Stack(IpOutput):
 
     # Receiving.
 
-    def _flow(self, interface: Interface, pair: int) -> Path | None:
+    def _flow(self, interface: Interface, src: bytes, dst: bytes) -> Path | None:
         """What becomes of packets with this source and destination. None: they are refused."""
-        src = (pair >> 32).to_bytes(4, "big")
-        dst = (pair & 0xFFFF_FFFF).to_bytes(4, "big")
         outside = interface.index != LOOPBACK_INDEX
         net = src[0]
         local = self._paths.local
@@ -410,7 +417,7 @@ class Stack(IpOutput):
         if outside:
             if len(self._paths.flows) >= MAX_PATHS:
                 self._paths.flows.clear()
-            self._paths.flows[pair] = path
+            self._paths.flows[src + dst] = path
         return path
 
     def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes, addresses: int) -> None:

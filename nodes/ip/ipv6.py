@@ -85,7 +85,7 @@ class Ipv6:
         if end > len(frame):
             counters.Ip6InTruncatedPkts += 1
             return False
-        path = self._paths.flows6.get(src + dst) or self._flow(interface, src, dst)
+        path = self._paths.flows.get(src + dst) or self._flow(interface, src, dst)
         if path is None:
             counters.Ip6InAddrErrors += 1
             return False
@@ -119,9 +119,9 @@ class Ipv6:
         else:
             path = self._paths.to(dst) or self._no_route
         if outside and path is not self._no_route:
-            if len(self._paths.flows6) >= MAX_PATHS:
-                self._paths.flows6.clear()
-            self._paths.flows6[src + dst] = path
+            if len(self._paths.flows) >= MAX_PATHS:
+                self._paths.flows.clear()
+            self._paths.flows[src + dst] = path
         return path
 
     def _receive(self, now: int, interface: Interface, packet: Ipv6Packet, group: bool) -> None:

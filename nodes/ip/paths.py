@@ -21,8 +21,8 @@ _NO_MAC: Final = bytes(6)
 class Paths:
     """`local` are our addresses, `broadcast` those of everybody on a network of ours (IPv4), each with its interface.
 
-    `known` are paths by destination, `flows` and `flows6` what becomes of packets from outside, by source and
-    destination: all forgotten together.
+    `known` are paths by destination, `flows` what becomes of packets from outside, by source and destination, one
+    after the other: all forgotten together.
     """
 
     def __init__(
@@ -32,8 +32,7 @@ class Paths:
         self.local = local
         self.broadcast: dict[bytes, Interface | None] = {LIMITED_BROADCAST: None}
         self.known: dict[bytes, Path] = {}
-        self.flows: dict[int, Path] = {}
-        self.flows6: dict[bytes, Path] = {}
+        self.flows: dict[bytes, Path] = {}
         self._interfaces = interfaces
         self._loopback = loopback
         self._link = link
@@ -42,7 +41,6 @@ class Paths:
         """Routes or addresses have changed."""
         self.known.clear()
         self.flows.clear()
-        self.flows6.clear()
 
     def to(self, dst: bytes) -> Path | None:
         """The path to an address. None: there is no route."""
