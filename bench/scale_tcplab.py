@@ -1,0 +1,120 @@
+"""What tcplab's cost per packet and its memory do as a lab grows, in virtual time at trace level congestion.
+
+    python bench/scale_tcplab.py flows NUMBER      that many flows at once between two hosts, over a dumbbell
+    python bench/scale_tcplab.py nodes NUMBER      that many hosts in pairs, a link and a flow between the two of a pair
+    python bench/scale_tcplab.py memory            of a host, and of both ends of an idle connection
+
+The data packets of all flows together are about the same whatever the number. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from lab.backends.network import Network
+from lab.backends.sim import SimLab
+from lab.backends.until import Until
+from lab.topology.loader import topology_from_mapping
+from nodes.base.clock import SECOND, SimScheduler
+from nodes.base.events import LEVEL_CONGESTION, EventSink
+from nodes.base.random import Randomness
+from nodes.base.tasks import TaskRunner
+
+SEGMENT = 1448
+PACKETS = 30_000
+IDLE = 2000
+
+
+def lab_of(directory: str, mapping: dict[str, Any], level: int = LEVEL_CONGESTION) -> SimLab:
+    return SimLab("bench", topology_from_mapping(mapping), 1, Path(directory) / "spool", level, capture=False)
+
+
+def pairs(hosts: int) -> dict[str, Any]:
+    """Hosts h1, h2 ...; h1-h2, h3-h4 ... have a link."""
+    names = [f"h{number}" for number in range(1, hosts + 1)]
+    links = [{"endpoints": f"{a}-{b}", "rate": "100mbit", "delay": "5ms"} for a, b in zip(names[::2], names[1::2])]
+    return {"nodes": {name: {"kind": "host"} for name in names}, "links": links}
+
+
+def carry(lab: SimLab, ends: list[tuple[str, str, int]], total: int) -> dict[str, Any]:
+    """One bulk transfer for each (from, to, port), `total` bytes together."""
+    each = total // len(ends)
+    senders = []
+    for source, target, port in ends:
+        lab.start_app(target, "sink", {"port": port})
+        senders.append(lab.start_app(source, "bulk", {"to": target, "port": port, "bytes": each}).name)
+    began = time.perf_counter(), time.process_time()
+    lab.advance(Until(apps=tuple(senders)))
+    wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+    packets = each * len(ends) // SEGMENT
+    return {"wall": wall, "us_per_packet": wall / packets * 1e6, "cpu_us_per_packet": cpu / packets * 1e6}
+
+
+def flows(number: int) -> dict[str, Any]:
+    edge = {"rate": "1gbit", "delay": "1ms", "limit": 3000}
+    mapping = {
+        "nodes": {name: {"kind": "router" if name[0] == "r" else "host"} for name in ("h1", "r1", "r2", "h2")},
+        "links": [
+            {"endpoints": "h1-r1", **edge},
+            {"endpoints": "r1-r2", "rate": "100mbit", "delay": "10ms", "limit": 2000},
+            {"endpoints": "r2-h2", **edge},
+        ],
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        lab = lab_of(directory, mapping)
+        return carry(lab, [("h1", "h2", 2000 + each) for each in range(number)], PACKETS * SEGMENT)
+
+
+def nodes(number: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as directory:
+        lab = lab_of(directory, pairs(number))
+        return carry(lab, [(f"h{n}", f"h{n + 1}", 2000) for n in range(1, number, 2)], PACKETS * SEGMENT)
+
+
+def resident() -> int:
+    """Bytes of memory this process has."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def network_of(hosts: int) -> tuple[Network, SimScheduler]:
+    """Hosts in pairs without the lab around them."""
+    scheduler = SimScheduler()
+    topology = topology_from_mapping(pairs(hosts))
+    network = Network(topology, scheduler, TaskRunner(scheduler), Randomness(1), EventSink(), topology.resolve)
+    return network, scheduler
+
+
+def memory() -> dict[str, Any]:
+    network_of(2)
+    before = resident()
+    keep = network_of(1000)
+    per_node = (resident() - before) // 1000
+    network, scheduler = keep
+    host, peer = network.hosts["h1"], network.hosts["h2"]
+    listener = peer.stack.tcp.listen(0, b"", 80, 4096)
+    address = network.addresses("h2")[0]
+    opened: list[Any] = []
+    for batch in range(1 + IDLE // 500):
+        if batch == 1:  # the first one has found the neighbour, and made what is made only once
+            before = resident()
+        for _ in range(500 if batch else 1):
+            opened.append(host.stack.tcp.open(scheduler.now(), address, 80))
+        host.driver.flush()
+        scheduler.run(scheduler.now() + SECOND, 1 << 30)
+        while (accepted := listener.accept(scheduler.now())) is not None:
+            opened.append(accepted)
+    per_connection = (resident() - before) // (2 * IDLE)
+    assert len(opened) == 2 * (IDLE + 1), len(opened)
+    return {"bytes_per_node": per_node, "bytes_per_connection": per_connection}
+
+
+if __name__ == "__main__":
+    number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    print(json.dumps({"flows": lambda: flows(number), "nodes": lambda: nodes(number), "memory": memory}[sys.argv[1]]()))
