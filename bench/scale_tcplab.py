@@ -38,7 +38,10 @@ def lab_of(directory: str, mapping: dict[str, Any], level: int = LEVEL_CONGESTIO
 def pairs(hosts: int) -> dict[str, Any]:
     """Hosts h1, h2 ...; h1-h2, h3-h4 ... have a link."""
     names = [f"h{number}" for number in range(1, hosts + 1)]
-    links = [{"endpoints": f"{a}-{b}", "rate": "100mbit", "delay": "5ms"} for a, b in zip(names[::2], names[1::2])]
+    links = [
+        {"endpoints": f"{a}-{b}", "rate": "100mbit", "delay": "5ms"}
+        for a, b in zip(names[::2], names[1::2], strict=True)
+    ]
     return {"nodes": {name: {"kind": "host"} for name in names}, "links": links}
 
 
