@@ -42,6 +42,18 @@ _IPV4: Final[Mapping[str, str]] = {
 }
 
 
+#: Of an interface with IPv6: nobody is asked for addresses, routes or neighbours that it may not have.
+_IPV6: Final[Mapping[str, str]] = {
+    "accept_ra": "0",
+    "accept_redirects": "0",
+    "autoconf": "0",
+    "router_solicitations": "0",
+    "accept_dad": "0",
+    "dad_transmits": "0",
+    "addr_gen_mode": "0",
+}
+
+
 def quieten() -> None:
     """Have the kernel say nothing by itself in the calling thread's namespace: no IPv6 on interfaces to come, nothing
     forwarded."""
@@ -53,7 +65,8 @@ def quieten() -> None:
 
 
 def prepare_kernel() -> None:
-    """Have the kernel's stack in the calling thread's namespace as a Linux just started has it, without IPv6."""
+    """Have the kernel's stack in the calling thread's namespace as a Linux just started has it; without IPv6, until
+    `configure_kernel` says otherwise."""
     quieten()
     for name, value in _IPV4.items():
         _write(name, value)
@@ -78,6 +91,8 @@ def configure_kernel(netlink: Netlink, node: Node) -> None:
             interface.prefix_len,
             str(address.network.broadcast_address) if interface.prefix_len < 31 else None,
         )
+    if any(interface.ipv6 for interface in node.interfaces):
+        _configure_ipv6(netlink, node, indexes)
     for route in node.routes:
         netlink.add_route(
             f"route of {node.name} to {route}",
@@ -88,6 +103,23 @@ def configure_kernel(netlink: Netlink, node: Node) -> None:
         )
     # After the routes: some congestion controls can only be asked for by them.
     sysctls.write_all(node.parameters)
+
+
+def _configure_ipv6(netlink: Netlink, node: Node, indexes: list[int]) -> None:
+    """Have IPv6 on the interfaces. Raises Unsupported when the kernel has none."""
+    directory = _SYSCTLS / "net/ipv6/conf"
+    if not directory.exists():
+        raise Unsupported(f"{node.name} is to have IPv6, which this kernel has not")
+    if sysctls.forwards(node.parameters):
+        _write("net.ipv6.conf.all.forwarding", "1")
+    for name in ("lo", *(interface.name for interface in node.interfaces)):
+        # Not by `_write`: names of interfaces may have dots.
+        for key, value in (*_IPV6.items(), ("disable_ipv6", "0")):
+            (directory / name / key).write_text(value)
+    for interface, index in zip(node.interfaces, indexes, strict=True):
+        address = f"{address_text(interface.ipv6)}/{interface.ipv6_prefix_len}"
+        what = f"address {address} of {interface}"
+        netlink.add_address(what, index, address_text(interface.ipv6), interface.ipv6_prefix_len)
 
 
 def _write(name: str, value: str) -> None:

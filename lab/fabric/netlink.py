@@ -27,6 +27,8 @@ IFF_NOARP: Final = 0x80
 
 _ERROR: Final = 2  # NLMSG_ERROR; with error 0 it is an acknowledgement
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_LINK_PROPERTY = 16, 17, 18, 20, 24, 108
+#: IFA_F_NODAD: nobody is asked whether he has the address.
+_NO_DAD: Final = 2
 _REQUEST, _ACK, _CREATE, _EXCLUSIVE, _APPEND = 0x1, 0x4, 0x400, 0x200, 0x800
 _HEADER: Final = struct.Struct("=IHHII")
 _ERROR_CODE: Final = struct.Struct("=i")
@@ -68,17 +70,20 @@ class Netlink:
         return index
 
     def add_address(self, what: str, index: int, address: str, prefix_len: int, broadcast: str | None = None) -> None:
-        """Give an interface an IPv4 address."""
+        """Give an interface an address, which can be used at once."""
+        six = ":" in address
         attributes = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
         if broadcast is not None:
             attributes.append(("IFA_BROADCAST", broadcast))
-        fields = {"family": socket.AF_INET, "prefixlen": prefix_len, "index": index}
+        fields = {"family": socket.AF_INET6 if six else socket.AF_INET, "prefixlen": prefix_len, "index": index}
+        if six:
+            fields["flags"] = _NO_DAD
         self._request(what, ifaddrmsg, _NEW_ADDRESS, _CREATE | _EXCLUSIVE, fields, attributes)
 
     def add_route(self, what: str, index: int, network: str, prefix_len: int, via: str) -> None:
         """Send packets to a network through an interface, to a neighbour."""
         fields = {
-            "family": socket.AF_INET,
+            "family": socket.AF_INET6 if ":" in via else socket.AF_INET,
             "dst_len": prefix_len,
             "table": 254,  # RT_TABLE_MAIN
             "proto": 4,  # RTPROT_STATIC

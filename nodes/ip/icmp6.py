@@ -25,6 +25,8 @@ BURST: Final = 6
 #: Hosts of which it is known how many errors they were sent.
 MAX_LIMITED: Final = 1024
 
+_ECHO_REPLY: Final = bytes((icmp6.ECHO_REPLY,))
+
 
 class Icmp6:
     """The ICMPv6 of one host. Neighbour discovery is the link layer's."""
@@ -108,6 +110,8 @@ class Icmp6:
         elif protocol == ipv6.ICMP and len(payload) >= 8 and payload[0] == icmp6.ECHO_REQUEST:
             rest = int.from_bytes(payload[4:8], "big")
             ours = self._pings.on_answer(now, rest, reporter, kind, code, hop_limit, len(payload) - 8)
+        elif protocol == ipv6.ICMP and payload[:1] == _ECHO_REPLY:
+            ours = True  # nobody remembers our replies; Linux believes it too
         if mtu and ours:
             self._output.too_big(now, dst, mtu)
 

@@ -1,4 +1,4 @@
-"""The kernel's counters of a network namespace, by their nstat names (/proc/net/snmp and /proc/net/netstat)."""
+"""The kernel's counters of a network namespace, by their nstat names (/proc/net/snmp, snmp6 and netstat)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 _FILES: Final = ("/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat")
+_FILE6: Final = Path("/proc/thread-self/net/snmp6")
 #: Settings and states among the counters.
 _NO_COUNTERS: Final = frozenset(
     {"IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn", "TcpCurrEstab"}
@@ -22,4 +23,8 @@ def read_counters() -> dict[str, int]:
             for name, value in zip(listed.split(), values.partition(":")[2].split(), strict=True):
                 if group + name not in _NO_COUNTERS:
                     counters[group + name] = int(value)
+    if _FILE6.exists():  # not when the kernel has no IPv6
+        for line in _FILE6.read_text().splitlines():
+            name, value = line.split()
+            counters[name] = int(value)
     return counters

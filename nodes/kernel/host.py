@@ -25,7 +25,7 @@ from nodes.kernel.failures import socket_error
 from nodes.kernel.follower import Follower
 from nodes.kernel.interfaces import interfaces
 from nodes.kernel.options import get_option
-from nodes.kernel.ping import ping
+from nodes.kernel.pinging import ping
 from nodes.kernel.sock_diag import Listed, SockDiag
 from nodes.kernel.streams import Context, KernelDatagrams, KernelListener, KernelStream, listen, open_stream
 from nodes.packet.address import address_text
@@ -331,11 +331,13 @@ class KernelHost(Host):
         return await ping(self._context, remote, count, interval_ns, size, ttl, timeout_ns)
 
     def send_raw(self, packet: bytes) -> None:
-        if len(packet) < 20 or packet[0] >> 4 != 4:
-            raise InvalidArgument("packet: it is no IPv4 packet", "packet")
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW) as raw:
+        version = packet[0] >> 4 if packet else 0
+        if (version, len(packet) >= 20) != (4, True) and (version, len(packet) >= 40) != (6, True):
+            raise InvalidArgument("packet: it is no IP packet", "packet")
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW) as raw:
             try:
-                raw.sendto(packet, (address_text(packet[16:20]), 0))
+                raw.sendto(packet, (address_text(packet[16:20] if version == 4 else packet[24:40]), 0))
             except OSError as error:
                 raise socket_error(error) from None
 

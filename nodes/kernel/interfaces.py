@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from nodes.agent.host import InterfaceInfo
+from nodes.kernel.families import ipv6_addresses
+from nodes.packet.ipv6 import is_link_local
 
 _GET_ADDRESS: Final = 0x8915
 _GET_NETMASK: Final = 0x891B
@@ -27,6 +29,7 @@ def interfaces() -> list[InterfaceInfo]:
         name, _, values = line.partition(":")
         counted[name.strip()] = [int(value) for value in values.split()]
     found = []
+    six = sorted(ipv6_addresses(), key=lambda one: not is_link_local(one[1]))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
         for _, name in sorted(socket.if_nameindex()):
             counters = counted[name]
@@ -40,6 +43,7 @@ def interfaces() -> list[InterfaceInfo]:
                     mask.bit_count(),
                     struct.unpack_from("=i", _ask(query, name, _GET_MTU))[0],
                     {key: counters[column] for key, column in (*_RECEIVED, *_SENT)},
+                    tuple((one, length) for device, one, length in six if device == name),
                 )
             )
     return found

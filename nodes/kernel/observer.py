@@ -21,7 +21,8 @@ from nodes.kernel.connections import Connection, Connections
 from nodes.kernel.follower import Follower, Seen
 from nodes.kernel.sock_diag import Listed, SockDiag
 from nodes.kernel.tracefs import Probed, StateSet, Tracefs
-from nodes.packet import ipv4
+from nodes.packet import ipv4, ipv6
+from nodes.packet.ethernet import TYPE_IPV6
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp_codec import decode_tcp
 from nodes.tcp import states
@@ -125,18 +126,30 @@ class Observer:
         side = 2 if captured.sent else 1
         counted[side] += 1
         frame = captured.frame
+        if frame[12:14] == TYPE_IPV6:
+            found = _tcp_in_ipv6(frame)
+            if found is not None:
+                self._on_tcp(captured, counted, side, *found)
+            return
         if frame[12:14] != _IPV4 or len(frame) < _ETHERNET_LEN + ipv4.HEADER_LEN:
             return
         first, _, total, _, fragment, _, protocol, _, src, dst = ipv4.HEADER.unpack_from(frame, _ETHERNET_LEN)
         start = _ETHERNET_LEN + ((first & 15) << 2)
         if protocol != ipv4.TCP or fragment & ipv4.OFFSET_MASK or not src:
             return
-        end = min(_ETHERNET_LEN + total, len(frame))
+        self._on_tcp(captured, counted, side, start, _ETHERNET_LEN + total, src, dst)
+
+    def _on_tcp(
+        self, captured: Captured, counted: list[int], side: int, start: int, whole: int, src: bytes, dst: bytes
+    ) -> None:
+        """A TCP segment, of which the frame has from `start` to `whole`, as far as it was kept."""
+        frame = captured.frame
+        end = min(whole, len(frame))
         try:
             segment = decode_tcp(frame[start:end])
         except MalformedPacket:
             return
-        missing = _ETHERNET_LEN + total - end
+        missing = whole - end
         if missing:
             segment.payload = _ZEROS[: len(segment.payload) + missing]
         self._follower.on_segment(Seen(captured.time_ns, captured.sent, counted[0], counted[side], src, dst, segment))
@@ -252,3 +265,14 @@ class Observer:
         self._sink.cwnd(now, self._node, connection.number, 0, cwnd * mss, known, flight, pacing, mss)
         self._sink.source = SOURCE_STACK
         return True
+
+
+def _tcp_in_ipv6(frame: bytes) -> tuple[int, int, bytes, bytes] | None:
+    """Where the segment in an IPv6 packet begins and ends, and its addresses; None when there is none."""
+    start = _ETHERNET_LEN + ipv6.HEADER_LEN
+    if len(frame) < start:
+        return None
+    word, length, protocol, _, src, dst = ipv6.HEADER.unpack_from(frame, _ETHERNET_LEN)
+    if word >> 28 != 6 or protocol != ipv6.TCP:  # no kernel puts extension headers in front of its segments
+        return None
+    return start, start + length, src, dst

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from typing import Final
 
 from nodes.agent.host import PingResult
-from nodes.base.errors import InvalidArgument, Unsupported
+from nodes.base.errors import Unsupported
 from nodes.kernel.failures import socket_error
 from nodes.kernel.streams import Context, Descriptor
 from nodes.packet import icmp
@@ -36,13 +35,17 @@ class Pings:
         self._remote = remote
         self._identifier = identifier
         self._sent_ns: dict[int, int] = {}
+        self._socket = self._make_socket(ttl)
+        self._descriptor = Descriptor(context, self._socket)
+
+    def _make_socket(self, ttl: int) -> socket.socket:
         try:
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
+            one = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
         except PermissionError:
             raise Unsupported("ping needs CAP_NET_RAW in the node's namespace") from None
         if ttl:
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
-        self._descriptor = Descriptor(context, self._socket)
+            one.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        return one
 
     def send(self, sequence: int, size: int) -> None:
         """Raises SocketError when there is no way to it."""
@@ -100,45 +103,3 @@ class Pings:
         if identifier == self._identifier and sequence in self._sent_ns:
             rtt = now - self._sent_ns[sequence]
             self.answers.setdefault(sequence, PingResult(sequence, address, rtt, packet[8], size, error))
-
-
-async def ping(
-    context: Context, remote: bytes, count: int, interval_ns: int, size: int, ttl: int, timeout_ns: int
-) -> list[PingResult]:
-    """As `Host.ping`."""
-    for field, value, lowest, highest in (
-        ("count", count, 1, MAX_COUNT),
-        ("size", size, 0, MAX_SIZE),
-        ("ttl", ttl, 0, 255),
-        ("interval_ns", interval_ns, 0, 1 << 62),
-        ("timeout_ns", timeout_ns, 0, (1 << 63) - 1),
-    ):
-        if not lowest <= value <= highest:
-            raise InvalidArgument(f"{field}: {value} is not allowed; {lowest} to {highest} is", field)
-    identifier = int.from_bytes(os.urandom(2), "big")
-    pings = Pings(context, remote, identifier, ttl)
-    scheduler = context.scheduler
-    try:
-        for sequence in range(1, count + 1):
-            sent_at = scheduler.now()
-            pings.send(sequence, size)
-            while sequence < count and scheduler.now() < sent_at + interval_ns:
-                try:
-                    await pings.wait(sent_at + interval_ns)
-                except TimeoutError:
-                    break
-        last = context.deadline(timeout_ns)
-        while len(pings.answers) < count and scheduler.now() < last:
-            try:
-                await pings.wait(last)
-            except TimeoutError:
-                break
-    finally:
-        pings.close()
-    results = []
-    for sequence in range(1, count + 1):
-        answer = pings.answers.get(sequence)
-        if answer is None or answer.rtt_ns > timeout_ns:
-            answer = PingResult(sequence, b"", 0, 0, 0, "no answer")
-        results.append(answer)
-    return results

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from nodes.base.errors import FailedPrecondition
+from nodes.kernel.families import unmapped
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -62,16 +63,18 @@ class SockDiag:
         self._count = 0
 
     def sockets(self, states: int = ALL_STATES, with_info: bool = True) -> list[Listed]:
-        """IPv4 TCP sockets in any of these states (bits 1 << number)."""
-        return list(self._dump(states, _EXTENSIONS if with_info else 0))
+        """TCP sockets, of both families, in any of these states (bits 1 << number)."""
+        extensions = _EXTENSIONS if with_info else 0
+        families = (socket.AF_INET, socket.AF_INET6)
+        return [one for family in families for one in self._dump(family, states, extensions)]
 
     def close(self) -> None:
         """Idempotent."""
         self._socket.close()
 
-    def _dump(self, states: int, extensions: int) -> Iterator[Listed]:
+    def _dump(self, family: int, states: int, extensions: int) -> Iterator[Listed]:
         self._count += 1
-        body = _REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, extensions, 0, states)
+        body = _REQUEST.pack(family, socket.IPPROTO_TCP, extensions, 0, states)
         header = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, self._count, 0)
         self._socket.send(header + body)
         while True:
@@ -90,7 +93,9 @@ class SockDiag:
 
 
 def _listed(data: bytes, at: int, end: int) -> Listed:
-    _, state, timer, _, sport, dport, src, dst, _, cookie, _, unread, unacked, _, inode = _MESSAGE.unpack_from(data, at)
+    family, state, timer, _, sport, dport, src, dst, _, cookie, _, unread, unacked, _, inode = _MESSAGE.unpack_from(
+        data, at
+    )
     info = b""
     congestion = ""
     at += _MESSAGE.size
@@ -105,9 +110,9 @@ def _listed(data: bytes, at: int, end: int) -> Listed:
         at += length + 3 & ~3
     return Listed(
         3 if state == _NEW_SYN_RECEIVED else state,
-        src[:4],
+        src[:4] if family == socket.AF_INET else _address(src),
         int.from_bytes(sport, "big"),
-        dst[:4],
+        dst[:4] if family == socket.AF_INET else _address(dst),
         int.from_bytes(dport, "big"),
         cookie,
         unread,
@@ -117,3 +122,8 @@ def _listed(data: bytes, at: int, end: int) -> Listed:
         info,
         congestion,
     )
+
+
+def _address(given: bytes) -> bytes:
+    """One of a socket of IPv6, which may take IPv4 too; any is as a socket of IPv4 has it."""
+    return unmapped(given) if any(given) else bytes(4)

@@ -8,7 +8,7 @@ import errno
 import select
 import socket
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from nodes.base import causes
 from nodes.base.clock import NEVER
@@ -31,9 +31,10 @@ from nodes.ip.udp import Received
 from nodes.kernel import tcp_info
 from nodes.kernel.connections import PASSIVE, Connection, Connections, Key
 from nodes.kernel.failures import errno_name, socket_error, words_of
+from nodes.kernel.families import address_of, family_of, make_socket, sockaddr
 from nodes.kernel.options import get_option, set_option, set_options
 from nodes.kernel.watch import CallWatch
-from nodes.packet.address import address_text, parse_address
+from nodes.packet.address import address_text
 from nodes.sockets.gate import Gate
 
 _PIECE: Final = 1 << 18
@@ -382,9 +383,9 @@ class KernelDatagrams:
 
     def __init__(self, context: Context, port: int = 0) -> None:
         self._context = context
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = make_socket(family_of(b""), socket.SOCK_DGRAM)
         try:
-            self._socket.bind(("", port))
+            self._socket.bind(sockaddr(self._socket, b"", port))
         except OSError as error:
             self._socket.close()
             raise socket_error(error) from None
@@ -394,7 +395,7 @@ class KernelDatagrams:
     def connect(self, remote: bytes, port: int) -> None:
         """Fix the other end. Raises SocketError ENETUNREACH."""
         try:
-            self._socket.connect((address_text(remote), port))
+            self._socket.connect(sockaddr(self._socket, remote, port))
         except OSError as error:
             raise socket_error(error) from None
 
@@ -403,7 +404,7 @@ class KernelDatagrams:
         with contextlib.suppress(BlockingIOError):
             try:
                 if remote:
-                    self._socket.sendto(data, (address_text(remote), port))
+                    self._socket.sendto(data, sockaddr(self._socket, remote, port))
                 else:
                     self._socket.send(data)
             except BlockingIOError:
@@ -416,8 +417,8 @@ class KernelDatagrams:
         deadline = self._context.deadline(timeout_ns)
         while True:
             try:
-                data, (address, port) = self._socket.recvfrom(65535)
-                return Received(data, parse_address(address), port)
+                data, given = self._socket.recvfrom(65535)
+                return Received(data, *address_of(given))
             except BlockingIOError:
                 await self._descriptor.readable(f"datagram on *:{self.port}", deadline)
             except OSError as error:
@@ -440,15 +441,15 @@ def open_stream(
 ) -> KernelStream:
     """Active OPEN: the SYN is sent now. Raises InvalidArgument, SocketError."""
     check_ends(remote, remote_port, local, local_port)
-    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    one = make_socket(family_of(remote), socket.SOCK_STREAM)
     try:
         set_options(one, options)
         context.watch.catch_up()
         if local or local_port:
-            one.bind((address_text(local), local_port))
+            one.bind(sockaddr(one, local, local_port))
         now = context.scheduler.real_now()
         with contextlib.suppress(BlockingIOError):
-            one.connect((address_text(remote), remote_port))
+            one.connect(sockaddr(one, remote, remote_port))
         connection = context.watch.opened(now, _key(one, (address_text(remote), remote_port)))
     except OSError as error:
         one.close()
@@ -468,14 +469,14 @@ def listen(
     options: Mapping[str, object] | None = None,
 ) -> KernelListener:
     """Passive OPEN; `local` b"" is any of ours. Raises InvalidArgument, SocketError EADDRINUSE, EADDRNOTAVAIL."""
-    check_ends(b"\0\0\0\0", 1, local, local_port)
+    check_ends(local or bytes(4), 1, local, local_port)
     if not 0 <= backlog < 2**31:
         raise InvalidArgument(f"backlog: {backlog} is not allowed; 0 and more is", "backlog")
-    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    one = make_socket(family_of(local), socket.SOCK_STREAM)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         set_options(one, options)
-        one.bind((address_text(local), local_port))
+        one.bind(sockaddr(one, local, local_port))
         one.listen(backlog)
     except OSError as error:
         one.close()
@@ -490,17 +491,19 @@ def listen(
 def check_ends(remote: bytes, remote_port: int, local: bytes, local_port: int) -> None:
     """Raises InvalidArgument for what can be no address or port."""
     for field, address, empty in (("remote", remote, False), ("local", local, True)):
-        if len(address) != 4 and not (empty and not address):
-            raise InvalidArgument(f"{field}: {address_text(address)!r} is no IPv4 address", field)
+        if len(address) not in (4, 16) and not (empty and not address):
+            raise InvalidArgument(f"{field}: {address.hex()!r} is no IP address", field)
+    if local and len(local) != len(remote):
+        given = f"{address_text(local)} and {address_text(remote)}"
+        raise InvalidArgument(f"local and remote: {given} are of two families; one of them is allowed", "local")
     if not 1 <= remote_port <= 65535:
         raise InvalidArgument(f"remote_port: {remote_port} is not allowed; 1 to 65535 is", "remote_port")
     if not 0 <= local_port <= 65535:
         raise InvalidArgument(f"local_port: {local_port} is not allowed; 0 to 65535 is", "local_port")
 
 
-def _key(one: socket.socket, peer: tuple[str, int]) -> Key:
-    address, port = one.getsockname()
-    return (parse_address(address), port, parse_address(peer[0]), peer[1])
+def _key(one: socket.socket, peer: tuple[Any, ...]) -> Key:
+    return (*address_of(one.getsockname()), *address_of(peer))
 
 
 def _ready(one: socket.socket, events: int) -> bool:

@@ -27,6 +27,12 @@ _PLACE: Final = "/proc/sys/"
 _CONGESTION: Final = "net.ipv4.tcp_congestion_control"
 _AVAILABLE: Final = "net.ipv4.tcp_available_congestion_control"
 _CORE: Final = ("somaxconn",)
+#: Those of our names that are elsewhere.
+_ELSEWHERE: Final = {
+    "ip6frag_time": "net.ipv6.ip6frag_time",
+    "mtu_expires": "net.ipv4.route.mtu_expires",
+    "hop_limit": "net.ipv6.conf.default.hop_limit",
+}
 #: Of neighbours (ARP): the kernel has each of them once for every interface, and once for those to come.
 _NEIGHBOUR: Final = ("base_reachable_time_ms", "retrans_time_ms", "mcast_solicit", "ucast_solicit", "app_solicit")
 #: Three values: the least, the default, and the most that is taken by itself.
@@ -44,6 +50,8 @@ def full_name(name: str) -> str:
         return name
     if name in _CORE:
         return f"net.core.{name}"
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
     if name in _NEIGHBOUR:
         return f"net.ipv4.neigh.default.{name}"
     return f"net.ipv4.{name}"
@@ -163,9 +171,9 @@ def _read(full: str) -> str:
 
 def _places(full: str) -> list[str]:
     """Where a value is. Only the first network namespace has defaults for neighbours: elsewhere they mean all the
-    interfaces there are."""
+    interfaces there are, and so it is with the hop limit."""
     before, dot, last = full.rpartition(".default.")
-    if not dot or not before.endswith(".neigh"):
+    if not dot or not (before.endswith(".neigh") or full == _ELSEWHERE["hop_limit"]):
         return [full]
     return [f"{before}.{one.name}.{last}" for one in sorted(_path(before).iterdir())]
 
@@ -175,7 +183,7 @@ def _listed() -> Iterator[str]:
         for entry in os.scandir(_path(directory)):
             if entry.is_file():
                 yield f"{directory}.{entry.name}"
-    for name in _NEIGHBOUR:
+    for name in (*_NEIGHBOUR, *_ELSEWHERE):
         yield full_name(name)
 
 

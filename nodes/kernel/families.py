@@ -1,0 +1,55 @@
+"""Addresses of both families as the kernel's sockets give and take them.
+
+A socket that takes both is of IPv6; there an IPv4 address stands inside an IPv6 one, ::ffff:10.0.0.1 (RFC 3493 3.7)."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from nodes.packet.address import address_text, parse_address
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_ADDRESSES: Final = Path("/proc/thread-self/net/if_inet6")
+
+
+def ipv6_addresses() -> list[tuple[str, bytes, int]]:
+    """Interface, address and prefix length of the calling thread's network namespace."""
+    try:
+        lines = [line.split() for line in _ADDRESSES.read_text().splitlines()]
+    except FileNotFoundError:
+        return []  # a kernel without IPv6
+    return [(name, bytes.fromhex(address), int(length, 16)) for address, _, length, _, _, name in lines]
+
+
+def family_of(address: bytes) -> int:
+    """That of a socket for an address; of b"", any, one that takes both where there is IPv6."""
+    if address:
+        return socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    return socket.AF_INET6 if ipv6_addresses() else socket.AF_INET
+
+
+def make_socket(family: int, kind: int) -> socket.socket:
+    """A socket that does not block; one of IPv6 takes IPv4 too."""
+    one = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return one
+
+
+def sockaddr(one: socket.socket, address: bytes, port: int) -> tuple[str, int]:
+    """An address (b"": any) as a socket takes it."""
+    if one.family == socket.AF_INET6 and len(address) == 4:
+        address = _MAPPED + address
+    return address_text(address) or ("::" if one.family == socket.AF_INET6 else ""), port
+
+
+def unmapped(address: bytes) -> bytes:
+    """The IPv4 address inside an IPv6 one, where there is one."""
+    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+
+
+def address_of(given: tuple[Any, ...]) -> tuple[bytes, int]:
+    """Address and port of what a socket said."""
+    return unmapped(parse_address(str(given[0]).partition("%")[0])), int(given[1])
