@@ -251,7 +251,8 @@ class Door:
             return address_text(self._host.stack.loopback.address)
         known = self._names.get(name)
         if known:
-            return address_text(known[0])
+            # Programs' sockets have IPv4 only.
+            return address_text(next((address for address in known if len(address) == 4), known[0]))
         try:
             return address_text(parse_address(name))
         except InvalidArgument:

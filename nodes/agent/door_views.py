@@ -88,7 +88,7 @@ class Views:
         ]
 
     def routes(self, line: object) -> list[dict[str, Any]]:
-        """In the order they are tried."""
+        """Those of IPv4, in the order they are tried."""
         return [
             {
                 "prefix": address_text(_network(route.prefix, route.prefix_len)),
@@ -99,6 +99,7 @@ class Views:
                 "source": address_text(route.interface.address),
             }
             for route in self._host.stack.routes.routes
+            if len(route.prefix) == 4
         ]
 
     def neighbours(self, line: object) -> list[dict[str, Any]]:

@@ -65,7 +65,8 @@ def _brief(one: dict[str, Any], known: str) -> str:
         flags = "LOOPBACK,UP,LOWER_UP" if one["name"] == "lo" else "BROADCAST,MULTICAST,UP,LOWER_UP"
         return f"{one['name']:<16} {state:<14} {one['mac']} <{flags}>\n"
     address = f"{one['address']}/{one['prefix_len']}" if one["address"] else ""
-    return f"{one['name']:<16} {state:<14} {address}\n"
+    both = [address] * bool(address) + [f"{each}/{length}" for each, length in one["ipv6"]]
+    return f"{one['name']:<16} {state:<14} {' '.join(both)}\n"
 
 
 def _full(number: int, one: dict[str, Any], known: str, statistics: bool) -> str:
@@ -80,6 +81,10 @@ def _full(number: int, one: dict[str, Any], known: str, statistics: bool) -> str
         scope = "scope host" if loopback else scope
         text += f"    inet {one['address']}/{one['prefix_len']} {scope} {one['name']}\n"
         text += "       valid_lft forever preferred_lft forever\n"
+    if known == "address":
+        for address, length in one["ipv6"]:
+            scope = "host" if loopback else "link" if address.startswith("fe80:") else "global"
+            text += f"    inet6 {address}/{length} scope {scope}\n       valid_lft forever preferred_lft forever\n"
     if statistics:
         counts = one["counters"]
         for way in ("rx", "tx"):
