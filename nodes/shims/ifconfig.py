@@ -67,6 +67,9 @@ def _interface(one: dict[str, Any]) -> str:
     if one["address"]:
         text += f"{pad}inet {one['address']}  netmask {netmask(one['prefix_len'])}"
         text += "\n" if loopback else f"  broadcast {broadcast(one['address'], one['prefix_len'])}\n"
+    for address, length in one["ipv6"]:
+        scope = "0x10<host>" if loopback else "0x20<link>" if address.startswith("fe80:") else "0x0<global>"
+        text += f"{pad}inet6 {address}  prefixlen {length}  scopeid {scope}\n"
     kind = "loop  txqueuelen 1000  (Local Loopback)" if loopback else f"ether {one['mac']}  txqueuelen 1000  (Ethernet)"
     text += f"{pad}{kind}\n"
     for way, more in (("RX", "overruns 0  frame 0"), ("TX", "overruns 0  carrier 0  collisions 0")):
