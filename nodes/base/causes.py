@@ -63,6 +63,8 @@ LIMITED_TRANSMIT: Final = 74
 RETRANSMIT_MTU: Final = 75
 RETRANSMIT_SACK: Final = 76
 LOSS_PROBE: Final = 77
+ACK_QUICK: Final = 78
+ACK_READ: Final = 79
 # congestion control
 SLOW_START: Final = 90
 CONGESTION_AVOIDANCE: Final = 91
@@ -210,6 +212,8 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     ERROR_NO_ROUTE: CauseInfo("ERROR_NO_ROUTE", "RFC 9293 3.9.2.2", "no route to host"),
     ERROR_INSUFFICIENT_RESOURCES: CauseInfo("ERROR_INSUFFICIENT_RESOURCES", "RFC 9293 3.10", "insufficient resources"),
     RETRANSMIT_SACK: CauseInfo("RETRANSMIT_SACK", "RFC 8985 6.2", "fast retransmit of what SACK shows lost"),
+    ACK_QUICK: CauseInfo("ACK_QUICK", "RFC 9293 3.8.6.3", "ACK at once: quick-ack mode"),
+    ACK_READ: CauseInfo("ACK_READ", "RFC 9293 3.8.6.3", "ACK because the user has read what came"),
     LOSS_PROBE: CauseInfo("LOSS_PROBE", "RFC 8985 7.3", "tail loss probe"),
     RETRANSMIT_MTU: CauseInfo("RETRANSMIT_MTU", "RFC 1191 6.3", "retransmission in segments that fit the path"),
     RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),

@@ -12,7 +12,7 @@ from nodes.base.events import (
     WINDOW_SEND,
 )
 from nodes.packet.tcp import FIN, SYN, Segment
-from nodes.tcp import congestion_trace, persist, recovery, rtt, sack_recovery, timers
+from nodes.tcp import autotuning, congestion_trace, persist, recovery, rtt, sack_recovery, timers
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -102,6 +102,8 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
             rtt.sample(c, now, max(elapsed, 1) * MILLISECOND)
     c.retransmits = 0
     c.persist_backoff = 0
+    if c.blocked:
+        autotuning.grow_send_buffer(c)
     if c.blocked and (c.snd_queue.length + c.snd_nxt - ack) * 3 <= c.options.sndbuf * 2:
         c.blocked = False
         c.ready = True

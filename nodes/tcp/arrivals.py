@@ -12,7 +12,7 @@ from nodes.base import causes
 from nodes.base.clock import HOUR
 from nodes.base.events import RECEIVED
 from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, Segment
-from nodes.tcp import acks, closing, handshake, receiver, segments, sender, states
+from nodes.tcp import acking, acks, closing, handshake, receiver, segments, sender, states
 from nodes.tcp.challenge import challenge, may_answer_invalid
 from nodes.tcp.seq import HALF, MASK, unwrap
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
@@ -80,7 +80,8 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
         handshake.syn_acknowledged(c, now, unwrap(segment.seq, c.irs), unwrap(segment.ack, c.snd_una), segment)
         change_state(c, now, states.ESTABLISHED, causes.SYN_ACK_RECEIVED)
         handshake.established(c, now)
-        c.ack_cause = causes.HANDSHAKE
+        if not acking.delay_handshake(c, now):
+            c.ack_cause = causes.HANDSHAKE
         _text_and_fin(c, now, c.irs + 1, segment)
         return
     handshake.set_first_window(c, now, unwrap(segment.seq, c.irs), segment)
@@ -171,6 +172,8 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
     flags = segment.flags
     if cause == causes.DUPLICATE_DATA and segment.payload:
         receiver.came_twice(c, seq, seq + len(segment.payload))
+        c.tcp.counters.TcpExtDelayedACKLost += 1
+        acking.enter_quick_ack(c)
     if c.state == states.TIME_WAIT and flags & FIN:
         # "The only thing that can arrive in this state is a retransmission of the remote FIN": restart 2MSL.
         closing.restart_time_wait(c, now)
@@ -236,7 +239,7 @@ def fifth_ack(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
             discard(c, now, segment, causes.ACK_OF_NOTHING_SENT)
             segments.send_reset(c, now, segment.ack, causes.ACK_OF_NOTHING_SENT)
             return False
-        if c.listener is not None and not c.listener.admit(c, now):
+        if c.listener is not None and (c.listener.defers(c, segment) or not c.listener.admit(c, now)):
             return False
         handshake.syn_acknowledged(c, now, seq, ack, segment)
         if c.state == states.SYN_RECEIVED:
@@ -277,7 +280,7 @@ def seventh_text(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
             c.tcp.counters.TcpExtTCPAbortOnData += 1
             closing.reset(c, now, causes.DATA_AFTER_CLOSE)
             return False
-        receiver.accept_text(c, now, seq, payload)
+        receiver.accept_text(c, now, seq, segment)
     return True
 
 

@@ -15,9 +15,9 @@ from nodes.base.events import (
     CALL_SHUTDOWN,
     CALL_STATUS,
 )
-from nodes.tcp import closing, congestion_trace, info, keepalive, receiver, sender, states
+from nodes.tcp import acking, closing, congestion_trace, info, keepalive, receiver, sender, states
 from nodes.tcp.info import TcpInfo
-from nodes.tcp.tcb import Tcb, change_state
+from nodes.tcp.tcb import MAX_WINDOW, Tcb, change_state
 
 _OPENING = (states.SYN_SENT, states.SYN_RECEIVED)
 _SENDING = (states.SYN_SENT, states.SYN_RECEIVED, states.ESTABLISHED, states.CLOSE_WAIT)
@@ -37,7 +37,10 @@ class Connection(Tcb):
     @property
     def readable(self) -> bool:
         """Whether `receive` would give data, end of file or an error."""
-        return self.buffered > 0 or self.fin_received or self.state == states.CLOSED
+        if self.buffered >= self.options.rcvlowat or self.fin_received or self.state == states.CLOSED:
+            return True
+        # A window that is closed brings no more: SO_RCVLOWAT cannot be waited for.
+        return self.buffered > 0 and self.rcv_wnd <= self.rcv_mss
 
     @property
     def writable(self) -> bool:
@@ -95,7 +98,7 @@ class Connection(Tcb):
         data = receiver.take(self, limit)
         if data:
             self.tcp.sink.call(now, self.tcp.node, self.number, CALL_RECEIVE, len(data))
-            receiver.update_window(self, now)
+            receiver.text_read(self, now)
         elif self.error_pending:
             self._raise_pending()
         return data
@@ -200,8 +203,17 @@ class Connection(Tcb):
             return
         if name == "SO_KEEPALIVE" or name == "TCP_KEEPIDLE":
             keepalive.start(self, now)
-        elif name == "TCP_NODELAY":
+        elif name == "TCP_NODELAY" and self.options.nodelay:
+            sender.push(self, now)
+        elif name == "TCP_CORK" and not self.options.cork:
             sender.output(self, now, False)
+        elif name == "TCP_QUICKACK":
+            acking.set_quick_ack(self, now, self.options.quickack)
+        elif name == "TCP_WINDOW_CLAMP":
+            self.window_clamp = self.options.window_clamp or MAX_WINDOW
+            receiver.update_window(self, now)
+        elif name == "SO_RCVLOWAT":
+            receiver.want_at_least(self, now)
         elif name == "TCP_CONGESTION" and self.synchronized:
             congestion_trace.replace(self, now)
         elif name == "SO_RCVBUF":
@@ -211,6 +223,10 @@ class Connection(Tcb):
 
     def get_option(self, name: str) -> int | str:
         """One option's value. Raises InvalidArgument."""
+        if name == "TCP_QUICKACK":
+            return int(not acking.ping_pong(self))
+        if name == "TCP_MAXSEG" and self.synchronized:
+            return self.mss
         return self.options.get(name)
 
     # errors

@@ -18,9 +18,11 @@ NAMES: Final = (
     "TcpExtListenOverflows",  # connections that found the accept queue full
     "TcpExtListenDrops",  # SYNs and final ACKs dropped by a listener, for whatever reason
     "TcpExtTCPReqQFullDrop",  # SYNs dropped because the SYN queue was full
+    "TcpExtTCPDeferAcceptDrop",  # ACKs of a SYN-ACK that TCP_DEFER_ACCEPT did not want without data
     "TcpExtTW",  # connections that finished TIME-WAIT by its timer
     "TcpExtTWRecycled",  # TIME-WAIT connections replaced by a new SYN
     "TcpExtDelayedACKs",  # ACKs sent by the delayed-ACK timer
+    "TcpExtDelayedACKLost",  # segments that came twice, as if our ACK had been lost
     "TcpExtTCPTimeouts",  # retransmission timeouts
     "TcpExtTCPSynRetrans",  # SYNs and SYN-ACKs sent again
     "TcpExtTCPFastRetrans",  # segments sent again by fast retransmit or in fast recovery
@@ -67,9 +69,11 @@ class Counters:
     TcpExtListenOverflows: int
     TcpExtListenDrops: int
     TcpExtTCPReqQFullDrop: int
+    TcpExtTCPDeferAcceptDrop: int
     TcpExtTW: int
     TcpExtTWRecycled: int
     TcpExtDelayedACKs: int
+    TcpExtDelayedACKLost: int
     TcpExtTCPTimeouts: int
     TcpExtTCPSynRetrans: int
     TcpExtTCPFastRetrans: int

@@ -19,7 +19,7 @@ from nodes.base.random import Randomness
 from nodes.packet.address import address_text
 from nodes.packet.tcp import RST, SYN, Segment
 from nodes.packet.trace import record_segment
-from nodes.tcp import arrivals, closing, expiry, handshake, icmp, segments, states
+from nodes.tcp import arrivals, autotuning, closing, expiry, handshake, icmp, segments, states
 from nodes.tcp.challenge import ChallengeLimit
 from nodes.tcp.connection import Connection
 from nodes.tcp.counters import Counters
@@ -247,7 +247,7 @@ class Tcp:
         c.mtu = self.network.mtu_to(now, remote)
         c.ts_offset = self._isn.timestamp_offset(local, local_port, remote, remote_port)
         if c.scaling:
-            c.rcv_shift = handshake.window_scale_for(own.rcvbuf)
+            c.rcv_shift = autotuning.window_scale_for(c)
         self._table[(local, local_port, remote, remote_port)] = c
         self.connections[c.number] = c
         name = self.sink.name

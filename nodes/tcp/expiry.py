@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_FIRED, TIMER_TIME_WAIT, TIMER_USER_TIMEOUT
-from nodes.tcp import closing, keepalive, persist, receiver, retransmit, sack_recovery, segments, states, tlp
+from nodes.tcp import acking, closing, keepalive, persist, retransmit, sack_recovery, segments, states, tlp
 from nodes.tcp.tcb import Tcb, change_state
 
 
@@ -29,7 +29,7 @@ def expire(c: Tcb, now: int) -> None:
     if c.persist_at <= now:
         persist.on_timeout(c, now)
     if c.delack_at <= now:
-        receiver.on_delayed_ack(c, now)
+        acking.on_timeout(c, now)
     if c.keepalive_at <= now:
         keepalive.on_timeout(c, now)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.packet.tcp import ABSENT, SYN, Segment
-from nodes.tcp import acks, closing, congestion_trace, keepalive, retransmit, segments, sender
+from nodes.tcp import acks, autotuning, closing, congestion_trace, keepalive, retransmit, segments, sender
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Tcb
 
@@ -12,14 +12,6 @@ from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Tcb
 MAX_WINDOW_SCALE = 14
 #: RTO after a SYN that had to be sent again, when no sample says better (RFC 6298 section 5.7), ns.
 RTO_AFTER_LOST_SYN = 3_000_000_000
-
-
-def window_scale_for(rcvbuf: int) -> int:
-    """The smallest shift that lets 16 bits announce the whole receive buffer."""
-    shift = 0
-    while rcvbuf >> shift > 65535 and shift < MAX_WINDOW_SCALE:
-        shift += 1
-    return shift
 
 
 def send_syn(c: Tcb, now: int, flags: int) -> None:
@@ -41,7 +33,7 @@ def take_syn(c: Tcb, now: int, segment: Segment) -> None:
     """RCV.NXT := SEG.SEQ+1, IRS := SEG.SEQ; agree on MSS, window scale, SACK and timestamps."""
     c.irs = segment.seq
     c.rcv_nxt = segment.seq + 1
-    c.rcv_adv = c.rcv_nxt + min(c.options.rcvbuf, 65535)
+    c.rcv_adv = c.rcv_nxt + min(c.options.rcvbuf, c.window_clamp, 65535)
     c.last_ack_sent = c.rcv_nxt
     if segment.mss != ABSENT:
         c.peer_mss = segment.mss
@@ -87,8 +79,22 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
 def established(c: Tcb, now: int) -> None:
     """Enter the data phase: keepalive, the listener's accept queue, the user."""
     c.ready = True
+    autotuning.start(c, now)
     keepalive.start(c, now)
     if c.listener is not None:
         c.listener.established(c, now)
     if c.close_on_established:
         closing.queue_fin(c, now, c.close_on_established)
+
+
+def deferral(c: Tcb) -> int:
+    """TCP_DEFER_ACCEPT as the number of SYN-ACK timeouts that take that long: how Linux keeps it."""
+    seconds = c.options.defer_accept
+    parameters = c.tcp.parameters
+    timeout = parameters.tcp_rto_initial_ms
+    count = elapsed = 0
+    while elapsed < seconds * 1000:
+        elapsed += timeout
+        timeout = min(timeout * 2, parameters.tcp_rto_max_ms)
+        count += 1
+    return count

@@ -10,8 +10,9 @@ from nodes.base import causes
 from nodes.base.errors import SocketError
 from nodes.base.events import CALL_ACCEPT, CALL_CLOSE
 from nodes.packet.address import address_text
-from nodes.packet.tcp import ACK, RST, SYN, Segment
+from nodes.packet.tcp import ACK, FIN, RST, SYN, Segment
 from nodes.tcp import closing, handshake, states
+from nodes.tcp.handshake import deferral
 from nodes.tcp.options import Options
 from nodes.tcp.tcb import PASSIVE, Tcb, change_state
 
@@ -96,6 +97,15 @@ class Listener:
         tcp = self.tcp
         tcp.sink.discard(now, tcp.node, 0, cause, segment.seq, len(segment.payload), segment.flags)
         self._trace(now, cause)
+
+    def defers(self, c: Tcb, segment: Segment) -> bool:
+        """TCP_DEFER_ACCEPT (tcp(7)): an ACK that brings nothing is as good as lost until the time is over; then the
+        SYN-ACK goes once more, for a last chance."""
+        if c.retransmits >= deferral(c) or segment.payload or segment.flags & FIN:
+            return False
+        c.deferred = True
+        self.tcp.counters.TcpExtTCPDeferAcceptDrop += 1
+        return True
 
     def admit(self, c: Tcb, now: int) -> bool:
         """Whether a connection whose SYN-ACK is acknowledged may be established now."""

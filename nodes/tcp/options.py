@@ -12,6 +12,9 @@ _INT: Final = 2**31 - 1
 #: Lowest and highest value of each int option.
 RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_NODELAY": (0, 1),  # 1: no Nagle
+    "TCP_CORK": (0, 1),  # 1: only full segments, until it is 0 again or an RTO has passed
+    "TCP_QUICKACK": (0, 1),  # 1: ACKs at once, 0: delayed; not for ever
+    "TCP_DEFER_ACCEPT": (0, 86_400),  # s; a listener waits so long for data before it has a connection
     "TCP_MAXSEG": (88, 65_495),  # our MSS, bytes; before the handshake
     "TCP_USER_TIMEOUT": (0, _INT),  # ms; 0: tcp_retries2 decides
     "TCP_KEEPIDLE": (1, 32767),  # s
@@ -19,8 +22,10 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_KEEPCNT": (1, 127),
     "TCP_SYNCNT": (0, 127),
     "TCP_LINGER2": (-1, 86_400),  # s in FIN-WAIT-2; -1: tcp_fin_timeout
+    "TCP_WINDOW_CLAMP": (0, _INT),  # bytes; the largest window announced; 0: no limit
     "SO_KEEPALIVE": (0, 1),
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
+    "SO_RCVLOWAT": (1, _INT),  # bytes that make a connection readable
     "SO_RCVBUF": (256, 2**30 - 1),  # bytes
     "SO_SNDBUF": (1, 2**30 - 1),  # bytes
 }
@@ -33,6 +38,8 @@ class Options:
 
     __slots__ = (
         "congestion",
+        "cork",
+        "defer_accept",
         "keepalive",
         "keepcnt",
         "keepidle",
@@ -41,14 +48,24 @@ class Options:
         "linger2",
         "maxseg",
         "nodelay",
+        "quickack",
         "rcvbuf",
+        "rcvbuf_fixed",
+        "rcvlowat",
         "sndbuf",
+        "sndbuf_fixed",
         "syncnt",
         "user_timeout",
+        "window_clamp",
     )
 
     def __init__(self, parameters: Parameters) -> None:
         self.nodelay = 0
+        self.cork = 0
+        self.quickack = 1
+        self.defer_accept = 0
+        self.window_clamp = 0
+        self.rcvlowat = 1
         self.maxseg = 0
         self.user_timeout = 0
         self.keepidle = parameters.tcp_keepalive_time
@@ -58,8 +75,11 @@ class Options:
         self.linger2 = -1
         self.keepalive = 0
         self.linger = -1
-        self.rcvbuf = parameters.tcp_rmem
-        self.sndbuf = parameters.tcp_wmem
+        #: Bytes; they grow with the connection (autotuning.py) unless the user has set them.
+        self.rcvbuf = parameters.window_of(parameters.tcp_rmem[1])
+        self.rcvbuf_fixed = False
+        self.sndbuf = parameters.tcp_wmem[1]
+        self.sndbuf_fixed = False
         self.congestion = parameters.tcp_congestion_control
 
     def copy(self, parameters: Parameters) -> Options:
@@ -68,6 +88,8 @@ class Options:
         for name in NAMES:
             attribute = _attribute(name)
             setattr(other, attribute, getattr(self, attribute))
+        other.rcvbuf_fixed = self.rcvbuf_fixed
+        other.sndbuf_fixed = self.sndbuf_fixed
         return other
 
     def set(self, parameters: Parameters, name: str, value: object) -> None:
@@ -81,6 +103,10 @@ class Options:
         if name not in RANGES:
             raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)
         setattr(self, _attribute(name), parse_int(name, value, *RANGES[name]))
+        if name == "SO_RCVBUF":
+            self.rcvbuf_fixed = True
+        elif name == "SO_SNDBUF":
+            self.sndbuf_fixed = True
 
     def get(self, name: str) -> int | str:
         """One option's value. Raises InvalidArgument for an unknown name."""

@@ -47,6 +47,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_retries2", "", 0, 255, 15, 15, "timeouts in a row after which the connection is given up (R2)"),
     _K("tcp_orphan_retries", "", 0, 255, 8, 15, "as tcp_retries2, when the user has closed"),
     _K("tcp_delack_ms", "ms", 0, 500, 40, 200, "delay of an ACK"),
+    _K("tcp_pingpong_thresh", "", 1, 255, 1, 1, "answers that make a session interactive: its ACKs are delayed"),
     _K("tcp_keepalive_time", "s", 1, 32767, 7200, 7200, "idle time before the first keepalive probe"),
     _K("tcp_keepalive_intvl", "s", 1, 32767, 75, 75, "time between keepalive probes"),
     _K("tcp_keepalive_probes", "", 1, 127, 9, 9, "unanswered keepalive probes before the connection is given up"),
@@ -65,8 +66,8 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_recovery", "", 0, 1, 1, 0, "1: losses are found by RACK (RFC 8985); 0: by counting (RFC 6675)"),
     _K("tcp_early_retrans", "", 0, 3, 3, 0, "not 0: tail loss probes (RFC 8985 7)"),
     _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
-    _K("tcp_rmem", "bytes", 256, 2**30 - 1, 4 << 20, 65_535, "receive buffer"),
-    _K("tcp_wmem", "bytes", 1, 2**30 - 1, 4 << 20, 65_536, "send buffer"),
+    _K("tcp_adv_win_scale", "", -31, 31, 1, 0, "of n bytes of receive buffer n - n/2^this are window; 0: all"),
+    _K("tcp_moderate_rcvbuf", "", 0, 1, 1, 0, "1: the receive buffer grows with what the user reads in a round trip"),
     # congestion
     _K("tcp_initial_cwnd", "segments", 0, 1024, 10, 0, "initial window; 0: by RFC 5681 3.1"),
     _K("tcp_reordering", "", 1, 300, 3, 3, "duplicate ACKs that trigger fast retransmit"),
@@ -84,10 +85,15 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("retrans_time_ms", "ms", 1, 60_000, 1_000, 1_000, "time between requests for a neighbour's MAC address"),
     _K("mcast_solicit", "", 1, 100, 3, 3, "such requests before the host counts as unreachable"),
 )
+#: Buffers: lowest size, that of a new connection, and the most that it grows to; bytes, for each profile.
+BUFFERS: Final[dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]]] = {
+    "tcp_rmem": ((4096, 131_072, 6_291_456), (256, 65_535, 65_535)),
+    "tcp_wmem": ((4096, 16_384, 4_194_304), (4096, 65_536, 65_536)),
+}
 _KNOB_BY_NAME: Final = {knob.name: knob for knob in KNOBS}
 
 #: Every name `Parameters.set` knows.
-NAMES: Final = ("profile", *(knob.name for knob in KNOBS), "tcp_congestion_control", "ip_local_port_range")
+NAMES: Final = ("profile", *(knob.name for knob in KNOBS), *BUFFERS, "tcp_congestion_control", "ip_local_port_range")
 
 
 def parse_int(field: str, value: object, lowest: int, highest: int) -> int:
@@ -107,7 +113,15 @@ def parse_int(field: str, value: object, lowest: int, highest: int) -> int:
 class Parameters:
     """The knobs as attributes, read by the stack; `set` and `get` by name for everybody else."""
 
-    __slots__ = ("controls", "ip_local_port_range", "profile", "tcp_congestion_control", *(knob.name for knob in KNOBS))
+    __slots__ = (
+        "controls",
+        "ip_local_port_range",
+        "profile",
+        "tcp_congestion_control",
+        "tcp_rmem",
+        "tcp_wmem",
+        *(knob.name for knob in KNOBS),
+    )
 
     tcp_syn_retries: int
     tcp_syn_linear_timeouts: int
@@ -122,6 +136,7 @@ class Parameters:
     tcp_retries2: int
     tcp_orphan_retries: int
     tcp_delack_ms: int
+    tcp_pingpong_thresh: int
     tcp_keepalive_time: int
     tcp_keepalive_intvl: int
     tcp_keepalive_probes: int
@@ -137,8 +152,8 @@ class Parameters:
     tcp_recovery: int
     tcp_early_retrans: int
     tcp_window_scaling: int
-    tcp_rmem: int
-    tcp_wmem: int
+    tcp_adv_win_scale: int
+    tcp_moderate_rcvbuf: int
     tcp_initial_cwnd: int
     tcp_reordering: int
     tcp_abc: int
@@ -159,6 +174,7 @@ class Parameters:
         self.controls: dict[str, type[CongestionControl]] = dict(CONTROLS)
         self.tcp_congestion_control = ""
         self.ip_local_port_range = (32768, 60999)
+        self.tcp_rmem, self.tcp_wmem = BUFFERS["tcp_rmem"][0], BUFFERS["tcp_wmem"][0]
         self.profile = ""
         self.set("profile", profile)
 
@@ -174,11 +190,15 @@ class Parameters:
                 if knob.linux != knob.rfc or not self.profile:
                     setattr(self, knob.name, knob.rfc if value == "rfc" else knob.linux)
             self.tcp_congestion_control = "newreno" if value == "rfc" else "cubic"
+            for buffer, sizes in BUFFERS.items():
+                setattr(self, buffer, sizes[value == "rfc"])
             self.profile = str(value)
         elif name == "tcp_congestion_control":
             if value not in self.controls:
                 raise InvalidArgument(f"{name}: {value!r} is not allowed; one of {', '.join(self.controls)} is", name)
             self.tcp_congestion_control = str(value)
+        elif name in BUFFERS:
+            setattr(self, name, _parse_sizes(name, value))
         elif name == "ip_local_port_range":
             self.ip_local_port_range = _parse_range(name, value)
         else:
@@ -201,10 +221,17 @@ class Parameters:
         """The value of one knob; `ip_local_port_range` as Linux prints it. Raises InvalidArgument: unknown name."""
         if name == "ip_local_port_range":
             return "{} {}".format(*self.ip_local_port_range)
+        if name in BUFFERS:
+            return "{} {} {}".format(*getattr(self, name))
         if name not in NAMES:
             raise InvalidArgument(f"{name}: no such parameter; there are {', '.join(NAMES)}", name)
         value: int | str = getattr(self, name)
         return value
+
+    def window_of(self, size: int) -> int:
+        """The window that a receive buffer of `size` bytes has room for, by tcp_adv_win_scale."""
+        scale = self.tcp_adv_win_scale
+        return size - (size >> scale) if scale > 0 else size >> -scale
 
     def as_dict(self) -> dict[str, int | str]:
         """Every knob by name."""
@@ -217,3 +244,16 @@ def _parse_range(name: str, value: object) -> tuple[int, int]:
         raise InvalidArgument(f"{name}: {value!r} is not allowed; two ports such as '32768 60999' are", name)
     first = parse_int(name, parts[0], 1, 65535)
     return first, parse_int(name, parts[1], first, 65535)
+
+
+def _parse_sizes(name: str, value: object) -> tuple[int, int, int]:
+    """Three sizes in order; one is that of a new connection, which does not grow."""
+    parts: list[object] = [*value] if isinstance(value, list | tuple) else [*str(value).split()]
+    if len(parts) == 1:
+        size = parse_int(name, parts[0], 1, 2**30 - 1)
+        return min(4096, size), size, size
+    if len(parts) != 3:
+        raise InvalidArgument(f"{name}: {value!r} is not allowed; sizes such as '4096 131072 6291456' are", name)
+    least = parse_int(name, parts[0], 1, 2**30 - 1)
+    usual = parse_int(name, parts[1], least, 2**30 - 1)
+    return least, usual, parse_int(name, parts[2], usual, 2**30 - 1)

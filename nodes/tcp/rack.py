@@ -34,9 +34,8 @@ def delivered(c: Tcb, now: int, record: Sent, tsecr: int) -> None:
     elif rtt <= rack.min_rtt or not rack.min_rtt or now - rack.min_rtt_at > MIN_RTT_WINDOW:
         rack.min_rtt = max(rtt, 1)
         rack.min_rtt_at = now
-    if record.sent_at > rack.sent_at or (record.sent_at == rack.sent_at and record.end > rack.end):
-        rack.sent_at = record.sent_at
-        rack.end = record.end
+    if record.order > rack.order:
+        rack.order = record.order
         rack.rtt = rtt
 
 
@@ -70,15 +69,10 @@ def detect(c: Tcb, now: int, window: int) -> int:
     """Mark what is lost (section 6.2, step 5). Returns how long to wait for the next to be so, ns; 0: for none."""
     rack = c.rack
     board = c.board
-    sent_at = rack.sent_at
-    if sent_at < 0:
-        return 0
     wait = 0
     record = board.first_sent
-    while record is not None:
+    while record is not None and record.order < rack.order:
         later = record.later
-        if record.sent_at > sent_at or (record.sent_at == sent_at and record.end >= rack.end):
-            break
         left = record.sent_at + rack.rtt + window - now
         if left <= 0:
             board.lose(record)

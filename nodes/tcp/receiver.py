@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.base.clock import MILLISECOND, NEVER
-from nodes.base.events import TIMER_DELAYED_ACK, TIMER_FIRED
-from nodes.tcp import segments, states, timers
+from nodes.packet.tcp import Segment
+from nodes.tcp import acking, autotuning, segments, states
 from nodes.tcp.tcb import Tcb
 
 #: What arrives in smaller pieces is joined: a sender of single bytes must not take many times the memory of the buffer.
@@ -15,11 +14,10 @@ _PIECE = 64
 _PIECES = 64
 
 
-def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
-    """Take the part of `payload` that is in the window: deliver it if it is next, else keep it (3.10.7.4, seventh)."""
+def accept_text(c: Tcb, now: int, seq: int, segment: Segment) -> None:
+    """Take the part of the text that is in the window: deliver it if it is next, else keep it (3.10.7.4, seventh)."""
+    payload = segment.payload
     size = len(payload)
-    if size > c.rcv_mss:
-        c.rcv_mss = size
     skip = c.rcv_nxt - seq
     if skip > 0:
         came_twice(c, seq, seq + min(skip, size))
@@ -31,6 +29,7 @@ def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
         c.ack_cause = causes.ACK_NOW
         if not payload:
             c.tcp.counters.TcpExtTCPZeroWindowDrop += 1
+            acking.enter_quick_ack(c)
     if not payload:
         return
     if seq > c.rcv_nxt:
@@ -46,6 +45,9 @@ def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
             c.received.add(seq, seq + len(payload))
         c.ack_cause = causes.ACK_OUT_OF_ORDER
         return
+    acking.text_came(c, now, size, segment.flags)
+    if not c.options.rcvbuf_fixed:
+        autotuning.text_came(c, now, segment)
     _deliver(c, payload)
     if c.reassembly.length:
         for piece in c.reassembly.take(c.rcv_nxt):
@@ -56,7 +58,7 @@ def accept_text(c: Tcb, now: int, seq: int, payload: bytes) -> None:
         c.ack_cause = causes.ACK_NOW
     c.ready = True
     if not c.ack_cause:
-        _schedule_ack(c, now)
+        acking.schedule(c, now)
 
 
 def came_twice(c: Tcb, left: int, right: int) -> None:
@@ -76,27 +78,6 @@ def _deliver(c: Tcb, data: bytes) -> None:
     c.buffered += size
     c.bytes_received += size
     c.ack_bytes += size
-
-
-def _schedule_ack(c: Tcb, now: int) -> None:
-    if c.ack_bytes >= 2 * c.rcv_mss:
-        c.ack_cause = causes.ACK_EVERY_SECOND
-    elif c.delack_at == NEVER:
-        delay = c.tcp.parameters.tcp_delack_ms * MILLISECOND
-        if delay == 0:
-            c.ack_cause = causes.ACK_NOW
-        else:
-            deadline = c.delack_at = now + delay
-            timers.trace_set(c, now, TIMER_DELAYED_ACK, deadline, 0)
-
-
-def on_delayed_ack(c: Tcb, now: int) -> None:
-    """The delayed-ACK timer expired."""
-    tcp = c.tcp
-    c.delack_at = NEVER
-    tcp.sink.timer(now, tcp.node, c.number, TIMER_DELAYED_ACK, TIMER_FIRED, now, 0)
-    tcp.counters.TcpExtDelayedACKs += 1
-    segments.send_ack(c, now, causes.DELAYED_ACK_EXPIRED)
 
 
 def take(c: Tcb, limit: int) -> bytes:
@@ -135,12 +116,32 @@ def look(c: Tcb, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def text_read(c: Tcb, now: int) -> None:
+    """After the user has read: an ACK that waited for it, or the news that the window has grown to at least twice what
+    the peer knows of, by a worthwhile step (Linux's rule; the step is RFC 9293 section 3.8.6.2.2's)."""
+    if not c.synchronized or c.state == states.CLOSED:
+        return
+    if not c.options.rcvbuf_fixed:
+        autotuning.text_read(c, now)
+    if not acking.text_read(c, now):
+        update_window(c, now)
+
+
 def update_window(c: Tcb, now: int) -> None:
-    """After the user has read: tell the peer if the window has grown to at least twice what it knows of, and by a
-    worthwhile step (Linux's rule; the step is RFC 9293 section 3.8.6.2.2's)."""
+    """Tell the peer of a window that has grown."""
     if c.fin_received or not c.synchronized or c.state == states.CLOSED:
         return
     window = c.rcv_adv - c.rcv_nxt
-    room = c.options.rcvbuf - c.buffered
+    room = min(c.options.rcvbuf - c.buffered, c.window_clamp)
     if room >= 2 * window and (room - window >= c.rcv_mss or (room - window) * 2 >= c.options.rcvbuf):
         segments.send_ack(c, now, causes.WINDOW_UPDATE)
+
+
+def want_at_least(c: Tcb, now: int) -> None:
+    """SO_RCVLOWAT: the buffer must take that much and as much again meanwhile; the user may be waiting for less now."""
+    lowat = c.options.rcvlowat
+    if not c.options.rcvbuf_fixed and 2 * lowat > c.options.rcvbuf:
+        parameters = c.tcp.parameters
+        c.options.rcvbuf = max(c.options.rcvbuf, min(2 * lowat, parameters.window_of(parameters.tcp_rmem[2])))
+        update_window(c, now)
+    c.ready = True

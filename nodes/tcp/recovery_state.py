@@ -9,24 +9,23 @@ PERSIST: Final = 16
 
 
 class Rack:
-    """RFC 8985 section 5.3's variables; times ns, `end` a sequence number."""
+    """RFC 8985 section 5.3's variables; times ns. `order` is the place of RACK.segment among the transmissions, which
+    says more than RACK.xmit_ts and RACK.end_seq: of two at the same instant either may have been the first."""
 
     __slots__ = (
         "dsack_round",
-        "end",
         "fack",
         "min_rtt",
         "min_rtt_at",
         "mult",
+        "order",
         "persist",
         "reordering",
         "rtt",
-        "sent_at",
     )
 
     def __init__(self) -> None:
-        self.sent_at = -1
-        self.end = 0
+        self.order = 0
         self.rtt = 0
         self.min_rtt = 0
         self.min_rtt_at = 0

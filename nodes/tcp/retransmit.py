@@ -12,7 +12,7 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, rtt, segments, sender, states, undo
+from nodes.tcp import closing, congestion_trace, handshake, rtt, segments, sender, states, undo
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -70,7 +70,9 @@ def on_timeout(c: Tcb, now: int) -> None:
         # A peer that shrank its window and answers is alive: it keeps the connection (RFC 9293 section 3.8.6.1).
         c.retransmits = 0
     if passive:
-        limit = parameters.tcp_synack_retries
+        limit = (
+            max(parameters.tcp_synack_retries, handshake.deferral(c)) if c.deferred else parameters.tcp_synack_retries
+        )
     elif opening:
         limit = c.options.syncnt + parameters.tcp_syn_linear_timeouts
     elif c.user_closed:
@@ -85,6 +87,10 @@ def on_timeout(c: Tcb, now: int) -> None:
     if opening:
         if passive or c.retransmits > parameters.tcp_syn_linear_timeouts:
             rtt.back_off(c)
+        if c.deferred and c.retransmits < handshake.deferral(c):
+            # The peer has our SYN-ACK; it is its data that we wait for.
+            sender.arm(c, now)
+            return
         resend(c, now, c.board.first, causes.RETRANSMIT_SYN_ACK if passive else causes.RETRANSMIT_SYN)
         sender.arm(c, now)
         return

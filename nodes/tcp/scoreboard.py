@@ -25,7 +25,7 @@ _SLACK: Final = 256
 class Sent:
     """A segment that occupies sequence space and is not yet acknowledged: [seq, end), with its bytes."""
 
-    __slots__ = ("count", "earlier", "end", "flags", "later", "payload", "sent_at", "seq", "state")
+    __slots__ = ("count", "earlier", "end", "flags", "later", "order", "payload", "sent_at", "seq", "state")
 
     def __init__(self, seq: int, end: int, flags: int, payload: bytes, sent_at: int) -> None:
         self.seq = seq
@@ -34,8 +34,9 @@ class Sent:
         self.payload = payload
         #: When it was sent last.
         self.sent_at = sent_at
-        #: How often it was sent again.
+        #: How often it was sent again, and how many transmissions were before its last: instants can be equal.
         self.count = 0
+        self.order = 0
         self.state = FLYING
         #: Neighbours in the order of transmission, of those on their way.
         self.earlier: Sent | None = None
@@ -45,11 +46,23 @@ class Sent:
 class Scoreboard:
     """`flying`, `lost` and `sacked` are bytes of sequence space in each state; `flying` is RFC 6675's pipe."""
 
-    __slots__ = ("_head", "_known", "_lost", "_records", "first_sent", "flying", "last_sent", "lost", "sacked")
+    __slots__ = (
+        "_head",
+        "_known",
+        "_lost",
+        "_order",
+        "_records",
+        "first_sent",
+        "flying",
+        "last_sent",
+        "lost",
+        "sacked",
+    )
 
     def __init__(self) -> None:
         self._records: list[Sent] = []
         self._head = 0
+        self._order = 0
         #: Ends of the ranges that SACK has told, disjoint and sorted.
         self._known: list[tuple[int, int]] = []
         #: Heap of the beginnings of what was lost; some of them are not any more.
@@ -97,6 +110,8 @@ class Scoreboard:
 
     def _link(self, record: Sent) -> None:
         last = self.last_sent
+        self._order += 1
+        record.order = self._order
         record.earlier = last
         record.later = None
         if last is None:
@@ -203,6 +218,7 @@ class Scoreboard:
         """Cut a record after `size` bytes of payload, for a path that takes only smaller segments."""
         rest = Sent(record.seq + size, record.end, record.flags, record.payload[size:], record.sent_at)
         rest.count = record.count
+        rest.order = record.order
         rest.state = record.state
         record.end = record.seq + size
         record.payload = record.payload[:size]

@@ -18,6 +18,8 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
     rcv_nxt = c.rcv_nxt
     window = c.rcv_adv - rcv_nxt
     room = c.options.rcvbuf - c.buffered
+    if room > c.window_clamp:
+        room = c.window_clamp
     grown = room - window
     # Receiver's silly window avoidance (RFC 9293 section 3.8.6.2.2): the edge moves by a worthwhile step or not at all.
     if grown > 0 and (grown >= c.rcv_mss or grown * 2 >= c.options.rcvbuf):
@@ -33,7 +35,11 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent
     c.last_ack_sent = rcv_nxt
-    c.ack_bytes = 0
+    c.ack_bytes = c.ack_small = 0
+    if c.ack_quick:
+        c.ack_quick -= 1
+    if payload and now - c.data_at < c.ack_delay:
+        c.ack_answers += 1
     if not c.received.due or _report(c, segment):
         c.ack_cause = 0
     if c.delack_at != NEVER:
@@ -65,7 +71,7 @@ def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None
     tcp = c.tcp
     with_ack = flags & ACK != 0
     # The window of a SYN is never scaled (RFC 7323 section 2.2); nothing beyond it may be sent to us yet.
-    window = min(c.options.rcvbuf, 65535)
+    window = min(c.options.rcvbuf, c.window_clamp, 65535)
     segment = Segment(
         c.local_port, c.remote_port, c.iss & MASK, c.rcv_nxt & MASK if with_ack else 0, flags, window, b""
     )

@@ -107,11 +107,22 @@ def _small_may_go(c: Tcb, size: int, unsent: int, fin: bool) -> bool:
     if size < unsent:
         # Cut short by the peer's window: only when it is a fair part of the largest window seen (Fs = 1/2).
         return size * 2 >= c.max_snd_wnd and (c.options.nodelay != 0 or c.snd_una == c.snd_nxt)
-    if c.options.nodelay or fin:
+    if fin:
+        return True
+    if c.options.cork:
+        return False
+    if c.options.nodelay:
         return True
     if c.tcp.parameters.profile == "linux":
         return c.small_end <= c.snd_una
     return c.snd_una == c.snd_nxt
+
+
+def push(c: Tcb, now: int) -> None:
+    """TCP_NODELAY was set: what waits goes, corked or not."""
+    cork, c.options.cork = c.options.cork, 0
+    output(c, now, False)
+    c.options.cork = cork
 
 
 def arm(c: Tcb, now: int) -> None:

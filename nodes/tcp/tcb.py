@@ -32,6 +32,8 @@ PASSIVE: Final = 2
 #: The MSS of a peer that announces none, RFC 9293 section 3.7.1.
 DEFAULT_MSS_IPV4: Final = 536
 DEFAULT_MSS_IPV6: Final = 1220
+#: The largest window there can be: 65535 and a shift of 14 (RFC 7323 section 2.3).
+MAX_WINDOW: Final = 65_535 << 14
 #: What the timestamps option takes in every segment, padding included.
 TIMESTAMPS_LENGTH: Final = 12
 
@@ -40,8 +42,12 @@ class Tcb:
     """Everything one connection remembers. Names follow RFC 9293, 6298, 5681 and 7323."""
 
     __slots__ = (
+        "ack_answers",
         "ack_bytes",
         "ack_cause",
+        "ack_delay",
+        "ack_quick",
+        "ack_small",
         "acked_at",
         "backoff",
         "blocked",
@@ -52,6 +58,8 @@ class Tcb:
         "close_on_established",
         "congestion",
         "cwnd_seen",
+        "data_at",
+        "deferred",
         "delack_at",
         "delivered",
         "dup_acks",
@@ -74,6 +82,7 @@ class Tcb:
         "last_ack_sent",
         "last_received",
         "last_sent",
+        "last_size",
         "listener",
         "local",
         "local_port",
@@ -98,7 +107,11 @@ class Tcb:
         "rcv_mss",
         "rcv_nxt",
         "rcv_queue",
+        "rcv_rtt",
+        "rcv_rtt_at",
+        "rcv_rtt_seq",
         "rcv_shift",
+        "rcv_space",
         "ready",
         "reassembly",
         "received",
@@ -124,6 +137,8 @@ class Tcb:
         "snd_wl2",
         "snd_wnd",
         "soft_error",
+        "space_at",
+        "space_seq",
         "srtt",
         "ssthresh_seen",
         "state",
@@ -139,6 +154,7 @@ class Tcb:
         "user_closed",
         "user_timeout_at",
         "wake_at",
+        "window_clamp",
     )
 
     def __init__(
@@ -205,6 +221,23 @@ class Tcb:
         self.ack_bytes = 0
         self.ack_cause = causes.NONE
         self.last_ack_sent = 0
+        # Linux's delayed ACKs (acking.py): how many more are sent at once, how often this end has answered what it got,
+        # the delay, small segments since the last ACK, when data came last and the size of a small segment.
+        self.ack_quick = 0
+        self.ack_answers = 0 if options.quickack else parameters.tcp_pingpong_thresh
+        self.ack_delay = 0
+        self.ack_small = 0
+        self.data_at = 0
+        self.last_size = 0
+        #: TCP_WINDOW_CLAMP: no larger window is announced.
+        self.window_clamp = options.window_clamp or MAX_WINDOW
+        # What the user reads in a round trip, and the round trip (autotuning.py).
+        self.rcv_rtt = 0
+        self.rcv_rtt_at = 0
+        self.rcv_rtt_seq = 0
+        self.rcv_space = 0
+        self.space_at = 0
+        self.space_seq = 0
         self.dup_acks_sent_at = -NEVER
 
         # options of the connection
@@ -268,6 +301,8 @@ class Tcb:
         #: Cause of a CLOSE that waits for ESTABLISHED because data is queued (3.10.4), or NONE.
         self.close_on_established = causes.NONE
         self.user_closed = False
+        #: Whether the ACK of our SYN-ACK has come and TCP_DEFER_ACCEPT makes us wait for more.
+        self.deferred = False
         #: Whether `send` has left the buffer too full to be writable: the ACK that frees it makes `ready`.
         self.blocked = False
         #: errno name the connection failed with ("" while it has not), RFC 9293's words for it, and whether the user

@@ -99,7 +99,7 @@ class Host:
         self.network = FakeNetwork(local)
         self.parameters = Parameters(profile)
         # One buffer for both profiles, so that tables of segments need not know which it is.
-        for name, value in {"tcp_rmem": 65_535, **knobs}.items():
+        for name, value in {"tcp_adv_win_scale": 0, "tcp_rmem": 65_535, "tcp_wmem": 4 << 20, **knobs}.items():
             self.parameters.set(name, value)
         self.counters = Counters()
         self.tcp = Tcp("h1", self.network, self.parameters, Randomness(seed), self.sink, self.counters)

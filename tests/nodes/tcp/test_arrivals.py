@@ -201,7 +201,7 @@ def test_seventh_text(state: int) -> None:
 
 def test_text_is_trimmed_to_the_window() -> None:
     """Seventh: "segments are trimmed": old bytes in front and bytes beyond the window are not taken twice or at all."""
-    host = Host(tcp_rmem=1000, tcp_timestamps=0)
+    host = Host("rfc", tcp_rmem=1000, tcp_timestamps=0)
     c, peer = client(host)
     peer.send(ACK, 1, 1, b"a" * 600)
     assert peer.send(ACK, 401, 1, b"b" * 300) == []

@@ -22,7 +22,8 @@ def test_delayed_ack_and_every_second_segment() -> None:
     """RFC 5681 section 4.2, RFC 9293 section 3.8.6.3: within the delay, and at least every second full segment."""
     for profile, delay in (("linux", 40), ("rfc", 200)):
         host = Host(profile)
-        _c, peer = client(host)
+        c, peer = client(host)
+        c.set_option(0, "TCP_QUICKACK", 0)
         assert peer.send(ACK, 1, 1, b"a" * MSS) == []
         assert peer.send(ACK, 1 + MSS, 1, b"a" * MSS) == [f". 1:1(0) ack {1 + 2 * MSS}"]
         assert peer.send(ACK, 1 + 2 * MSS, 1, b"a" * MSS) == []
@@ -96,6 +97,7 @@ def test_nagle_with_delayed_ack_costs_40_ms() -> None:
     """Write, write, read: the second small write waits for the peer's delayed ACK."""
     wire = Wire(delay=MILLISECOND)
     c, s = wire.connect()
+    s.set_option(wire.now, "TCP_QUICKACK", 0)
     c.send(wire.now, b"a")
     c.send(wire.now, b"b")
     started = wire.now
@@ -139,8 +141,9 @@ def test_receiver_silly_window_avoidance() -> None:
 def test_window_update_after_zero_window() -> None:
     host = Host(tcp_rmem=3000)
     c, peer = client(host)
-    peer.send(ACK, 1, 1, b"d" * 1500)
-    assert peer.send(ACK, 1501, 1, b"d" * 1500) == [". 1:1(0) ack 3001"]
+    peer.send(ACK, 1, 1, b"d" * 1000)
+    peer.send(ACK, 1001, 1, b"d" * 1000)
+    assert peer.send(ACK, 2001, 1, b"d" * 1000) == [". 1:1(0) ack 3001"]
     assert len(c.receive(0, 3000)) == 3000
     (update,) = host.take()
     assert update.window == 3000
@@ -153,7 +156,7 @@ def test_right_edge_never_moves_left() -> None:
     host = Host(tcp_rmem=10_000)
     c, peer = client(host)
     c.set_option(0, "SO_RCVBUF", 1000)
-    peer.send(ACK, 1, 1, b"d" * 500)
+    host.tcp.on_segment(0, PEER, HERE, peer.segment(ACK, 1, 1, b"d" * 500), 0, 0)
     host.after(SECOND)
     assert host.take()[-1].window == 9500
 
@@ -379,6 +382,7 @@ def test_time_outs_have_ends() -> None:
 def test_every_second_small_mss_segment_is_acknowledged() -> None:
     """RFC 5681 section 4.2: "full-sized" is what the peer may send, here 100 bytes."""
     host = Host()
-    _, peer = client(host, options={"TCP_MAXSEG": 100})
+    c, peer = client(host, options={"TCP_MAXSEG": 100})
+    c.set_option(0, "TCP_QUICKACK", 0)
     assert peer.send(ACK, 1, 1, b"a" * 100) == []
     assert peer.send(ACK, 101, 1, b"a" * 100) == [". 1:1(0) ack 201"]
