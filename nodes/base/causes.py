@@ -108,6 +108,9 @@ RST_IN_TIME_WAIT: Final = 142
 TIMESTAMP_MISSING: Final = 143
 MTU_REDUCED: Final = 144
 NO_SYN: Final = 145
+TOO_MANY_ORPHANS: Final = 146
+TIME_WAIT_OVERFLOW: Final = 147
+NO_FIN_WAIT_2: Final = 148
 MTU_RAISED: Final = 155
 # calls that RFC 9293 does not allow in the state
 ERROR_DOES_NOT_EXIST: Final = 160
@@ -221,5 +224,12 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     MTU_REDUCED: CauseInfo("MTU_REDUCED", "RFC 1191 6.3", "the path takes smaller packets than before"),
     MTU_RAISED: CauseInfo("MTU_RAISED", "RFC 8201 4", "path MTU grown, or what was known of it too old"),
     NO_SYN: CauseInfo("NO_SYN", "RFC 9293 3.10.7.3", "neither SYN nor RST where one is due"),
+    TOO_MANY_ORPHANS: CauseInfo("TOO_MANY_ORPHANS", "tcp(7) tcp_max_orphans", "too many connections nobody holds"),
+    TIME_WAIT_OVERFLOW: CauseInfo(
+        "TIME_WAIT_OVERFLOW", "tcp(7) tcp_max_tw_buckets", "too many connections in TIME-WAIT"
+    ),
+    NO_FIN_WAIT_2: CauseInfo(
+        "NO_FIN_WAIT_2", "tcp(7) TCP_LINGER2", "the user does not want to wait for the peer's FIN"
+    ),
     ATTACK: CauseInfo("ATTACK", "", "injected by an attack"),
 }

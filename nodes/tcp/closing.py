@@ -23,7 +23,16 @@ def enter_time_wait(c: Tcb, now: int, cause: int) -> None:
     """TIME-WAIT: only the 2MSL timer runs."""
     c.rto_at = c.persist_at = c.keepalive_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
     change_state(c, now, states.TIME_WAIT, cause)
-    restart_time_wait(c, now)
+    tcp = c.tcp
+    tcp.time_waits += 1
+    if tcp.time_waits > tcp.parameters.tcp_max_tw_buckets:
+        tcp.counters.TcpExtTCPTimeWaitOverflow += 1
+        if c.ack_cause:
+            segments.send_ack(c, now, c.ack_cause)
+        change_state(c, now, states.CLOSED, causes.TIME_WAIT_OVERFLOW)
+    else:
+        c.time_wait_since = now
+        restart_time_wait(c, now)
 
 
 def restart_time_wait(c: Tcb, now: int) -> None:
@@ -34,10 +43,39 @@ def restart_time_wait(c: Tcb, now: int) -> None:
 
 def start_fin_wait_2(c: Tcb, now: int) -> None:
     """In FIN-WAIT-2 with nobody left to wait for the FIN: wait tcp_fin_timeout (or TCP_LINGER2), not for ever."""
-    seconds = c.options.linger2 if c.options.linger2 >= 0 else c.tcp.parameters.tcp_fin_timeout
-    if c.state == states.FIN_WAIT_2 and c.user_closed and c.fin_wait_2_at == NEVER and seconds:
+    if c.state != states.FIN_WAIT_2 or not c.user_closed or c.fin_wait_2_at != NEVER:
+        return
+    if c.options.linger2 < 0:
+        c.tcp.counters.TcpExtTCPAbortOnLinger += 1
+        reset(c, now, causes.NO_FIN_WAIT_2)
+        return
+    seconds = c.options.linger2 or c.tcp.parameters.tcp_fin_timeout
+    if seconds:
         c.fin_wait_2_at = now + seconds * SECOND
         timers.trace_set(c, now, TIMER_FIN_WAIT_2, c.fin_wait_2_at, 0)
+
+
+def orphan(c: Tcb, now: int) -> None:
+    """The user has let go of a connection that goes on. Too many of these are a danger to the host (tcp(7))."""
+    if c.state == states.CLOSED or c.state == states.TIME_WAIT:
+        return
+    tcp = c.tcp
+    c.orphan = True
+    tcp.orphans += 1
+    if tcp.orphans > tcp.parameters.tcp_max_orphans:
+        tcp.counters.TcpExtTCPAbortOnMemory += 1
+        reset(c, now, causes.TOO_MANY_ORPHANS)
+
+
+def orphan_retries(c: Tcb, alive: bool) -> int:
+    """How often something of a connection nobody holds is sent again. `alive`: its RTO is not yet the highest. Linux:
+    0 stands for 8 while it is, and for none then or when ICMP says that something is wrong."""
+    retries = c.tcp.parameters.tcp_orphan_retries
+    if c.tcp.parameters.profile != "linux":
+        return retries
+    if c.soft_error and not alive:
+        return 0
+    return 8 if retries == 0 and alive else retries
 
 
 def fail(c: Tcb, now: int, cause: int, errno_name: str, words: int) -> None:
@@ -88,6 +126,19 @@ def set_mtu(c: Tcb, now: int, mtu: int) -> None:
     if smaller and c.board and len(c.board.first.payload) > mss:
         c.board.lose_all()
         sender.output(c, now, False)
+
+
+def yields_to_open(c: Tcb, now: int, bound: bool) -> bool:
+    """Whether a TIME-WAIT connection makes room for an active OPEN of the same addresses and ports (tcp_tw_reuse): the
+    timestamps of the new one will be greater, so nothing old can be taken for it (RFC 6191 section 2). As on Linux the
+    knob does not matter when the user has `bound` the port."""
+    if c.state != states.TIME_WAIT or not c.timestamps:
+        return False
+    parameters = c.tcp.parameters
+    if bound:
+        return True
+    wanted = parameters.tcp_tw_reuse == 1 or (parameters.tcp_tw_reuse == 2 and c.local[:1] == b"\x7f")
+    return wanted and now - c.time_wait_since >= parameters.tcp_tw_reuse_delay * MILLISECOND
 
 
 def may_reuse(c: Tcb, segment: Segment) -> bool:

@@ -159,6 +159,7 @@ class Connection(Tcb):
             self._close_sending(now, causes.USER_CLOSE)
         else:
             closing.start_fin_wait_2(self, now)
+        closing.orphan(self, now)
         tcp.notify(self)
 
     def _close_sending(self, now: int, cause: int) -> None:

@@ -47,6 +47,8 @@ NAMES: Final = (
     "TcpExtTCPAbortOnClose",  # connections reset because CLOSE found unread data
     "TcpExtTCPAbortOnLinger",  # connections reset by CLOSE with linger time zero
     "TcpExtTCPAbortOnTimeout",  # connections given up because of a timer
+    "TcpExtTCPAbortOnMemory",  # connections reset because too many of them had no user
+    "TcpExtTCPTimeWaitOverflow",  # connections that tcp_max_tw_buckets left no TIME-WAIT
     "TcpExtTCPZeroWindowDrop",  # segments whose data found a closed window
 )
 
@@ -98,6 +100,8 @@ class Counters:
     TcpExtTCPAbortOnClose: int
     TcpExtTCPAbortOnLinger: int
     TcpExtTCPAbortOnTimeout: int
+    TcpExtTCPAbortOnMemory: int
+    TcpExtTCPTimeWaitOverflow: int
     TcpExtTCPZeroWindowDrop: int
 
     def __init__(self) -> None:

@@ -67,6 +67,9 @@ class Tcp:
         self._ended: deque[int] = deque()
         #: How many numbers were given.
         self.numbered = 0
+        #: Connections that nobody holds, and those in TIME-WAIT (tcp_max_orphans, tcp_max_tw_buckets).
+        self.orphans = 0
+        self.time_waits = 0
         self._isn = IsnGenerator(randomness.stream(f"node/{node}/tcp/secret"))
         self._port_stream = randomness.stream(f"node/{node}/tcp/ports")
 
@@ -99,10 +102,14 @@ class Tcp:
         """A new SYN in TIME-WAIT for which somebody listens (RFC 9293 section 3.6.1, MAY-2)."""
         if not closing.may_reuse(c, segment) or self._listener_for(c.local, c.local_port) is None:
             return False
+        self._replace(c, now)
+        return True
+
+    def _replace(self, c: Connection, now: int) -> None:
+        """A new connection takes the place of one in TIME-WAIT."""
         self.counters.TcpExtTWRecycled += 1
         change_state(c, now, states.CLOSED, causes.TIME_WAIT_REUSED)
         self.notify(c)
-        return True
 
     def _unconnected(self, now: int, src: Address, dst: Address, segment: Segment, isn_after: int) -> None:
         listener = self._listener_for(dst, segment.dst_port)
@@ -186,12 +193,18 @@ class Tcp:
             local = self.network.source_for(remote)
         elif not self.network.is_local(local):
             raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
-        if local_port == 0:
-            local_port = self._free_port(local, remote, remote_port)
-        elif (existing := self._table.get((local, local_port, remote, remote_port))) is not None:
+        bound = local_port != 0
+        if not bound:
+            local_port = self._free_port(now, local, remote, remote_port)
+        isn_after = -1
+        existing = self._table.get((local, local_port, remote, remote_port))
+        if existing is not None and closing.yields_to_open(existing, now, bound):
+            isn_after = existing.snd_nxt & MASK
+            self._replace(existing, now)
+        elif existing is not None:
             self.sink.illegal(now, self.node, existing.number, causes.ERROR_ALREADY_EXISTS, existing.state, CALL_OPEN)
             raise SocketError("EADDRINUSE", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
-        c = self.new_connection(now, ACTIVE, local, local_port, remote, remote_port, chosen, -1)
+        c = self.new_connection(now, ACTIVE, local, local_port, remote, remote_port, chosen, isn_after)
         self.sink.call(now, self.node, c.number, CALL_OPEN, 0)
         self.counters.TcpActiveOpens += 1
         change_state(c, now, states.SYN_SENT, causes.USER_ACTIVE_OPEN)
@@ -301,14 +314,16 @@ class Tcp:
             options.set(self.parameters, name, value)
         return options
 
-    def _free_port(self, local: bytes, remote: bytes, remote_port: int) -> int:
+    def _free_port(self, now: int, local: bytes, remote: bytes, remote_port: int) -> int:
         """A port of ip_local_port_range not in use for this pair; the search starts at a random one (RFC 6056)."""
         first, last = self.parameters.ip_local_port_range
         count = last - first + 1
         start = self._port_stream.below(count)
         for step in range(count):
             port = first + (start + step) % count
-            if (local, port, remote, remote_port) not in self._table and self._listener_for(local, port) is None:
+            taken = self._table.get((local, port, remote, remote_port))
+            free = taken is None or closing.yields_to_open(taken, now, False)
+            if free and self._listener_for(local, port) is None:
                 return port
         raise SocketError("EADDRNOTAVAIL", f"no free port in ip_local_port_range {first}..{last}")
 

@@ -21,7 +21,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_KEEPINTVL": (1, 32767),  # s
     "TCP_KEEPCNT": (1, 127),
     "TCP_SYNCNT": (0, 127),
-    "TCP_LINGER2": (-1, 86_400),  # s in FIN-WAIT-2; -1: tcp_fin_timeout
+    "TCP_LINGER2": (-1, 86_400),  # s in FIN-WAIT-2; 0: tcp_fin_timeout; -1: none, CLOSE resets there
     "TCP_WINDOW_CLAMP": (0, _INT),  # bytes; the largest window announced; 0: no limit
     "SO_KEEPALIVE": (0, 1),
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
@@ -72,7 +72,7 @@ class Options:
         self.keepintvl = parameters.tcp_keepalive_intvl
         self.keepcnt = parameters.tcp_keepalive_probes
         self.syncnt = parameters.tcp_syn_retries
-        self.linger2 = -1
+        self.linger2 = 0
         self.keepalive = 0
         self.linger = -1
         #: Bytes; they grow with the connection (autotuning.py) unless the user has set them.

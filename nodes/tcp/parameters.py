@@ -45,7 +45,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_rto_max_ms", "ms", 1_000, 120_000, 120_000, 120_000, "highest RTO"),
     _K("tcp_retries1", "", 0, 255, 3, 3, "timeouts after which the path's MTU is asked for again (R1)"),
     _K("tcp_retries2", "", 0, 255, 15, 15, "timeouts in a row after which the connection is given up (R2)"),
-    _K("tcp_orphan_retries", "", 0, 255, 8, 15, "as tcp_retries2, when the user has closed"),
+    _K("tcp_orphan_retries", "", 0, 255, 0, 15, "as tcp_retries2, when the user has closed; linux: 0 means 8"),
     _K("tcp_delack_ms", "ms", 0, 500, 40, 200, "delay of an ACK"),
     _K("tcp_pingpong_thresh", "", 1, 255, 1, 1, "answers that make a session interactive: its ACKs are delayed"),
     _K("tcp_keepalive_time", "s", 1, 32767, 7200, 7200, "idle time before the first keepalive probe"),
@@ -54,6 +54,10 @@ KNOBS: Final[tuple[Knob, ...]] = (
     # closing
     _K("tcp_msl_ms", "ms", 1, 1_000_000, 30_000, 120_000, "maximum segment lifetime; TIME-WAIT lasts two of them"),
     _K("tcp_fin_timeout", "s", 0, 86_400, 60, 0, "FIN-WAIT-2 of a connection nobody holds; 0: no limit"),
+    _K("tcp_max_orphans", "", 0, _INT, 65_536, _INT, "connections nobody holds; of more the next is reset"),
+    _K("tcp_max_tw_buckets", "", 0, _INT, 65_536, _INT, "connections in TIME-WAIT; more end at once"),
+    _K("tcp_tw_reuse", "", 0, 2, 2, 0, "an active OPEN may replace TIME-WAIT: 1 yes, 2 on loopback (RFC 6191)"),
+    _K("tcp_tw_reuse_delay", "ms", 1, 86_400_000, 1_000, 1_000, "how long it must have lasted for that"),
     _K("tcp_rfc1337", "", 0, 1, 0, 1, "1: a RST does not end TIME-WAIT (RFC 1337)"),
     # guarding
     _K("tcp_challenge_ack_limit", "", 0, _INT, _INT, 10, "challenge ACKs of the host per interval (RFC 5961 7)"),
@@ -142,6 +146,10 @@ class Parameters:
     tcp_keepalive_probes: int
     tcp_msl_ms: int
     tcp_fin_timeout: int
+    tcp_max_orphans: int
+    tcp_max_tw_buckets: int
+    tcp_tw_reuse: int
+    tcp_tw_reuse_delay: int
     tcp_rfc1337: int
     tcp_challenge_ack_limit: int
     tcp_challenge_ack_interval_ms: int

@@ -36,7 +36,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     tcp.sink.timer(now, tcp.node, c.number, TIMER_PERSIST, TIMER_FIRED, now, c.persist_backoff)
     parameters = tcp.parameters
     # A peer that answers keeps the connection, but not for ever once the user has gone (RFC 6429 section 4).
-    if c.persist_backoff >= parameters.tcp_orphan_retries if c.user_closed else c.probes >= parameters.tcp_retries2:
+    if c.persist_backoff >= closing.orphan_retries(c, True) if c.user_closed else c.probes >= parameters.tcp_retries2:
         closing.give_up(c, now, causes.RETRIES_EXHAUSTED)
         return
     if c.snd_una + c.snd_wnd > c.snd_nxt and not c.board:

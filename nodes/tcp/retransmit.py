@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.base.clock import NEVER
+from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import (
     FAST_RECOVERY,
     RTO_RECOVERY,
@@ -76,12 +76,14 @@ def on_timeout(c: Tcb, now: int) -> None:
     elif opening:
         limit = c.options.syncnt + parameters.tcp_syn_linear_timeouts
     elif c.user_closed:
-        limit = parameters.tcp_orphan_retries
+        limit = closing.orphan_retries(c, c.rto < parameters.tcp_rto_max_ms * MILLISECOND)
     else:
         limit = parameters.tcp_retries2
-    if c.retransmits >= limit:
+    if _over(c, now, limit):
         closing.give_up(c, now, causes.RETRIES_EXHAUSTED)
         return
+    if not c.retransmits:
+        c.retrans_at = now
     c.retransmits += 1
     tcp.counters.TcpExtTCPTimeouts += 1
     if opening:
@@ -121,3 +123,17 @@ def on_timeout(c: Tcb, now: int) -> None:
     congestion_trace.record(c, now, causes.RTO_COLLAPSE)
     rtt.back_off(c)
     resend_lost(c, now)
+
+
+def _over(c: Tcb, now: int, limit: int) -> bool:
+    """Whether there were `limit` timeouts in a row. Linux takes the time that so many would last with the lowest RTO,
+    from the first retransmission (ip-sysctl, tcp_retries2: 15 are 924.6 s)."""
+    parameters = c.tcp.parameters
+    if parameters.profile != "linux" or not c.synchronized:
+        return c.retransmits >= limit
+    if not c.retransmits:
+        return False
+    lowest, highest = parameters.tcp_rto_min_ms, parameters.tcp_rto_max_ms
+    doublings = min(limit, (highest // lowest).bit_length() - 1)
+    most = ((2 << doublings) - 1) * lowest + (limit - doublings) * highest
+    return now - c.retrans_at >= most * MILLISECOND

@@ -83,6 +83,8 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     _T(LAST_ACK, CLOSED, causes.ACK_OF_FIN, "RFC 9293 3.10.7.4"),
     _T(TIME_WAIT, CLOSED, causes.TIME_WAIT_EXPIRED, "RFC 9293 3.10.8"),
     _T(TIME_WAIT, CLOSED, causes.TIME_WAIT_REUSED, "RFC 9293 3.6.1"),
+    _T(TIME_WAIT, CLOSED, causes.TIME_WAIT_OVERFLOW, "tcp(7) tcp_max_tw_buckets"),
+    _T(FIN_WAIT_2, CLOSED, causes.NO_FIN_WAIT_2, "tcp(7) TCP_LINGER2"),
     # a connection that fails before it is established
     _T(SYN_SENT, CLOSED, causes.RST_RECEIVED, "RFC 9293 3.10.7.3"),
     _T(SYN_SENT, CLOSED, causes.USER_ABORT, "RFC 9293 3.10.5"),
@@ -119,6 +121,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         for state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK)
     ),
     *(_T(state, CLOSED, causes.LINGER_ABORT, "RFC 9293 3.10.5") for state in _SYNCHRONIZED),
+    *(
+        _T(state, CLOSED, causes.TOO_MANY_ORPHANS, "tcp(7) tcp_max_orphans")
+        for state in (SYN_RECEIVED, FIN_WAIT_1, FIN_WAIT_2, CLOSING, LAST_ACK)
+    ),
     *(_T(state, CLOSED, causes.DATA_AFTER_CLOSE, "RFC 9293 3.6.1") for state in (FIN_WAIT_1, FIN_WAIT_2)),
 )
 

@@ -93,6 +93,7 @@ class Tcb:
         "on_ready",
         "options",
         "origin",
+        "orphan",
         "partial_acked",
         "peer_mss",
         "persist_at",
@@ -119,6 +120,7 @@ class Tcb:
         "remote",
         "remote_port",
         "reordering_at",
+        "retrans_at",
         "retransmits",
         "rto",
         "rto_at",
@@ -145,6 +147,7 @@ class Tcb:
         "synchronized",
         "tcp",
         "time_wait_at",
+        "time_wait_since",
         "timestamps",
         "total_retrans",
         "ts_offset",
@@ -260,6 +263,8 @@ class Tcb:
         #: Timeouts in a row, and how often the RTO was doubled since the last sample.
         self.retransmits = 0
         self.backoff = 0
+        #: When the first of the timeouts in a row was.
+        self.retrans_at = 0
         self.total_retrans = 0
         self.probes = 0
         self.persist_backoff = 0
@@ -290,6 +295,7 @@ class Tcb:
         self.persist_at = NEVER
         self.keepalive_at = NEVER
         self.time_wait_at = NEVER
+        self.time_wait_since = 0
         self.fin_wait_2_at = NEVER
         self.user_timeout_at = NEVER
         self.reordering_at = NEVER
@@ -301,6 +307,8 @@ class Tcb:
         #: Cause of a CLOSE that waits for ESTABLISHED because data is queued (3.10.4), or NONE.
         self.close_on_established = causes.NONE
         self.user_closed = False
+        #: Whether it counts as one that nobody holds (tcp_max_orphans).
+        self.orphan = False
         #: Whether the ACK of our SYN-ACK has come and TCP_DEFER_ACCEPT makes us wait for more.
         self.deferred = False
         #: Whether `send` has left the buffer too full to be writable: the ACK that frees it makes `ready`.
@@ -359,6 +367,11 @@ def change_state(c: Tcb, now: int, new: int, cause: int) -> None:
     c.ready = True
     tcp = c.tcp
     tcp.sink.state(now, tcp.node, c.number, cause, old, new)
+    if old == states.TIME_WAIT:
+        tcp.time_waits -= 1
+    if c.orphan and (new == states.TIME_WAIT or new == states.CLOSED):
+        c.orphan = False
+        tcp.orphans -= 1
     if new == states.CLOSED:
         if old == states.SYN_SENT or old == states.SYN_RECEIVED:
             tcp.counters.TcpAttemptFails += 1

@@ -87,6 +87,17 @@ def happen(old: int, cause: int) -> Scene:
     elif old == states.SYN_RECEIVED and cause in (causes.USER_SHUTDOWN, causes.USER_ABORT):
         scene = scenes.syn_received_active(Host())
         act(scene, cause)
+    elif cause == causes.TIME_WAIT_OVERFLOW:
+        scene = SCENES[states.FIN_WAIT_2](Host(tcp_max_tw_buckets=0))
+        act(scene, causes.FIN_RECEIVED)
+    elif cause == causes.NO_FIN_WAIT_2:
+        scene = SCENES[old](Host(), TCP_LINGER2=-1)
+        scene[1].close(scene[0].now)
+    elif cause == causes.TOO_MANY_ORPHANS:
+        scene = (scenes.syn_received_active if old == states.SYN_RECEIVED else SCENES[old])(Host(tcp_max_orphans=0))
+        if old == states.SYN_RECEIVED:
+            scene[1].send(scene[0].now, b"waits for the handshake, and so does CLOSE")
+        scene[1].close(scene[0].now)
     elif cause == causes.ACCEPT_QUEUE_FULL:
         host = Host(tcp_abort_on_overflow=1)
         listener = host.tcp.listen(0, b"", HTTP, 0)
