@@ -112,10 +112,36 @@ def connection(lab: str, node: str, info: TcpInfo) -> connection_pb2.Connection:
         snd_una=info.snd_una,
         snd_nxt=info.snd_nxt,
         rcv_nxt=info.rcv_nxt,
+        sacked=info.sacked,
+        reordering=info.reordering,
+        bytes_sent=info.bytes_sent,
+        bytes_retrans=info.bytes_retrans,
+        dsack_dups=info.dsack_dups,
+        total_rto=info.total_rto,
+        total_rto_recoveries=info.total_rto_recoveries,
+        total_rto_time=duration(info.total_rto_time),
+        delivered_segs=info.delivered_segs,
+        data_segs_in=info.data_segs_in,
+        data_segs_out=info.data_segs_out,
+        rcv_ooopack=info.rcv_ooopack,
+        rcv_ssthresh=info.rcv_ssthresh,
+        rcv_space=info.rcv_space,
+        busy_time=duration(info.busy_time),
+        rwnd_limited=duration(info.rwnd_limited),
+        sndbuf_limited=duration(info.sndbuf_limited),
+        last_data_received_ns=info.last_data_received,
+        last_ack_sent_ns=info.last_ack_sent,
+        last_ack_received_ns=info.last_ack_received,
     )
     if info.rtt:
         message.rtt.CopyFrom(duration(info.rtt))
         message.rttvar.CopyFrom(duration(info.rttvar))
+    if info.ato:
+        message.ato.CopyFrom(duration(info.ato))
+    if info.min_rtt:
+        message.min_rtt.CopyFrom(duration(info.min_rtt))
+    if info.rcv_rtt:
+        message.rcv_rtt.CopyFrom(duration(info.rcv_rtt))
     return message
 
 

@@ -34,11 +34,14 @@ class Views:
         owners = self._owners()
         return [
             {
-                **plain(info(c)),
+                **plain(info(c, now)),
                 "local_address": address_text(c.local),
                 "remote_address": address_text(c.remote),
                 "last_data_sent": now - c.last_sent,
                 "last_segment_received": now - c.last_received,
+                "last_data_received": now - c.data_at,
+                "last_ack_sent": now - c.last_ack_sent_at,
+                "last_ack_received": now - c.last_ack_received,
                 "owner": owners.get(c.number, ""),
                 "closed": c.user_closed,
                 "keepalive": c.options.keepalive,

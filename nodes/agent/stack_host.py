@@ -165,10 +165,11 @@ class StackHost(Host):
         return connection in self.stack.tcp.connections
 
     def status(self, connection: int) -> TcpInfo:
-        return info(self._connection(connection))
+        return info(self._connection(connection), self.driver.now())
 
     def statuses(self) -> list[TcpInfo]:
-        return [info(connection) for connection in self.stack.tcp.connections.values()]
+        now = self.driver.now()
+        return [info(connection, now) for connection in self.stack.tcp.connections.values()]
 
     def readiness(self, connection: int) -> Readiness:
         c = self._connection(connection)

@@ -9,14 +9,17 @@ from nodes.base.clock import MICROSECOND, MILLISECOND
 from nodes.tcp import states
 from nodes.tcp.info import TcpInfo
 
-#: To `tcpi_rcv_wnd` (Linux 6.2); older kernels give less, and what is missing reads as 0.
-_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q5I")
+#: To `tcpi_total_rto_time` (Linux 6.7); older kernels give less, and what is missing reads as 0.
+_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
 SIZE: Final = _LAYOUT.size
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _TIMESTAMPS: Final = 1
 _WSCALE: Final = 4
+_SACK: Final = 2
 #: What the kernel says for "no threshold yet".
 INFINITE: Final = 0x7FFF_FFFF
+#: ... and for "no round trip measured yet" (min_rtt).
+_NO_RTT: Final = 0xFFFF_FFFF
 
 
 class RawInfo(NamedTuple):
@@ -32,6 +35,7 @@ class RawInfo(NamedTuple):
     snd_wscale: int
     rcv_wscale: int
     rto: int
+    ato: int
     snd_mss: int
     rcv_mss: int
     unacked: int
@@ -39,15 +43,19 @@ class RawInfo(NamedTuple):
     lost: int
     retrans: int
     last_data_sent: int
+    last_ack_sent: int
     last_data_recv: int
     last_ack_recv: int
     pmtu: int
+    rcv_ssthresh: int
     rtt: int
     rttvar: int
     snd_ssthresh: int
     snd_cwnd: int
     advmss: int
     reordering: int
+    rcv_rtt: int
+    rcv_space: int
     total_retrans: int
     pacing_rate: int
     bytes_acked: int
@@ -55,10 +63,22 @@ class RawInfo(NamedTuple):
     segs_out: int
     segs_in: int
     notsent_bytes: int
+    min_rtt: int
+    data_segs_in: int
+    data_segs_out: int
+    busy_time: int
+    rwnd_limited: int
+    sndbuf_limited: int
     delivered: int
+    bytes_sent: int
+    bytes_retrans: int
+    dsack_dups: int
     rcv_ooopack: int
     snd_wnd: int
     rcv_wnd: int
+    total_rto: int
+    total_rto_recoveries: int
+    total_rto_time: int
 
 
 class Identity(NamedTuple):
@@ -84,6 +104,7 @@ def parse(data: bytes) -> RawInfo:
         snd_wscale=v[6] & 15,
         rcv_wscale=v[6] >> 4,
         rto=v[8],
+        ato=v[9],
         snd_mss=v[10],
         rcv_mss=v[11],
         unacked=v[12],
@@ -91,15 +112,19 @@ def parse(data: bytes) -> RawInfo:
         lost=v[14],
         retrans=v[15],
         last_data_sent=v[17],
+        last_ack_sent=v[18],
         last_data_recv=v[19],
         last_ack_recv=v[20],
         pmtu=v[21],
+        rcv_ssthresh=v[22],
         rtt=v[23],
         rttvar=v[24],
         snd_ssthresh=v[25],
         snd_cwnd=v[26],
         advmss=v[27],
         reordering=v[28],
+        rcv_rtt=v[29],
+        rcv_space=v[30],
         total_retrans=v[31],
         pacing_rate=v[32],
         bytes_acked=v[34],
@@ -107,10 +132,22 @@ def parse(data: bytes) -> RawInfo:
         segs_out=v[36],
         segs_in=v[37],
         notsent_bytes=v[38],
+        min_rtt=v[39],
+        data_segs_in=v[40],
+        data_segs_out=v[41],
+        busy_time=v[43],
+        rwnd_limited=v[44],
+        sndbuf_limited=v[45],
         delivered=v[46],
+        bytes_sent=v[48],
+        bytes_retrans=v[49],
+        dsack_dups=v[50],
         rcv_ooopack=v[52],
         snd_wnd=v[53],
         rcv_wnd=v[54],
+        total_rto=v[56],
+        total_rto_recoveries=v[57],
+        total_rto_time=v[58],
     )
 
 
@@ -130,6 +167,8 @@ def tcp_info(
     agreed = []
     if raw.options & _TIMESTAMPS:
         agreed.append("timestamps")
+    if raw.options & _SACK:
+        agreed.append("sack")
     if raw.options & _WSCALE:
         agreed.append("wscale")
     mss = raw.snd_mss
@@ -149,8 +188,11 @@ def tcp_info(
         snd_wscale=raw.snd_wscale,
         rcv_wscale=raw.rcv_wscale,
         rto=raw.rto * MICROSECOND,
+        ato=raw.ato * MICROSECOND,
         rtt=raw.rtt * MICROSECOND,
         rttvar=raw.rttvar * MICROSECOND,
+        min_rtt=0 if raw.min_rtt == _NO_RTT else raw.min_rtt * MICROSECOND,
+        rcv_rtt=raw.rcv_rtt * MICROSECOND,
         retransmits=raw.retransmits,
         probes=raw.probes,
         backoff=raw.backoff,
@@ -164,18 +206,38 @@ def tcp_info(
         rcv_wnd=raw.rcv_wnd,
         unacked=unacked,
         lost=raw.lost * mss,
+        sacked=raw.sacked * mss,
+        reordering=raw.reordering,
         retrans=raw.retrans,
         total_retrans=raw.total_retrans,
+        bytes_sent=raw.bytes_sent,
+        bytes_retrans=raw.bytes_retrans,
+        dsack_dups=raw.dsack_dups,
+        total_rto=raw.total_rto,
+        total_rto_recoveries=raw.total_rto_recoveries,
+        total_rto_time=raw.total_rto_time * MILLISECOND,
         notsent_bytes=raw.notsent_bytes,
         rcv_queue=unread,
         reordering_queue=0,  # the kernel does not say
         bytes_acked=max(raw.bytes_acked - not_data[0], 0),
         bytes_received=max(raw.bytes_received - not_data[1], 0),
         delivered=max(raw.bytes_acked - not_data[0], 0),
+        delivered_segs=raw.delivered,
         segs_in=raw.segs_in,
         segs_out=raw.segs_out,
+        data_segs_in=raw.data_segs_in,
+        data_segs_out=raw.data_segs_out,
+        rcv_ooopack=raw.rcv_ooopack,
+        rcv_ssthresh=raw.rcv_ssthresh,
+        rcv_space=raw.rcv_space,
+        busy_time=raw.busy_time * MICROSECOND,
+        rwnd_limited=raw.rwnd_limited * MICROSECOND,
+        sndbuf_limited=raw.sndbuf_limited * MICROSECOND,
         last_data_sent=max(0, now - raw.last_data_sent * MILLISECOND),
         last_segment_received=max(0, now - last * MILLISECOND),
+        last_data_received=max(0, now - raw.last_data_recv * MILLISECOND),
+        last_ack_sent=max(0, now - raw.last_ack_sent * MILLISECOND),
+        last_ack_received=max(0, now - raw.last_ack_recv * MILLISECOND),
         iss=numbers[0],
         irs=numbers[1],
         snd_una=numbers[2],

@@ -132,7 +132,12 @@ class LiveStack:
 
     def statuses(self) -> list[TcpInfo]:
         """STATUS of every connection, ended ones included, oldest first."""
-        return self._loop.call(lambda: [info(each) for each in self._stack.tcp.connections.values()])
+
+        def all_of_now() -> list[TcpInfo]:
+            now = self._driver.now()
+            return [info(each, now) for each in self._stack.tcp.connections.values()]
+
+        return self._loop.call(all_of_now)
 
     def counters(self) -> dict[str, int]:
         """The host's counters by their nstat names."""

@@ -209,7 +209,7 @@ class StackCalls(Calls):
         return self._loop.call(lambda: self._stream(connection).connection.take_error())
 
     def status(self, connection: int) -> TcpInfo:
-        return self._loop.call(lambda: info(self._stream(connection).connection))
+        return self._loop.call(lambda: info(self._stream(connection).connection, self._driver.now()))
 
     # Readiness.
 

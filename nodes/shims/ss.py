@@ -260,6 +260,8 @@ def _info(one: Row) -> str:
     """A connection as `ss -i` tells it: times in ms, windows in segments of the MSS."""
     mss = max(one["snd_mss"], 1)
     words = [*(["ts"] if "timestamps" in one["options"] else []), one["congestion"]]
+    if "sack" in one["options"]:
+        words.insert(len(words) - 1, "sack")
     if "wscale" in one["options"]:
         words.append(f"wscale:{one['snd_wscale']},{one['rcv_wscale']}")
     words.append(f"rto:{_ms(one['rto'])}")
@@ -267,26 +269,46 @@ def _info(one: Row) -> str:
         words.append(f"backoff:{one['backoff']}")
     if one["rtt"]:
         words.append(f"rtt:{_ms(one['rtt'])}/{_ms(one['rttvar'])}")
+    if one["ato"]:
+        words.append(f"ato:{_ms(one['ato'])}")
     words += [f"mss:{mss}", f"pmtu:{one['pmtu']}", f"rcvmss:{one['rcv_mss']}", f"advmss:{one['advmss']}"]
     words.append(f"cwnd:{one['snd_cwnd'] // mss}")
     if one["snd_ssthresh"] // mss < _INFINITE // mss:
         words.append(f"ssthresh:{one['snd_ssthresh'] // mss}")
-    for name in ("bytes_acked", "bytes_received", "segs_out", "segs_in"):
+    names = ("bytes_sent", "bytes_retrans", "bytes_acked", "bytes_received", "segs_out", "segs_in")
+    for name in (*names, "data_segs_out", "data_segs_in"):
         if one[name]:
             words.append(f"{name}:{one[name]}")
     if one["rtt"]:
         words.append(f"send {round(one['snd_cwnd'] * 8e9 / one['rtt'])}bps")
-    words += [f"lastsnd:{one['last_data_sent'] // 10**6}", f"lastrcv:{one['last_segment_received'] // 10**6}"]
+    words += [f"lastsnd:{one['last_data_sent'] // 10**6}", f"lastrcv:{one['last_data_received'] // 10**6}"]
+    words.append(f"lastack:{one['last_ack_received'] // 10**6}")
+    words.append(f"delivered:{one['delivered_segs']}")
+    for name in ("busy_time", "rwnd_limited", "sndbuf_limited"):
+        if one[name]:
+            words.append(f"{name.removesuffix('_time')}:{one[name] // 10**6}ms")
     if one["unacked"]:
         words.append(f"unacked:{-(-one['unacked'] // mss)}")
     if one["retrans"] or one["total_retrans"]:
         words.append(f"retrans:{one['retrans']}/{one['total_retrans']}")
+    if one["dsack_dups"]:
+        words.append(f"dsack_dups:{one['dsack_dups']}")
+    if one["sacked"]:
+        words.append(f"sacked:{-(-one['sacked'] // mss)}")
     if one["lost"]:
         words.append(f"lost:{-(-one['lost'] // mss)}")
     if one["notsent_bytes"]:
         words.append(f"notsent:{one['notsent_bytes']}")
     if one["reordering_queue"]:
         words.append(f"rcv_ooo:{one['reordering_queue']}")
+    if one["rcv_rtt"]:
+        words.append(f"rcv_rtt:{_ms(one['rcv_rtt'])}")
+    words.append(f"rcv_space:{one['rcv_space']}")
+    words.append(f"rcv_ssthresh:{one['rcv_ssthresh']}")
+    if one["min_rtt"]:
+        words.append(f"minrtt:{_ms(one['min_rtt'])}")
+    if one["rcv_ooopack"]:
+        words.append(f"rcv_ooopack:{one['rcv_ooopack']}")
     words += [f"snd_wnd:{one['snd_wnd']}", f"rcv_wnd:{one['rcv_wnd']}"]
     if one["ca_state"] != "Open":
         words.append(f"ca_state:{one['ca_state']}")

@@ -68,43 +68,49 @@ def info_without_connection(listens: bool) -> bytes:
 
 
 def info_bytes(now: int, c: Tcb) -> bytes:
-    """TCP_INFO of a connection as Linux has it (struct tcp_info of include/uapi/linux/tcp.h, to tcpi_rcv_wnd): times in
-    us or ms, windows in segments. What we do not count is 0."""
-    one = info(c)
+    """TCP_INFO of a connection as Linux has it (struct tcp_info of include/uapi/linux/tcp.h, to tcpi_total_rto_time):
+    times in us or ms, windows in segments. What we do not count is 0."""
+    one = info(c, now)
     mss = max(one.snd_mss, 1)
-    state = one.state
+
+    def us(ns: int) -> int:
+        return ns // MICROSECOND & _U32
+
+    def ms_ago(instant: int) -> int:
+        return (now - instant) // MILLISECOND & _U32
+
     return _INFO.pack(
-        state,
+        one.state,
         _CA_STATES.index(one.ca_state),
         one.retransmits & 0xFF,
         one.probes & 0xFF,
         one.backoff & 0xFF,
-        ("timestamps" in one.options) | ("wscale" in one.options) << 2,
+        sum(bit for word, bit in _OPTIONS if word in one.options),
         one.snd_wscale | one.rcv_wscale << 4,
         0,
-        one.rto // MICROSECOND & _U32,
-        0,
+        us(one.rto),
+        us(one.ato),
         one.snd_mss,
         one.rcv_mss,
         -(-one.unacked // mss),
-        0,
+        -(-one.sacked // mss),
         -(-one.lost // mss),
         one.retrans,
         0,
-        (now - one.last_data_sent) // MILLISECOND & _U32,
-        0,
-        (now - one.last_segment_received) // MILLISECOND & _U32,
-        (now - one.last_segment_received) // MILLISECOND & _U32,
+        ms_ago(one.last_data_sent),
+        ms_ago(one.last_ack_sent),
+        ms_ago(one.last_data_received),
+        ms_ago(one.last_ack_received),
         one.pmtu,
-        0,
-        one.rtt // MICROSECOND & _U32,
-        one.rttvar // MICROSECOND & _U32,
+        one.rcv_ssthresh,
+        us(one.rtt),
+        us(one.rttvar),
         min(one.snd_ssthresh // mss, _INFINITE),
         one.snd_cwnd // mss,
         one.advmss,
-        3,
-        0,
-        0,
+        one.reordering,
+        us(one.rcv_rtt),
+        one.rcv_space,
         one.total_retrans,
         0,
         0,
@@ -113,18 +119,32 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.segs_out,
         one.segs_in,
         one.notsent_bytes,
-        *(0, 0, 0),
-        *(0, 0, 0, 0),
-        -(-one.delivered // mss),
+        us(one.min_rtt),
+        one.data_segs_in,
+        one.data_segs_out,
         0,
-        *(0, 0),
-        *(0, 0, 0),
+        one.busy_time // MICROSECOND,
+        one.rwnd_limited // MICROSECOND,
+        one.sndbuf_limited // MICROSECOND,
+        one.delivered_segs,
+        0,
+        one.bytes_sent,
+        one.bytes_retrans,
+        one.dsack_dups,
+        0,
+        one.rcv_ooopack,
         one.snd_wnd,
         one.rcv_wnd,
+        0,
+        one.total_rto & 0xFFFF,
+        one.total_rto_recoveries & 0xFFFF,
+        one.total_rto_time // MILLISECOND & _U32,
     )
 
 
-_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q5I")
+#: TCPI_OPT_ of include/uapi/linux/tcp.h.
+_OPTIONS: Final = (("timestamps", 1), ("sack", 2), ("wscale", 4), ("ecn", 8), ("ecn_seen", 16), ("syn_data", 32))
+_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _INFINITE: Final = 0x7FFF_FFFF
 _U32: Final = 0xFFFF_FFFF

@@ -41,6 +41,7 @@ def text_came(c: Tcb, now: int, size: int, flags: int) -> None:
     if parameters.profile != "linux":
         if size > c.rcv_mss:
             c.rcv_mss = size
+        c.data_at = now
         return
     if size >= c.rcv_mss:
         c.rcv_mss = size

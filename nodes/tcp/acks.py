@@ -12,7 +12,7 @@ from nodes.base.events import (
     WINDOW_SEND,
 )
 from nodes.packet.tcp import FIN, SYN, Segment
-from nodes.tcp import autotuning, congestion_trace, persist, recovery, rtt, sack_recovery, timers
+from nodes.tcp import autotuning, chronograph, congestion_trace, persist, recovery, rtt, sack_recovery, timers
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -25,6 +25,7 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     """An ACK in [SND.UNA - MAX.SND.WND, SND.NXT], on a connection whose SYN is acknowledged."""
     if c.probes:
         c.probes = 0
+    c.last_ack_received = now
     una = c.snd_una
     if ack < una:
         return
@@ -100,7 +101,10 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
         elapsed = (now // MILLISECOND + c.ts_offset - segment.tsecr) & MASK
         if elapsed < _OLDEST_ECHO:
             rtt.sample(c, now, max(elapsed, 1) * MILLISECOND)
-    c.retransmits = 0
+    if c.retransmits:
+        c.retransmits = 0
+        c.total_rto_recoveries += 1
+        c.total_rto_time += now - c.retrans_at
     c.persist_backoff = 0
     if c.blocked:
         autotuning.grow_send_buffer(c)
@@ -130,6 +134,7 @@ def restart_timers(c: Tcb, now: int, restart: bool) -> None:
         if c.rto_at != NEVER:
             c.rto_at = NEVER
             timers.trace_cancelled(c, now, TIMER_RETRANSMISSION)
+        chronograph.look(c, now)
     elif restart and c.persist_at == NEVER:
         deadline = c.rto_at = now + c.rto
         if deadline < c.wake_at or c.tcp.sink.level >= LEVEL_ALL:

@@ -29,6 +29,8 @@ def arrive(c: Tcb, now: int, segment: Segment) -> None:
         c.keepalive_probes = 0
     if not segment.payload:
         c.tcp.counters.TcpExtTCPPureAcks += 1
+    else:
+        c.data_segs_in += 1
     if c.state == states.SYN_SENT:
         syn_sent(c, now, segment)
     else:

@@ -128,6 +128,10 @@ def set_mtu(c: Tcb, now: int, mtu: int) -> None:
         sender.output(c, now, False)
 
 
+def _loopback(address: bytes) -> bool:
+    return address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"
+
+
 def yields_to_open(c: Tcb, now: int, bound: bool) -> bool:
     """Whether a TIME-WAIT connection makes room for an active OPEN of the same addresses and ports (tcp_tw_reuse): the
     timestamps of the new one will be greater, so nothing old can be taken for it (RFC 6191 section 2). As on Linux the
@@ -137,7 +141,7 @@ def yields_to_open(c: Tcb, now: int, bound: bool) -> bool:
     parameters = c.tcp.parameters
     if bound:
         return True
-    wanted = parameters.tcp_tw_reuse == 1 or (parameters.tcp_tw_reuse == 2 and c.local[:1] == b"\x7f")
+    wanted = parameters.tcp_tw_reuse == 1 or (parameters.tcp_tw_reuse == 2 and _loopback(c.local))
     return wanted and now - c.time_wait_since >= parameters.tcp_tw_reuse_delay * MILLISECOND
 
 

@@ -15,7 +15,7 @@ from nodes.base.events import (
     CALL_SHUTDOWN,
     CALL_STATUS,
 )
-from nodes.tcp import acking, closing, congestion_trace, info, keepalive, receiver, sender, states
+from nodes.tcp import acking, chronograph, closing, congestion_trace, info, keepalive, receiver, sender, states
 from nodes.tcp.info import TcpInfo
 from nodes.tcp.tcb import MAX_WINDOW, Tcb, change_state
 
@@ -65,9 +65,10 @@ class Connection(Tcb):
 
     # calls
 
-    def send(self, now: int, data: bytes) -> int:
+    def send(self, now: int, data: bytes, more: bool = False) -> int:
         """SEND (3.10.2): queue `data`; returns how many bytes were taken, 0 when the buffer is full.
 
+        `more` (MSG_MORE of send(2)): the next `send` continues this one, so no small segment goes for its sake.
         In SYN-SENT and SYN-RECEIVED data waits for the handshake. Raises SocketError EBADF after `close`, EPIPE after
         `shutdown` or when the connection is gone, or once the error it failed with.
         """
@@ -80,10 +81,14 @@ class Connection(Tcb):
             data = data[:size]
         self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
         if size:
-            self.snd_queue.append(bytes(data))
-            if self.synchronized:
+            self.snd_queue.append(bytes(data), more)
+            if self.synchronized and more:
+                sender.output_as(self, now, 1)
+            elif self.synchronized:
                 sender.output(self, now, False)
         self.blocked = not self.writable
+        if self.blocked:
+            chronograph.look(self, now)
         return size
 
     def receive(self, now: int, limit: int) -> bytes:
@@ -188,7 +193,7 @@ class Connection(Tcb):
     def status(self, now: int) -> TcpInfo:
         """STATUS (3.10.6). Also for a connection that has ended."""
         self.tcp.sink.call(now, self.tcp.node, self.number, CALL_STATUS, 0)
-        return info.info(self)
+        return info.info(self, now)
 
     def set_option(self, now: int, name: str, value: object) -> None:
         """Set one option of `nodes.tcp.options.RANGES` or TCP_CONGESTION. Raises InvalidArgument; SocketError EINVAL
@@ -205,7 +210,7 @@ class Connection(Tcb):
         if name == "SO_KEEPALIVE" or name == "TCP_KEEPIDLE":
             keepalive.start(self, now)
         elif name == "TCP_NODELAY" and self.options.nodelay:
-            sender.push(self, now)
+            sender.output_as(self, now, 0)
         elif name == "TCP_CORK" and not self.options.cork:
             sender.output(self, now, False)
         elif name == "TCP_QUICKACK":

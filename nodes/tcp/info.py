@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.tcp import segments, states
+from nodes.tcp import chronograph, segments, states
 from nodes.tcp.scoreboard import FLYING
 from nodes.tcp.tcb import Tcb
 
@@ -27,8 +27,11 @@ class TcpInfo:
     snd_wscale: int
     rcv_wscale: int
     rto: int  # ns
+    ato: int  # delay of an ACK, ns; 0: no data has come
     rtt: int  # smoothed, ns; 0: no sample yet
     rttvar: int  # ns
+    min_rtt: int  # lowest of the last 5 minutes, ns; 0: not measured
+    rcv_rtt: int  # as the receiver of data measures it, ns; 0: not measured
     retransmits: int  # timeouts in a row
     probes: int  # unanswered window and keepalive probes
     backoff: int  # how often the RTO is doubled
@@ -42,18 +45,38 @@ class TcpInfo:
     rcv_wnd: int  # bytes
     unacked: int  # bytes sent and not acknowledged
     lost: int  # of these, believed lost, bytes
+    sacked: int  # of these, known to have arrived out of order, bytes
+    reordering: int  # duplicate ACKs that mean a loss
     retrans: int  # segments outstanding that were sent again
     total_retrans: int  # segments sent again in all
+    bytes_sent: int  # what was sent again included
+    bytes_retrans: int  # sent again
+    dsack_dups: int  # times the peer said that something came twice
+    total_rto: int  # retransmission timeouts in all
+    total_rto_recoveries: int  # how often the peer answered again after some
+    total_rto_time: int  # ns from the first timeout to that, in all
     notsent_bytes: int  # queued, never sent
     rcv_queue: int  # bytes the user has not read
     reordering_queue: int  # bytes out of order
     bytes_acked: int
     bytes_received: int
     delivered: int  # bytes known to have reached the peer
+    delivered_segs: int  # segments known to have reached the peer, SYN included (tcpi_delivered)
     segs_in: int
     segs_out: int
+    data_segs_in: int  # of these, with data
+    data_segs_out: int
+    rcv_ooopack: int  # segments that came out of order
+    rcv_ssthresh: int  # the most that the window may be now, bytes
+    rcv_space: int  # most bytes that the user read in a round trip
+    busy_time: int  # ns with something to send
+    rwnd_limited: int  # of these, waiting for the peer's window
+    sndbuf_limited: int  # of these, waiting for room in the send buffer
     last_data_sent: int  # instant, ns
     last_segment_received: int  # instant, ns
+    last_data_received: int  # instant, ns
+    last_ack_sent: int  # instant, ns
+    last_ack_received: int  # instant, ns
     iss: int  # raw 32-bit numbers of the wire
     irs: int
     snd_una: int
@@ -61,8 +84,9 @@ class TcpInfo:
     rcv_nxt: int
 
 
-def info(c: Tcb) -> TcpInfo:
+def info(c: Tcb, now: int) -> TcpInfo:
     """The snapshot of now."""
+    chronograph.read(c, now)
     if c.rto_recovery:
         ca_state = "Loss"
     elif c.in_recovery:
@@ -92,8 +116,11 @@ def info(c: Tcb) -> TcpInfo:
         snd_wscale=c.snd_shift,
         rcv_wscale=c.rcv_shift,
         rto=c.rto,
+        ato=c.ack_delay,
         rtt=c.srtt,
         rttvar=c.rttvar,
+        min_rtt=c.rack.min_rtt,
+        rcv_rtt=c.rcv_rtt,
         retransmits=c.retransmits,
         probes=c.probes + c.keepalive_probes,
         backoff=c.backoff,
@@ -107,18 +134,38 @@ def info(c: Tcb) -> TcpInfo:
         rcv_wnd=c.rcv_wnd,
         unacked=c.snd_nxt - c.snd_una,
         lost=c.board.lost,
+        sacked=c.board.sacked,
+        reordering=c.tcp.parameters.tcp_reordering,
         retrans=sum(1 for sent in c.board if sent.count and sent.state == FLYING),
         total_retrans=c.total_retrans,
+        bytes_sent=c.bytes_sent,
+        bytes_retrans=c.bytes_retrans,
+        dsack_dups=c.dsack_dups,
+        total_rto=c.total_rto,
+        total_rto_recoveries=c.total_rto_recoveries,
+        total_rto_time=c.total_rto_time,
         notsent_bytes=c.snd_queue.length,
         rcv_queue=c.buffered,
         reordering_queue=c.reassembly.length,
         bytes_acked=c.bytes_acked,
         bytes_received=c.bytes_received,
         delivered=c.delivered,
+        delivered_segs=c.board.arrived,
         segs_in=c.segs_in,
         segs_out=c.segs_out,
+        data_segs_in=c.data_segs_in,
+        data_segs_out=c.data_segs_out,
+        rcv_ooopack=c.rcv_ooopack,
+        rcv_ssthresh=min(c.options.rcvbuf, c.window_clamp),
+        rcv_space=c.rcv_space,
+        busy_time=c.busy_time,
+        rwnd_limited=c.rwnd_limited,
+        sndbuf_limited=c.sndbuf_limited,
         last_data_sent=c.last_sent,
         last_segment_received=c.last_received,
+        last_data_received=c.data_at,
+        last_ack_sent=c.last_ack_sent_at,
+        last_ack_received=c.last_ack_received,
         iss=c.iss & wire,
         irs=c.irs & wire,
         snd_una=c.snd_una & wire,

@@ -39,6 +39,7 @@ def accept_text(c: Tcb, now: int, seq: int, segment: Segment) -> None:
             c.ack_cause = causes.ACK_OUT_OF_ORDER
             return
         c.tcp.counters.TcpExtTCPOFOQueue += 1
+        c.rcv_ooopack += 1
         if not c.reassembly.add(seq, payload):
             came_twice(c, seq, seq + len(payload))
         if c.sack:

@@ -85,6 +85,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     if not c.retransmits:
         c.retrans_at = now
     c.retransmits += 1
+    c.total_rto += 1
     tcp.counters.TcpExtTCPTimeouts += 1
     if opening:
         if passive or c.retransmits > parameters.tcp_syn_linear_timeouts:

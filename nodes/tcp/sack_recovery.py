@@ -91,6 +91,7 @@ def _told_twice(c: Tcb, ack: int, blocks: tuple[tuple[int, int], ...]) -> bool:
         if not around_left <= start < end <= around_right:
             return False
     c.tcp.counters.TcpExtTCPDSACKRecv += 1
+    c.dsack_dups += 1
     rack.told_twice(c)
     return True
 

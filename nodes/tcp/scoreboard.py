@@ -44,7 +44,8 @@ class Sent:
 
 
 class Scoreboard:
-    """`flying`, `lost` and `sacked` are bytes of sequence space in each state; `flying` is RFC 6675's pipe."""
+    """`flying`, `lost` and `sacked` are bytes of sequence space in each state; `flying` is RFC 6675's pipe. `arrived`
+    counts the segments that are known to have arrived, in all."""
 
     __slots__ = (
         "_head",
@@ -52,6 +53,7 @@ class Scoreboard:
         "_lost",
         "_order",
         "_records",
+        "arrived",
         "first_sent",
         "flying",
         "last_sent",
@@ -67,6 +69,7 @@ class Scoreboard:
         self._known: list[tuple[int, int]] = []
         #: Heap of the beginnings of what was lost; some of them are not any more.
         self._lost: list[int] = []
+        self.arrived = 0
         self.flying = 0
         self.lost = 0
         self.sacked = 0
@@ -103,8 +106,10 @@ class Scoreboard:
         return len(self._known)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but how much arrived."""
+        arrived = self.arrived
         self.__init__()  # type: ignore[misc]
+        self.arrived = arrived
 
     # Order of transmission.
 
@@ -282,6 +287,8 @@ class Scoreboard:
             self.lost -= size
         else:
             self.sacked -= size
+            return
+        self.arrived += 1
 
     def _shorten(self, record: Sent, ack: int) -> None:
         size = ack - record.seq
@@ -334,6 +341,7 @@ class Scoreboard:
             self.lost -= size
         record.state = SACKED
         self.sacked += size
+        self.arrived += 1
 
     def _look(self, record: Sent) -> None:
         """It has become shorter: perhaps what is left of it was told."""

@@ -38,8 +38,14 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
     c.ack_bytes = c.ack_small = 0
     if c.ack_quick:
         c.ack_quick -= 1
-    if payload and now - c.data_at < c.ack_delay:
-        c.ack_answers += 1
+    c.last_ack_sent_at = now
+    if payload:
+        if now - c.data_at < c.ack_delay:
+            c.ack_answers += 1
+        c.data_segs_out += 1
+        c.bytes_sent += len(payload)
+        if resent:
+            c.bytes_retrans += len(payload)
     if not c.received.due or _report(c, segment):
         c.ack_cause = 0
     if c.delack_at != NEVER:

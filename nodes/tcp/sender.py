@@ -6,7 +6,7 @@ from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
-from nodes.tcp import congestion_trace, persist, retransmit, segments, states, timers, tlp
+from nodes.tcp import chronograph, congestion_trace, persist, retransmit, segments, states, timers, tlp
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 from nodes.tcp.undo import FRTO_SECOND
@@ -28,6 +28,7 @@ def output(c: Tcb, now: int, force: bool) -> None:
     """
     before = c.snd_nxt
     _output(c, now, force)
+    chronograph.look(c, now)
     if c.snd_nxt != before and c.sack:
         tlp.schedule(c, now)
 
@@ -118,11 +119,12 @@ def _small_may_go(c: Tcb, size: int, unsent: int, fin: bool) -> bool:
     return c.snd_una == c.snd_nxt
 
 
-def push(c: Tcb, now: int) -> None:
-    """TCP_NODELAY was set: what waits goes, corked or not."""
-    cork, c.options.cork = c.options.cork, 0
-    output(c, now, False)
+def output_as(c: Tcb, now: int, cork: int) -> None:
+    """`output` once as if TCP_CORK were `cork`: 1 for MSG_MORE, 0 for what setting TCP_NODELAY pushes."""
+    before = c.options.cork
     c.options.cork = cork
+    output(c, now, False)
+    c.options.cork = before
 
 
 def arm(c: Tcb, now: int) -> None:

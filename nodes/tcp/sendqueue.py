@@ -12,17 +12,22 @@ class SendQueue:
     where PSH belongs (RFC 9293 section 3.9.1.2).
     """
 
-    __slots__ = ("_offset", "_writes", "at_write_end", "length")
+    __slots__ = ("_more", "_offset", "_writes", "at_write_end", "length")
 
     def __init__(self) -> None:
         self._writes: deque[bytes] = deque()
         self._offset = 0
+        self._more = False
         self.length = 0
         self.at_write_end = False
 
-    def append(self, data: bytes) -> None:
-        """Queue one write, not empty."""
-        self._writes.append(data)
+    def append(self, data: bytes, more: bool = False) -> None:
+        """Queue one write, not empty. After one with `more` the next continues it."""
+        if self._more and self._writes:
+            self._writes[-1] += data
+        else:
+            self._writes.append(data)
+        self._more = more
         self.length += len(data)
 
     def take(self, size: int) -> bytes:
@@ -43,7 +48,7 @@ class SendQueue:
             parts.append(part)
             size -= len(part)
             if size == 0:
-                self.at_write_end = True
+                self.at_write_end = not self._more or len(self._writes) > 0
                 break
             first = self._writes[0]
             start = 0

@@ -53,15 +53,23 @@ class Tcb:
         "blocked",
         "board",
         "buffered",
+        "busy_time",
         "bytes_acked",
         "bytes_received",
+        "bytes_retrans",
+        "bytes_sent",
+        "chrono",
+        "chrono_since",
         "close_on_established",
         "congestion",
         "cwnd_seen",
         "data_at",
+        "data_segs_in",
+        "data_segs_out",
         "deferred",
         "delack_at",
         "delivered",
+        "dsack_dups",
         "dup_acks",
         "dup_acks_sent_at",
         "error",
@@ -79,7 +87,9 @@ class Tcb:
         "iss",
         "keepalive_at",
         "keepalive_probes",
+        "last_ack_received",
         "last_ack_sent",
+        "last_ack_sent_at",
         "last_received",
         "last_sent",
         "last_size",
@@ -107,6 +117,7 @@ class Tcb:
         "rcv_adv",
         "rcv_mss",
         "rcv_nxt",
+        "rcv_ooopack",
         "rcv_queue",
         "rcv_rtt",
         "rcv_rtt_at",
@@ -126,6 +137,7 @@ class Tcb:
         "rto_at",
         "rto_recovery",
         "rttvar",
+        "rwnd_limited",
         "sack",
         "scaling",
         "segs_in",
@@ -138,6 +150,7 @@ class Tcb:
         "snd_wl1",
         "snd_wl2",
         "snd_wnd",
+        "sndbuf_limited",
         "soft_error",
         "space_at",
         "space_seq",
@@ -150,6 +163,9 @@ class Tcb:
         "time_wait_since",
         "timestamps",
         "total_retrans",
+        "total_rto",
+        "total_rto_recoveries",
+        "total_rto_time",
         "ts_offset",
         "ts_recent",
         "ts_recent_at",
@@ -328,6 +344,25 @@ class Tcb:
         self.bytes_acked = 0
         self.bytes_received = 0
         self.delivered = 0
+        # for TCP_INFO alone
+        self.last_ack_received = 0
+        self.last_ack_sent_at = 0
+        self.data_segs_in = 0
+        self.data_segs_out = 0
+        self.bytes_sent = 0
+        self.bytes_retrans = 0
+        self.dsack_dups = 0
+        self.rcv_ooopack = 0
+        #: Timeouts in all, how many times in a row there were some, and how long all these lasted, ns.
+        self.total_rto = 0
+        self.total_rto_recoveries = 0
+        self.total_rto_time = 0
+        #: What the sender waits for, since when, and for how long it has in all, ns (chronograph.py).
+        self.chrono = 0
+        self.chrono_since = 0
+        self.busy_time = 0
+        self.rwnd_limited = 0
+        self.sndbuf_limited = 0
 
     def next_deadline(self) -> int:
         """The earliest of the connection's deadlines, or NEVER."""

@@ -131,6 +131,29 @@ class Connection(_message.Message):
     SND_UNA_FIELD_NUMBER: _builtins.int
     SND_NXT_FIELD_NUMBER: _builtins.int
     RCV_NXT_FIELD_NUMBER: _builtins.int
+    ATO_FIELD_NUMBER: _builtins.int
+    MIN_RTT_FIELD_NUMBER: _builtins.int
+    RCV_RTT_FIELD_NUMBER: _builtins.int
+    SACKED_FIELD_NUMBER: _builtins.int
+    REORDERING_FIELD_NUMBER: _builtins.int
+    BYTES_SENT_FIELD_NUMBER: _builtins.int
+    BYTES_RETRANS_FIELD_NUMBER: _builtins.int
+    DSACK_DUPS_FIELD_NUMBER: _builtins.int
+    TOTAL_RTO_FIELD_NUMBER: _builtins.int
+    TOTAL_RTO_RECOVERIES_FIELD_NUMBER: _builtins.int
+    TOTAL_RTO_TIME_FIELD_NUMBER: _builtins.int
+    DELIVERED_SEGS_FIELD_NUMBER: _builtins.int
+    DATA_SEGS_IN_FIELD_NUMBER: _builtins.int
+    DATA_SEGS_OUT_FIELD_NUMBER: _builtins.int
+    RCV_OOOPACK_FIELD_NUMBER: _builtins.int
+    RCV_SSTHRESH_FIELD_NUMBER: _builtins.int
+    RCV_SPACE_FIELD_NUMBER: _builtins.int
+    BUSY_TIME_FIELD_NUMBER: _builtins.int
+    RWND_LIMITED_FIELD_NUMBER: _builtins.int
+    SNDBUF_LIMITED_FIELD_NUMBER: _builtins.int
+    LAST_DATA_RECEIVED_NS_FIELD_NUMBER: _builtins.int
+    LAST_ACK_SENT_NS_FIELD_NUMBER: _builtins.int
+    LAST_ACK_RECEIVED_NS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """labs/{lab}/nodes/{node}/connections/{connection}; outlives the reuse of its addresses and ports."""
     local_address: _builtins.str
@@ -213,9 +236,41 @@ class Connection(_message.Message):
     """Next sequence number to be sent."""
     rcv_nxt: _builtins.int
     """Next sequence number expected."""
+    sacked: _builtins.int
+    """Of the bytes unacknowledged, known to have arrived out of order."""
+    reordering: _builtins.int
+    """Duplicate ACKs that mean a loss."""
+    bytes_sent: _builtins.int
+    """Bytes sent, what was sent again included."""
+    bytes_retrans: _builtins.int
+    """Bytes sent again."""
+    dsack_dups: _builtins.int
+    """Times the peer said that something came twice."""
+    total_rto: _builtins.int
+    """Retransmission timeouts in all."""
+    total_rto_recoveries: _builtins.int
+    """How often the peer answered again after timeouts."""
+    delivered_segs: _builtins.int
+    """Segments known to have reached the peer, SYN included (tcpi_delivered)."""
+    data_segs_in: _builtins.int
+    """Segments received with data."""
+    data_segs_out: _builtins.int
+    """Segments sent with data."""
+    rcv_ooopack: _builtins.int
+    """Segments that came out of order."""
+    rcv_ssthresh: _builtins.int
+    """The most that our window may be now, bytes."""
+    rcv_space: _builtins.int
+    """Most bytes that the user read in a round trip."""
+    last_data_received_ns: _builtins.int
+    """Instant of the last data received, ns of lab time."""
+    last_ack_sent_ns: _builtins.int
+    """Instant of the last ACK sent, ns of lab time."""
+    last_ack_received_ns: _builtins.int
+    """Instant of the last ACK received, ns of lab time."""
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Options both ends agreed on: timestamps, wscale."""
+        """Options both ends agreed on: timestamps, sack, wscale."""
 
     @_builtins.property
     def rto(self) -> _duration_pb2.Duration:
@@ -228,6 +283,34 @@ class Connection(_message.Message):
     @_builtins.property
     def rttvar(self) -> _duration_pb2.Duration:
         """Its variation; absent before the first sample."""
+
+    @_builtins.property
+    def ato(self) -> _duration_pb2.Duration:
+        """Delay of an ACK; absent before data has come."""
+
+    @_builtins.property
+    def min_rtt(self) -> _duration_pb2.Duration:
+        """Lowest round-trip time of the last five minutes; absent before the first sample."""
+
+    @_builtins.property
+    def rcv_rtt(self) -> _duration_pb2.Duration:
+        """Round-trip time as the receiver of data measures it; absent before that."""
+
+    @_builtins.property
+    def total_rto_time(self) -> _duration_pb2.Duration:
+        """Time from the first timeout to that, in all."""
+
+    @_builtins.property
+    def busy_time(self) -> _duration_pb2.Duration:
+        """Time with something to send."""
+
+    @_builtins.property
+    def rwnd_limited(self) -> _duration_pb2.Duration:
+        """Of that, time spent waiting for the peer's window."""
+
+    @_builtins.property
+    def sndbuf_limited(self) -> _duration_pb2.Duration:
+        """Of that, time spent waiting for room in the send buffer."""
 
     def __init__(
         self,
@@ -277,10 +360,33 @@ class Connection(_message.Message):
         snd_una: _builtins.int = ...,
         snd_nxt: _builtins.int = ...,
         rcv_nxt: _builtins.int = ...,
+        ato: _duration_pb2.Duration | None = ...,
+        min_rtt: _duration_pb2.Duration | None = ...,
+        rcv_rtt: _duration_pb2.Duration | None = ...,
+        sacked: _builtins.int = ...,
+        reordering: _builtins.int = ...,
+        bytes_sent: _builtins.int = ...,
+        bytes_retrans: _builtins.int = ...,
+        dsack_dups: _builtins.int = ...,
+        total_rto: _builtins.int = ...,
+        total_rto_recoveries: _builtins.int = ...,
+        total_rto_time: _duration_pb2.Duration | None = ...,
+        delivered_segs: _builtins.int = ...,
+        data_segs_in: _builtins.int = ...,
+        data_segs_out: _builtins.int = ...,
+        rcv_ooopack: _builtins.int = ...,
+        rcv_ssthresh: _builtins.int = ...,
+        rcv_space: _builtins.int = ...,
+        busy_time: _duration_pb2.Duration | None = ...,
+        rwnd_limited: _duration_pb2.Duration | None = ...,
+        sndbuf_limited: _duration_pb2.Duration | None = ...,
+        last_data_received_ns: _builtins.int = ...,
+        last_ack_sent_ns: _builtins.int = ...,
+        last_ack_received_ns: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ato", b"ato", "busy_time", b"busy_time", "min_rtt", b"min_rtt", "rcv_rtt", b"rcv_rtt", "rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar", "rwnd_limited", b"rwnd_limited", "sndbuf_limited", b"sndbuf_limited", "total_rto_time", b"total_rto_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advmss", b"advmss", "backoff", b"backoff", "bytes_acked", b"bytes_acked", "bytes_received", b"bytes_received", "ca_state", b"ca_state", "congestion_control", b"congestion_control", "delivered", b"delivered", "errno", b"errno", "irs", b"irs", "iss", b"iss", "last_data_sent_ns", b"last_data_sent_ns", "last_segment_received_ns", b"last_segment_received_ns", "local_address", b"local_address", "local_port", b"local_port", "lost", b"lost", "name", b"name", "notsent_bytes", b"notsent_bytes", "options", b"options", "pmtu", b"pmtu", "probes", b"probes", "rcv_mss", b"rcv_mss", "rcv_nxt", b"rcv_nxt", "rcv_queue", b"rcv_queue", "rcv_wnd", b"rcv_wnd", "rcv_wscale", b"rcv_wscale", "remote_address", b"remote_address", "remote_port", b"remote_port", "reordering_queue", b"reordering_queue", "retrans", b"retrans", "retransmits", b"retransmits", "rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar", "segs_in", b"segs_in", "segs_out", b"segs_out", "snd_cwnd", b"snd_cwnd", "snd_mss", b"snd_mss", "snd_nxt", b"snd_nxt", "snd_ssthresh", b"snd_ssthresh", "snd_una", b"snd_una", "snd_wnd", b"snd_wnd", "snd_wscale", b"snd_wscale", "state", b"state", "total_retrans", b"total_retrans", "unacked", b"unacked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advmss", b"advmss", "ato", b"ato", "backoff", b"backoff", "busy_time", b"busy_time", "bytes_acked", b"bytes_acked", "bytes_received", b"bytes_received", "bytes_retrans", b"bytes_retrans", "bytes_sent", b"bytes_sent", "ca_state", b"ca_state", "congestion_control", b"congestion_control", "data_segs_in", b"data_segs_in", "data_segs_out", b"data_segs_out", "delivered", b"delivered", "delivered_segs", b"delivered_segs", "dsack_dups", b"dsack_dups", "errno", b"errno", "irs", b"irs", "iss", b"iss", "last_ack_received_ns", b"last_ack_received_ns", "last_ack_sent_ns", b"last_ack_sent_ns", "last_data_received_ns", b"last_data_received_ns", "last_data_sent_ns", b"last_data_sent_ns", "last_segment_received_ns", b"last_segment_received_ns", "local_address", b"local_address", "local_port", b"local_port", "lost", b"lost", "min_rtt", b"min_rtt", "name", b"name", "notsent_bytes", b"notsent_bytes", "options", b"options", "pmtu", b"pmtu", "probes", b"probes", "rcv_mss", b"rcv_mss", "rcv_nxt", b"rcv_nxt", "rcv_ooopack", b"rcv_ooopack", "rcv_queue", b"rcv_queue", "rcv_rtt", b"rcv_rtt", "rcv_space", b"rcv_space", "rcv_ssthresh", b"rcv_ssthresh", "rcv_wnd", b"rcv_wnd", "rcv_wscale", b"rcv_wscale", "remote_address", b"remote_address", "remote_port", b"remote_port", "reordering", b"reordering", "reordering_queue", b"reordering_queue", "retrans", b"retrans", "retransmits", b"retransmits", "rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar", "rwnd_limited", b"rwnd_limited", "sacked", b"sacked", "segs_in", b"segs_in", "segs_out", b"segs_out", "snd_cwnd", b"snd_cwnd", "snd_mss", b"snd_mss", "snd_nxt", b"snd_nxt", "snd_ssthresh", b"snd_ssthresh", "snd_una", b"snd_una", "snd_wnd", b"snd_wnd", "snd_wscale", b"snd_wscale", "sndbuf_limited", b"sndbuf_limited", "state", b"state", "total_retrans", b"total_retrans", "total_rto", b"total_rto", "total_rto_recoveries", b"total_rto_recoveries", "total_rto_time", b"total_rto_time", "unacked", b"unacked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

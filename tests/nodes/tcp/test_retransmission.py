@@ -61,8 +61,8 @@ def test_syn_ack_is_retried_and_forgotten() -> None:
 @pytest.mark.rfc("9293", "MUST-19", "MUST-20")
 @pytest.mark.rfc("6298", "5.1", "5.4", "5.5", "5.6")
 def test_rto_backs_off_and_gives_up() -> None:
-    """RFC 6298 section 5.5 and 5.7: doubled each time up to tcp_rto_max; RFC 9293 3.8.3: given up at R2. Linux counts R2
-    in time, 15 times the lowest RTO here, from the first retransmission (6.18 did it so: 4 of them, up after 6.4 s)."""
+    """RFC 6298 section 5.5 and 5.7: doubled each time up to tcp_rto_max; RFC 9293 3.8.3: given up at R2. Linux counts
+    R2 in time, 15 times the lowest RTO here, from the first retransmission (6.18: 4 of them, the end after 6.4 s)."""
     for profile, resent, end in (("linux", [200, 600, 1400, 3000], 6200), ("rfc", [200, 600, 1400], 3000)):
         host = Host(profile, tcp_retries2=3, tcp_rto_min_ms=200)
         c, peer = client(host)
