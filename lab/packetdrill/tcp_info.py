@@ -48,7 +48,7 @@ SYMBOLS: Final[dict[str, int]] = {
 
 def tcp_info(c: Connection, now: int) -> dict[str, int]:
     """The fields by name. Times are microseconds, ages milliseconds, windows in segments of the MSS."""
-    told = info(c)
+    told = info(c, now)
     mss = told.snd_mss
 
     def segments(size: int) -> int:
@@ -64,19 +64,41 @@ def tcp_info(c: Connection, now: int) -> dict[str, int]:
         "tcpi_snd_wscale": told.snd_wscale,
         "tcpi_rcv_wscale": told.rcv_wscale,
         "tcpi_rto": told.rto // 1000,
+        "tcpi_ato": told.ato // 1000,
         "tcpi_snd_mss": mss,
         "tcpi_rcv_mss": told.rcv_mss,
         "tcpi_unacked": segments(told.unacked),
+        "tcpi_sacked": segments(told.sacked),
         "tcpi_lost": segments(told.lost),
         "tcpi_retrans": told.retrans,
         "tcpi_last_data_sent": (now - told.last_data_sent) // 1_000_000,
-        "tcpi_last_ack_recv": (now - told.last_segment_received) // 1_000_000,
+        "tcpi_last_ack_sent": (now - told.last_ack_sent) // 1_000_000,
+        "tcpi_last_data_recv": (now - told.last_data_received) // 1_000_000,
+        "tcpi_last_ack_recv": (now - told.last_ack_received) // 1_000_000,
         "tcpi_pmtu": told.pmtu,
         "tcpi_rtt": told.rtt // 1000,
         "tcpi_rttvar": told.rttvar // 1000,
         "tcpi_snd_ssthresh": _NO_SSTHRESH if told.snd_ssthresh >= UNLIMITED else told.snd_ssthresh // mss,
         "tcpi_snd_cwnd": told.snd_cwnd // mss,
         "tcpi_advmss": told.advmss,
+        "tcpi_reordering": told.reordering,
+        "tcpi_rcv_rtt": told.rcv_rtt // 1000,
+        "tcpi_rcv_space": told.rcv_space,
+        "tcpi_rcv_ssthresh": told.rcv_ssthresh,
+        "tcpi_min_rtt": told.min_rtt // 1000,
+        "tcpi_busy_time": told.busy_time // 1000,
+        "tcpi_rwnd_limited": told.rwnd_limited // 1000,
+        "tcpi_sndbuf_limited": told.sndbuf_limited // 1000,
+        "tcpi_delivered": told.delivered_segs,
+        "tcpi_data_segs_in": told.data_segs_in,
+        "tcpi_data_segs_out": told.data_segs_out,
+        "tcpi_bytes_sent": told.bytes_sent,
+        "tcpi_bytes_retrans": told.bytes_retrans,
+        "tcpi_dsack_dups": told.dsack_dups,
+        "tcpi_rcv_ooopack": told.rcv_ooopack,
+        "tcpi_total_rto": told.total_rto,
+        "tcpi_total_rto_recoveries": told.total_rto_recoveries,
+        "tcpi_total_rto_time": told.total_rto_time // 1_000_000,
         "tcpi_total_retrans": told.total_retrans,
         "tcpi_bytes_acked": told.bytes_acked,
         "tcpi_bytes_received": told.bytes_received,
