@@ -162,10 +162,14 @@ def first_sequence(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
         cause = causes.DUPLICATE_DATA if size and seq + size <= nxt else causes.OUT_OF_WINDOW
         _refuse(c, now, seq, segment, cause)
         return False
-    if c.timestamps and tsval != ABSENT and seq <= c.last_ack_sent:
-        c.ts_recent = tsval
-        c.ts_recent_at = now
     return True
+
+
+def _take_timestamp(c: Tcb, now: int, seq: int, segment: Segment) -> None:
+    """TS.Recent (RFC 7323 section 4.3), from a segment whose ACK is good too, as Linux wants it."""
+    if c.timestamps and segment.tsval != ABSENT and seq <= c.last_ack_sent:
+        c.ts_recent = segment.tsval
+        c.ts_recent_at = now
 
 
 def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
@@ -243,6 +247,7 @@ def fifth_ack(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
             return False
         if c.listener is not None and (c.listener.defers(c, segment) or not c.listener.admit(c, now)):
             return False
+        _take_timestamp(c, now, seq, segment)
         handshake.syn_acknowledged(c, now, seq, ack, segment)
         if c.state == states.SYN_RECEIVED:
             change_state(c, now, states.ESTABLISHED, causes.ACK_OF_SYN)
@@ -254,6 +259,7 @@ def fifth_ack(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
         challenge(c, now, cause, segment.seq)
         return False
     else:
+        _take_timestamp(c, now, seq, segment)
         acks.process(c, now, seq, ack, segment)
     if c.fin_sent and c.snd_una > c.fin_seq:
         return _fin_acknowledged(c, now)

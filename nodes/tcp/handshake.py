@@ -79,6 +79,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
 def established(c: Tcb, now: int) -> None:
     """Enter the data phase: keepalive, the listener's accept queue, the user."""
     c.ready = True
+    c.data_at = now
     autotuning.start(c, now)
     keepalive.start(c, now)
     if c.listener is not None:

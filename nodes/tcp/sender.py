@@ -17,7 +17,8 @@ LOWEST_MSS = 48
 
 def effective_mss(c: Tcb) -> int:
     """Eff.snd.MSS (RFC 9293 section 3.7.1, RFC 6691): payload that fits the peer, the path and our options."""
-    size = max(min(c.peer_mss, c.mtu - segments.header_length(c)), LOWEST_MSS)
+    size = c.options.maxseg or c.peer_mss
+    size = max(min(size, c.peer_mss, c.mtu - segments.header_length(c)), LOWEST_MSS)
     return size - TIMESTAMPS_LENGTH if c.timestamps else size
 
 
