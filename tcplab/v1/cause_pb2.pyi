@@ -198,6 +198,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """insufficient resources (RFC 9293 3.10)."""
     CAUSE_RETRANSMIT_SACK: _Cause.ValueType  # 76
     """fast retransmit of what SACK shows lost (RFC 8985 6.2)."""
+    CAUSE_ACK_QUICK: _Cause.ValueType  # 78
+    """ACK at once: quick-ack mode (RFC 9293 3.8.6.3)."""
+    CAUSE_ACK_READ: _Cause.ValueType  # 79
+    """ACK because the user has read what came (RFC 9293 3.8.6.3)."""
     CAUSE_LOSS_PROBE: _Cause.ValueType  # 77
     """tail loss probe (RFC 8985 7.3)."""
     CAUSE_RETRANSMIT_MTU: _Cause.ValueType  # 75
@@ -212,6 +216,12 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """path MTU grown, or what was known of it too old (RFC 8201 4)."""
     CAUSE_NO_SYN: _Cause.ValueType  # 145
     """neither SYN nor RST where one is due (RFC 9293 3.10.7.3)."""
+    CAUSE_TOO_MANY_ORPHANS: _Cause.ValueType  # 146
+    """too many connections nobody holds (tcp(7) tcp_max_orphans)."""
+    CAUSE_TIME_WAIT_OVERFLOW: _Cause.ValueType  # 147
+    """too many connections in TIME-WAIT (tcp(7) tcp_max_tw_buckets)."""
+    CAUSE_NO_FIN_WAIT_2: _Cause.ValueType  # 148
+    """the user does not want to wait for the peer's FIN (tcp(7) TCP_LINGER2)."""
     CAUSE_ATTACK: _Cause.ValueType  # 180
     """injected by an attack."""
 
@@ -394,6 +404,10 @@ CAUSE_ERROR_INSUFFICIENT_RESOURCES: Cause.ValueType  # 169
 """insufficient resources (RFC 9293 3.10)."""
 CAUSE_RETRANSMIT_SACK: Cause.ValueType  # 76
 """fast retransmit of what SACK shows lost (RFC 8985 6.2)."""
+CAUSE_ACK_QUICK: Cause.ValueType  # 78
+"""ACK at once: quick-ack mode (RFC 9293 3.8.6.3)."""
+CAUSE_ACK_READ: Cause.ValueType  # 79
+"""ACK because the user has read what came (RFC 9293 3.8.6.3)."""
 CAUSE_LOSS_PROBE: Cause.ValueType  # 77
 """tail loss probe (RFC 8985 7.3)."""
 CAUSE_RETRANSMIT_MTU: Cause.ValueType  # 75
@@ -408,6 +422,12 @@ CAUSE_MTU_RAISED: Cause.ValueType  # 155
 """path MTU grown, or what was known of it too old (RFC 8201 4)."""
 CAUSE_NO_SYN: Cause.ValueType  # 145
 """neither SYN nor RST where one is due (RFC 9293 3.10.7.3)."""
+CAUSE_TOO_MANY_ORPHANS: Cause.ValueType  # 146
+"""too many connections nobody holds (tcp(7) tcp_max_orphans)."""
+CAUSE_TIME_WAIT_OVERFLOW: Cause.ValueType  # 147
+"""too many connections in TIME-WAIT (tcp(7) tcp_max_tw_buckets)."""
+CAUSE_NO_FIN_WAIT_2: Cause.ValueType  # 148
+"""the user does not want to wait for the peer's FIN (tcp(7) TCP_LINGER2)."""
 CAUSE_ATTACK: Cause.ValueType  # 180
 """injected by an attack."""
 Global___Cause: _TypeAlias = Cause  # noqa: Y015

@@ -172,7 +172,7 @@ def test_an_rst_behind_a_lost_segment_is_challenged_and_the_next_one_is_exact() 
     once = attacked(1)
     assert once.resets("h2") == [False]
     assert once.received == MEGABYTE
-    often = attacked(5)
+    often = attacked(10)
     assert often.resets("h2")[0] is False
     assert often.resets("h2")[-1] is True
     assert often.errors["h2"] == "ECONNRESET"
