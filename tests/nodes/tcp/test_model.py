@@ -28,6 +28,8 @@ from .harness import HERE, HTTP, PEER, FakeNetwork, Host
 TEXT = bytes((at * 167 + (at >> 8) * 13) & 0xFF for at in range(1 << 18))
 HOUR = 3600 * SECOND
 FORGED = (RST, RST | ACK, SYN, ACK, ACK | PSH, ACK | FIN)
+#: 0 is what ends a connection, so that most live for a while.
+SELDOM = st.integers(0, 7)
 CALLS = st.sampled_from((0, 1))
 
 
@@ -54,6 +56,8 @@ class End(Host):
         self.read = bytearray()
         #: Whether its user has closed in whatever way, so that nothing more is read or may be lost.
         self.gone = False
+        #: Whether its user has said that it writes no more.
+        self.shut = False
         self.highest = 0
         self.edge = 0
 
@@ -113,9 +117,10 @@ class TwoEnds(RuleBasedStateMachine):
         sack=st.integers(0, 1),
         recovery=st.integers(0, 1),
         probes=st.sampled_from((0, 3)),
-        rcvbuf=st.sampled_from((256, 2000, 65_535, 1 << 20)),
-        sndbuf=st.sampled_from((1, 2000, 1 << 20)),
+        rcvbuf=st.sampled_from((65_535, 1 << 20, 2000, 256)),
+        sndbuf=st.sampled_from((1 << 20, 1 << 20, 2000, 1)),
         both=st.booleans(),
+        meet=st.integers(0, 3),
     )
     def begin(
         self,
@@ -128,7 +133,9 @@ class TwoEnds(RuleBasedStateMachine):
         rcvbuf: int,
         sndbuf: int,
         both: bool,
+        meet: int,
     ) -> None:
+        """`meet`: but for 3 the connection is open before anything bad happens."""
         knobs: dict[str, object] = {
             "tcp_timestamps": timestamps,
             "tcp_sack": sack,
@@ -148,6 +155,9 @@ class TwoEnds(RuleBasedStateMachine):
             self.listener = other.tcp.listen(0, b"", HTTP, 4, options)
             one.c = one.tcp.open(0, PEER, HTTP, options=options)
         self.collect()
+        while meet < 3 and self.air:
+            self.now += 5 * MILLISECOND
+            self.arrive(self.air.pop(0))
 
     def collect(self) -> None:
         """What was sent is on its way; whoever was accepted is known."""
@@ -170,6 +180,19 @@ class TwoEnds(RuleBasedStateMachine):
     def delivers(self, count: int) -> None:
         for _ in range(min(count, len(self.air))):
             self.arrive(self.air.pop(0))
+
+    @precondition(lambda self: self.air)
+    @rule(rounds=st.integers(1, 6), milliseconds=st.integers(1, 50), reading=st.booleans())
+    def does_its_work(self, rounds: int, milliseconds: int, reading: bool) -> None:
+        """For some round trips all arrives, in order; the users write all the time, and may read."""
+        for _ in range(rounds):
+            for which, end in enumerate(self.ends):
+                if reading:
+                    self.read(end, 1 << 20)
+                self.writes_some(which, 5000)
+            self.let_pass(self.now + milliseconds * MILLISECOND)
+            for _ in range(len(self.air)):
+                self.arrive(self.air.pop(0))
 
     @precondition(lambda self: self.air)
     @rule(at=st.integers(0, 1000))
@@ -249,13 +272,16 @@ class TwoEnds(RuleBasedStateMachine):
 
     @rule(which=CALLS, size=st.sampled_from((1, 10, 536, 1460, 3000, 20_000, 60_000)))
     def writes(self, which: int, size: int) -> None:
+        self.writes_some(which, size)
+
+    def writes_some(self, which: int, size: int) -> None:
         end = self.ends[which]
         if end.c is None or end.written + size > 1 << 17:
             return
         try:
             end.written += end.c.send(self.now, end.text(end.written, end.written + size))
         except SocketError:
-            assert end.c.fin_queued or end.c.user_closed or end.c.state in (states.CLOSED, *_CLOSING)
+            assert end.shut or end.gone or end.c.error
         self.collect()
 
     @rule(which=CALLS, size=st.sampled_from((1, 100, 1460, 1 << 20)))
@@ -271,18 +297,19 @@ class TwoEnds(RuleBasedStateMachine):
             assert end.gone or end.c.error or error.errno_name == "EBADF"
         self.collect()
 
-    @rule(which=CALLS)
-    def says_that_it_writes_no_more(self, which: int) -> None:
+    @rule(which=CALLS, sure=SELDOM)
+    def says_that_it_writes_no_more(self, which: int, sure: int) -> None:
         end = self.ends[which]
-        if end.c is not None and end.c.state != states.CLOSED and not end.gone:
+        if sure == 0 and end.c is not None and end.c.state != states.CLOSED and not end.gone:
             end.gone = end.c.state == states.SYN_SENT
+            end.shut = True
             end.c.shutdown(self.now)
             self.collect()
 
-    @rule(which=CALLS, abort=st.integers(0, 3))
-    def closes(self, which: int, abort: int) -> None:
+    @rule(which=CALLS, abort=st.integers(0, 3), sure=SELDOM)
+    def closes(self, which: int, abort: int, sure: int) -> None:
         end = self.ends[which]
-        if end.c is not None and end.c.state != states.CLOSED and not end.gone:
+        if sure == 0 and end.c is not None and end.c.state != states.CLOSED and not end.gone:
             end.gone = True
             if abort:
                 end.c.close(self.now)
@@ -343,6 +370,7 @@ class TwoEnds(RuleBasedStateMachine):
                 if c is None or end.gone:
                     continue
                 if not c.fin_queued and c.state not in (states.SYN_SENT, states.CLOSED):
+                    end.shut = True
                     c.shutdown(self.now)
                     self.collect()
                 if c.buffered:
@@ -372,15 +400,7 @@ class TwoEnds(RuleBasedStateMachine):
         self.what_is_read_is_what_was_written()
 
 
-_CLOSING = (
-    states.FIN_WAIT_1,
-    states.FIN_WAIT_2,
-    states.CLOSING,
-    states.LAST_ACK,
-    states.TIME_WAIT,
-)
-
 TwoEnds.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestTwoEnds = TwoEnds.TestCase
