@@ -159,7 +159,11 @@ class Listener:
         self.state = states.CLOSED
         tcp.forget_listener(self)
         for c in list(self.syn_queue.values()):
-            change_state(c, now, states.CLOSED, causes.USER_CLOSE)
+            if c.state == states.SYN_RECEIVED:
+                change_state(c, now, states.CLOSED, causes.USER_CLOSE)
+            else:
+                # Closed by its number, before anybody could accept it.
+                closing.reset(c, now, causes.USER_ABORT)
         for c in self.accept_queue:
             if c.state != states.CLOSED:
                 c.user_closed = True

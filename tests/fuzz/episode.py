@@ -57,6 +57,7 @@ class Episode:
 
     def __init__(self, seed: int, number: int) -> None:
         self.rng = Random(seed << 32 | number)
+        self._name = f"{seed}/{number}"
         self.state = STATES[number % len(STATES)]
         self.done: dict[str, int] = {}
         self.delivered = 0
@@ -85,13 +86,16 @@ class Episode:
         self._states: dict[int, str] = {}
 
     def _knobs(self) -> Parameters:
+        """Each from a stream of its own, so that a new knob shifts no other draw."""
         rng = self.rng
         knobs = Parameters("rfc" if rng.random() < 0.25 else "linux")
         for knob in parameters.KNOBS:
+            rng = Random(f"{self._name}/{knob.name}")
             if rng.random() < 0.12 and knob.name.startswith(("tcp_", "somaxconn", "ipfrag")):
                 lowest, highest = _KNOB_BOUNDS.get(knob.name, (knob.lowest, knob.highest))
                 near = (lowest, highest, min(lowest + 1, highest), rng.randint(lowest, highest), rng.randint(0, 100))
                 knobs.set(knob.name, max(lowest, min(near[int(rng.random() * len(near))], highest)))
+        rng = self.rng
         names = sorted(knobs.controls)
         if rng.random() < 0.5:
             knobs.set("tcp_congestion_control", names[int(rng.random() * len(names))])
@@ -182,9 +186,10 @@ class Episode:
         return self.listener
 
     def _options(self) -> dict[str, object]:
-        rng = self.rng
+        called = self.rng.getrandbits(32)
         chosen: dict[str, object] = {}
         for name, (lowest, highest) in options.RANGES.items():
+            rng = Random(f"{called}/{name}")
             if rng.random() < 0.08:
                 chosen[name] = rng.randint(lowest, min(highest, 1 << 20))
         return chosen

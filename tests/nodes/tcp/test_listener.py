@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from nodes.base import causes
-from nodes.base.clock import SECOND
+from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
 from nodes.packet.tcp import ACK, FIN, RST, SYN
 from nodes.tcp import states
 from nodes.tcp.listener import Listener
 
-from .harness import HERE, HTTP, PEER, Host, Peer, server
+from .harness import HERE, HTTP, PEER, Host, Peer, letters, server
 
 
 def knock(host: Host, port: int) -> Peer:
@@ -154,3 +154,19 @@ def test_queue_events() -> None:
         (causes.ACK_OF_SYN, 0, 1, 3),
         (0, 0, 0, 3),
     ]
+
+
+def test_close_of_the_listener_of_a_connection_that_was_closed_before_it_was_accepted() -> None:
+    """Calls name connections by number, so one in the SYN queue can be closed: it is in FIN-WAIT-1 then."""
+    host = Host()
+    listener = host.tcp.listen(0, b"", HTTP, 4)
+    peer = Peer(host, 5000, HTTP)
+    peer.send(SYN, 0, mss=1460)
+    (c,) = host.tcp.connections.values()
+    c.close(0)
+    assert c.state == states.FIN_WAIT_1
+    host.take()
+    listener.close(0)
+    assert c.state == states.CLOSED
+    assert [letters(segment) for segment in host.take()] in (["R"], ["R."])
+    assert host.tcp.next_deadline() == NEVER
