@@ -22,6 +22,7 @@ from nodes.base.events import (
     DISCARD,
     ERROR,
     LINK,
+    MUTANT,
     RESET,
     SACK,
     SEGMENT,
@@ -35,7 +36,7 @@ from nodes.packet.tcp import ACK, FIN, PSH, RST, SYN
 LEFT: Final = 0
 RIGHT: Final = 1
 
-_KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, TIMER, ATTACK, LINK)
+_KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, MUTANT, TIMER, ATTACK, LINK)
 _MASK: Final = 0xFFFFFFFF
 #: Rows that one row worth keeping costs: its neighbours and the elision between.
 _ROWS_EACH: Final = 3
@@ -303,6 +304,8 @@ class Ladder:
             self.rows.append(Remark(side, time_ns, f"discarded: {why.words}", why.section, bad=True))
         elif kind == CHALLENGE_ACK and event["suppressed"]:
             self.rows.append(Remark(side, time_ns, "challenge ACK suppressed by its limit", why.section, bad=True))
+        elif kind == MUTANT:
+            self.rows.append(Remark(side, time_ns, f"wrong on purpose: {event['mutant']}", "", bad=True))
         elif kind == ERROR:
             words = f"user sees {event['errno_name']}" + (f": {why.words}" if why.words else "")
             self.rows.append(Remark(side, time_ns, words, why.section, bad=True))

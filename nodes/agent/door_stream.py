@@ -143,7 +143,7 @@ class StreamEnd:
         """Wait for the handshake. Raises the SocketError it failed with; the socket may connect again then."""
         stream = self.stream
         assert stream is not None
-        while stream.connection.state in _OPENING:
+        while stream.connection.opening:
             await stream.gate.wait(f"ESTABLISHED of connection {stream.number} to {stream.peer}", NEVER)
         self._look()
         if not self._connected:
@@ -245,9 +245,9 @@ class StreamEnd:
             return
         c = self.stream.connection
         if not self._connected:
-            if c.state in _OPENING:
+            if c.opening:
                 return
-            if not c.synchronized:
+            if not c.synchronized and c.state not in _OPENING:
                 self._fail_opening(c)
                 return
             self._connected = True

@@ -34,6 +34,8 @@ FIN_RECEIVED: Final = 24
 ACK_OF_FIN: Final = 25
 FIN_AND_ACK_OF_FIN: Final = 26
 RST_RECEIVED: Final = 27
+SYN_COOKIE: Final = 28
+FAST_OPEN: Final = 29
 # timers
 RTO_EXPIRED: Final = 40
 DELAYED_ACK_EXPIRED: Final = 41
@@ -65,6 +67,7 @@ RETRANSMIT_SACK: Final = 76
 LOSS_PROBE: Final = 77
 ACK_QUICK: Final = 78
 ACK_READ: Final = 79
+RETRANSMIT_FAST_OPEN: Final = 80
 # congestion control
 SLOW_START: Final = 90
 CONGESTION_AVOIDANCE: Final = 91
@@ -125,6 +128,7 @@ ERROR_NO_ROUTE: Final = 168
 ERROR_INSUFFICIENT_RESOURCES: Final = 169
 # attacks
 ATTACK: Final = 180
+MUTANT: Final = 181
 
 CAUSES: Final[dict[int, CauseInfo]] = {
     NONE: CauseInfo("NONE", "", ""),
@@ -143,6 +147,8 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     ACK_OF_FIN: CauseInfo("ACK_OF_FIN", "RFC 9293 3.10.7.4", "our FIN is acknowledged"),
     FIN_AND_ACK_OF_FIN: CauseInfo("FIN_AND_ACK_OF_FIN", "RFC 9293 3.10.7.4", "FIN received that acknowledges our FIN"),
     RST_RECEIVED: CauseInfo("RST_RECEIVED", "RFC 9293 3.10.7.4", "RST accepted"),
+    FAST_OPEN: CauseInfo("FAST_OPEN", "RFC 7413 4.2", "Fast Open: the data of the SYN is taken at once"),
+    SYN_COOKIE: CauseInfo("SYN_COOKIE", "RFC 4987 3.6", "SYN cookie: the SYN-ACK's number stands for the SYN queue"),
     RTO_EXPIRED: CauseInfo("RTO_EXPIRED", "RFC 6298 5", "retransmission timer expired"),
     DELAYED_ACK_EXPIRED: CauseInfo("DELAYED_ACK_EXPIRED", "RFC 9293 3.8.6.3", "delayed ACK timer expired"),
     PERSIST_EXPIRED: CauseInfo("PERSIST_EXPIRED", "RFC 9293 3.8.6.1", "persist timer expired"),
@@ -217,6 +223,7 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     RETRANSMIT_SACK: CauseInfo("RETRANSMIT_SACK", "RFC 8985 6.2", "fast retransmit of what SACK shows lost"),
     ACK_QUICK: CauseInfo("ACK_QUICK", "RFC 9293 3.8.6.3", "ACK at once: quick-ack mode"),
     ACK_READ: CauseInfo("ACK_READ", "RFC 9293 3.8.6.3", "ACK because the user has read what came"),
+    RETRANSMIT_FAST_OPEN: CauseInfo("RETRANSMIT_FAST_OPEN", "RFC 7413 4.2.2", "data of the SYN that was not taken"),
     LOSS_PROBE: CauseInfo("LOSS_PROBE", "RFC 8985 7.3", "tail loss probe"),
     RETRANSMIT_MTU: CauseInfo("RETRANSMIT_MTU", "RFC 1191 6.3", "retransmission in segments that fit the path"),
     RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),
@@ -232,4 +239,5 @@ CAUSES: Final[dict[int, CauseInfo]] = {
         "NO_FIN_WAIT_2", "tcp(7) TCP_LINGER2", "the user does not want to wait for the peer's FIN"
     ),
     ATTACK: CauseInfo("ATTACK", "", "injected by an attack"),
+    MUTANT: CauseInfo("MUTANT", "", "wrong on purpose: a mutant's doing"),
 }

@@ -41,6 +41,7 @@ ILLEGAL: Final = 14
 CALL: Final = 15
 LISTENER: Final = 16
 ERROR: Final = 17
+MUTANT: Final = 18
 FRAME: Final = 32
 VERDICT: Final = 33
 DELIVERY: Final = 34
@@ -262,6 +263,8 @@ KINDS: Final[tuple[Kind, ...]] = (
         _F("backlog", "I", "int", "Longest accept queue."))),
     Kind(ERROR, "error", LEVEL_STATES, "The connection failed; its user will see this error.", (
         _F("errno_name", "I", "name", "POSIX name, such as ETIMEDOUT."),)),
+    Kind(MUTANT, "mutant", LEVEL_STATES, "The TCP of this connection is wrong on purpose.", (
+        _F("mutant", "I", "name", "In what, such as two-way-handshake."),)),
     Kind(FRAME, "frame", LEVEL_OFF, "A frame entered a link (with capture).", (_LINK_NAME, _FRAME_NUMBER),
          "data", "The frame, from its Ethernet header on."),
     Kind(VERDICT, "verdict", LEVEL_CONGESTION, "What a link did to a frame (PASSED: level segments).", (
@@ -447,6 +450,11 @@ class EventSink:
         """The connection failed; its user will see this error (interned errno name)."""
         if self.level >= LEVEL_STATES:
             self.emit(ERROR, time_ns, node, conn, cause, (errno_name,))
+
+    def mutant(self, time_ns: int, node: int, conn: int, mutant: int) -> None:
+        """The TCP of a connection is wrong on purpose (interned name)."""
+        if self.level >= LEVEL_STATES:
+            self.emit(MUTANT, time_ns, node, conn, 0, (mutant,))
 
     def verdict(self, time_ns: int, link: int, frame: int, verdict: int, rule: int, delay_ns: int) -> None:
         """What a link decided on the `frame`-th frame of a direction. PASSED is recorded from level segments on."""

@@ -38,13 +38,14 @@ _NEIGHBOUR: Final = ("base_reachable_time_ms", "retrans_time_ms", "mcast_solicit
 #: Three values: the least, the default, and the most that is taken by itself.
 _TRIPLES: Final = ("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem")
 _LEAST_BUFFER: Final = 4096
-_OURS_ONLY: Final = frozenset({"profile", *(knob.name for knob in KNOBS)})
+_NO_SYSCTLS: Final = ("profile", "mutants")
+_OURS_ONLY: Final = frozenset({*_NO_SYSCTLS, *(knob.name for knob in KNOBS)})
 
 
 def full_name(name: str) -> str:
     """The sysctl's full name. Raises InvalidArgument for what is no name of one."""
-    if not re.fullmatch(NAME_PATTERN, name) or name == "profile":
-        what = "is of tcplab's own stack; a linux node has sysctls" if name == "profile" else f"is not {NAME_WORDS}"
+    if not re.fullmatch(NAME_PATTERN, name) or name in _NO_SYSCTLS:
+        what = "is of tcplab's own stack; a linux node has sysctls" if name in _NO_SYSCTLS else f"is not {NAME_WORDS}"
         raise InvalidArgument(f"{name} {what}", name)
     if name.startswith("net."):
         return name

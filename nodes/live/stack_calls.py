@@ -12,7 +12,6 @@ from nodes.packet.address import parse_address
 from nodes.sockets.driver import StackDriver
 from nodes.sockets.ports import BoundPorts
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
-from nodes.tcp import states
 from nodes.tcp.info import TcpInfo, info
 from nodes.tcp.options import Options
 
@@ -64,7 +63,7 @@ class StackCalls(Calls):
     def established(self, connection: int, timeout_ns: int) -> None:
         def begin() -> Coroutine[Any, None, None] | None:
             stream = self._stream(connection)
-            if not timeout_ns and stream.connection.state in (states.SYN_SENT, states.SYN_RECEIVED):
+            if not timeout_ns and stream.connection.opening:
                 raise _would_block()
             return stream.established(timeout_ns)
 

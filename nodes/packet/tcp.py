@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -18,15 +18,25 @@ AE: Final = 0x100
 ABSENT: Final = -1
 
 
+class FastOpenOption(NamedTuple):
+    """The Fast Open option of a SYN or SYN-ACK (RFC 7413 section 4.1.1): a cookie, or b"" to ask for one.
+    `experimental`: as option 254 with the number 0xF989, as it was before it had a number of its own (34)."""
+
+    cookie: bytes
+    experimental: bool
+
+
 class Segment:
     """One TCP segment, parsed. Sequence numbers and timestamps are raw 32-bit values, `window` is not scaled.
 
-    `mss`, `window_scale`, `tsval`, `tsecr` are ABSENT when the option is; `sack` holds (left, right) pairs.
+    `mss`, `window_scale`, `tsval`, `tsecr` are ABSENT when the option is, `fast_open` is None then; `sack` holds
+    (left, right) pairs.
     """
 
     __slots__ = (
         "ack",
         "dst_port",
+        "fast_open",
         "flags",
         "mss",
         "payload",
@@ -58,6 +68,7 @@ class Segment:
         self.sack: tuple[tuple[int, int], ...] = ()
         self.tsval = ABSENT
         self.tsecr = ABSENT
+        self.fast_open: FastOpenOption | None = None
 
     @property
     def length(self) -> int:

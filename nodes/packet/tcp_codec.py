@@ -8,7 +8,7 @@ from typing import Final
 from nodes.packet import ipv4, ipv6
 from nodes.packet.checksum import COMPILED, sum16
 from nodes.packet.malformed import MalformedPacket
-from nodes.packet.tcp import ABSENT, SYN, Segment
+from nodes.packet.tcp import ABSENT, SYN, FastOpenOption, Segment
 from nodes.packet.words import u16, u32
 
 HEADER_LEN: Final = 20
@@ -32,6 +32,13 @@ _WINDOW_SCALE: Final = 3
 _SACK_PERMITTED: Final = 4
 _SACK: Final = 5
 _TIMESTAMP: Final = 8
+_FAST_OPEN: Final = 34
+_EXPERIMENTAL: Final = 254
+#: The number of Fast Open among the experiments (RFC 7413 appendix, RFC 6994).
+_FAST_OPEN_MAGIC: Final = b"\xf9\x89"
+#: Lengths that a Fast Open cookie can have, bytes; they are even.
+COOKIE_LEN_MIN: Final = 4
+COOKIE_LEN_MAX: Final = 16
 
 
 def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
@@ -157,7 +164,7 @@ def encode_tcp_packet6(segment: Segment, src: bytes, dst: bytes, hop_limit: int)
 
 def encode_options(segment: Segment) -> bytes:
     """The options in Linux's order, padded with NOPs to 32-bit words: MSS, SACK permitted with timestamps,
-    window scale, SACK blocks."""
+    window scale, SACK blocks, Fast Open."""
     options = b""
     if segment.mss != ABSENT:
         options = b"\x02\x04" + segment.mss.to_bytes(2, "big")
@@ -173,7 +180,18 @@ def encode_options(segment: Segment) -> bytes:
         options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
         for left, right in blocks:
             options += left.to_bytes(4, "big") + right.to_bytes(4, "big")
+    if segment.fast_open is not None:
+        options += _encode_fast_open(segment.fast_open, MAX_OPTIONS_LEN - len(options))
     return options
+
+
+def _encode_fast_open(option: FastOpenOption, room: int) -> bytes:
+    kind = bytes((_EXPERIMENTAL, 4 + len(option.cookie))) + _FAST_OPEN_MAGIC
+    if not option.experimental:
+        kind = bytes((_FAST_OPEN, 2 + len(option.cookie)))
+    encoded = kind + option.cookie
+    encoded += bytes((_NOP,)) * (-len(encoded) % 4)
+    return encoded if len(encoded) <= room else b""
 
 
 def decode_tcp(data: bytes) -> Segment:
@@ -242,4 +260,15 @@ def _decode_options(segment: Segment, data: bytes, end: int) -> None:
         elif kind == _TIMESTAMP and size == 10:
             segment.tsval = int.from_bytes(value[:4], "big")
             segment.tsecr = int.from_bytes(value[4:], "big")
+        elif kind == _FAST_OPEN:
+            _take_fast_open(segment, value, False)
+        elif kind == _EXPERIMENTAL and value[:2] == _FAST_OPEN_MAGIC:
+            _take_fast_open(segment, value[2:], True)
         at += size
+
+
+def _take_fast_open(segment: Segment, cookie: bytes, experimental: bool) -> None:
+    """Only a SYN or SYN-ACK has the option, and only with a cookie of a length that cookies have."""
+    size = len(cookie)
+    if segment.flags & SYN and (not size or (size % 2 == 0 and COOKIE_LEN_MIN <= size <= COOKIE_LEN_MAX)):
+        segment.fast_open = FastOpenOption(cookie, experimental)

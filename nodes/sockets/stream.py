@@ -52,9 +52,9 @@ class StreamSocket:
         """Wait until the handshake is done. Raises the SocketError it failed with (ECONNREFUSED, ETIMEDOUT ...)."""
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
-        while c.state in _OPENING:
+        while c.opening:
             await self.gate.wait(f"ESTABLISHED of connection {c.number} to {self.peer}", deadline)
-        if not c.synchronized:
+        if not c.synchronized and c.state not in _OPENING:
             # RECEIVE takes the pending error off the connection, as connect(2) does.
             c.receive(self._driver.now(), 1)
             raise SocketError("ENOTCONN", "connection closed before it was established")

@@ -13,6 +13,7 @@ from nodes.base.events import (
 )
 from nodes.packet.tcp import FIN, SYN, Segment
 from nodes.tcp import autotuning, chronograph, congestion_trace, persist, recovery, rtt, sack_recovery, timers
+from nodes.tcp.mutants import no_karn
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -94,7 +95,9 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
     c.snd_una = ack
     c.acked_at = now
     c.bytes_acked += octets
-    if not resent and sent_at >= 0:
+    if resent and c.tcp.parameters.mutants.no_karn:
+        no_karn.sample(c, now, done)
+    elif not resent and sent_at >= 0:
         rtt.sample(c, now, now - sent_at)
     elif c.timestamps and segment.tsecr > 0:
         # RTTM (RFC 7323 section 4): the echo tells which transmission is acknowledged.

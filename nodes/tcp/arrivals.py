@@ -12,7 +12,7 @@ from nodes.base import causes
 from nodes.base.clock import HOUR
 from nodes.base.events import RECEIVED
 from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, Segment
-from nodes.tcp import acking, acks, closing, handshake, receiver, segments, sender, states
+from nodes.tcp import acking, acks, closing, fastopen, handshake, receiver, segments, sender, states
 from nodes.tcp.challenge import challenge, may_answer_invalid
 from nodes.tcp.seq import HALF, MASK, unwrap
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
@@ -84,6 +84,8 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
         handshake.established(c, now)
         if not acking.delay_handshake(c, now):
             c.ack_cause = causes.HANDSHAKE
+        if c.fast is not None:
+            fastopen.on_syn_ack(c, now, segment)
         _text_and_fin(c, now, c.irs + 1, segment)
         return
     handshake.set_first_window(c, now, unwrap(segment.seq, c.irs), segment)
@@ -188,6 +190,11 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
         # The SYN-ACK was lost: Linux sends it again. A SYN-ACK is never answered so, or two would never end.
         handshake.resend_syn_ack(c, now)
         return
+    if c.state == states.SYN_RECEIVED and c.origin == ACTIVE and flags & (SYN | ACK) == SYN | ACK and seq == c.irs:
+        # Simultaneous open (RFC 9293 figure 8): the peer's SYN-ACK, whose SYN we have, brings the ACK we wait for.
+        if fifth_ack(c, now, seq, segment):
+            c.ready = True
+        return
     if (not segment.payload and not flags & FIN) and not may_answer_invalid(c, now):
         return
     if flags & SYN:
@@ -212,7 +219,7 @@ def second_rst(c: Tcb, now: int, seq: int, segment: Segment) -> None:
     tcp.sink.reset(now, tcp.node, c.number, causes.RST_RECEIVED, RECEIVED, True, segment.seq)
     if state == states.SYN_RECEIVED and c.origin == ACTIVE:
         closing.fail(c, now, causes.RST_RECEIVED, "ECONNREFUSED", causes.ERROR_REFUSED)
-    elif state == states.ESTABLISHED or state == states.FIN_WAIT_1 or state == states.FIN_WAIT_2:
+    elif state == states.ESTABLISHED or state == states.FIN_WAIT_1 or state == states.FIN_WAIT_2 or c.early:
         closing.fail(c, now, causes.RST_RECEIVED, "ECONNRESET", causes.ERROR_RESET)
     elif state == states.CLOSE_WAIT:
         # Linux tells EPIPE where the peer had already said FIN.
@@ -223,7 +230,7 @@ def second_rst(c: Tcb, now: int, seq: int, segment: Segment) -> None:
 
 def fourth_syn(c: Tcb, now: int, segment: Segment) -> None:
     """Fourth: SYN. A passive SYN-RECEIVED goes back to its listener; the others challenge (RFC 5961 section 4.2)."""
-    if c.state == states.SYN_RECEIVED and c.origin != ACTIVE:
+    if c.listener is not None:
         discard(c, now, segment, causes.SYN_IN_WINDOW)
         change_state(c, now, states.CLOSED, causes.SYN_IN_WINDOW)
         return
@@ -252,6 +259,8 @@ def fifth_ack(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
         if c.state == states.SYN_RECEIVED:
             change_state(c, now, states.ESTABLISHED, causes.ACK_OF_SYN)
         handshake.established(c, now)
+        if c.early and segment.sack:
+            acks.process(c, now, seq, ack, segment)
     elif ack > c.snd_nxt or ack < una - c.max_snd_wnd:
         # RFC 5961 section 5.2.
         cause = causes.ACK_OF_NOTHING_SENT if ack > una else causes.ACK_TOO_OLD

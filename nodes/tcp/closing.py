@@ -7,6 +7,7 @@ from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_TIME_WAIT
 from nodes.packet.tcp import Segment
 from nodes.tcp import congestion_trace, segments, sender, states, timers
+from nodes.tcp.mutants import no_time_wait
 from nodes.tcp.segments import is_syn
 from nodes.tcp.seq import before, unwrap
 from nodes.tcp.tcb import Tcb, change_state
@@ -22,6 +23,9 @@ def queue_fin(c: Tcb, now: int, cause: int) -> None:
 def enter_time_wait(c: Tcb, now: int, cause: int) -> None:
     """TIME-WAIT: only the 2MSL timer runs."""
     c.rto_at = c.persist_at = c.keepalive_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
+    if c.tcp.parameters.mutants.no_time_wait:
+        no_time_wait.close(c, now)
+        return
     change_state(c, now, states.TIME_WAIT, cause)
     tcp = c.tcp
     tcp.time_waits += 1
@@ -102,7 +106,7 @@ def reset(c: Tcb, now: int, cause: int) -> None:
     """ABORT from our side: RST to the peer where it knows the connection, then CLOSED (RFC 9293 section 3.10.5)."""
     state = c.state
     if state not in (states.SYN_SENT, states.TIME_WAIT, states.LISTEN):
-        segments.send_reset(c, now, c.snd_nxt if c.synchronized else c.iss + 1, cause)
+        segments.send_reset(c, now, c.snd_nxt if c.synchronized or c.early else c.iss + 1, cause)
     change_state(c, now, states.CLOSED, cause)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import LEVEL_CONGESTION, UNKNOWN
+from nodes.tcp.mutants.stop_and_wait import StopAndWait
 from nodes.tcp.tcb import Tcb
 
 
@@ -19,7 +20,8 @@ def start(c: Tcb, now: int, syn_was_lost: bool) -> None:
     """Make the connection's congestion control, once its MSS is known."""
     parameters = c.tcp.parameters
     window = c.mss if syn_was_lost else initial_window(c)
-    c.congestion = parameters.controls[c.options.congestion](c.mss, window, parameters.tcp_abc)
+    control = StopAndWait if parameters.mutants.stop_and_wait else parameters.controls[c.options.congestion]
+    c.congestion = control(c.mss, window, parameters.tcp_abc)
     record(c, now, causes.INITIAL_WINDOW)
 
 

@@ -15,11 +15,21 @@ from nodes.base.events import (
     CALL_SHUTDOWN,
     CALL_STATUS,
 )
-from nodes.tcp import acking, chronograph, closing, congestion_trace, info, keepalive, receiver, sender, states
+from nodes.tcp import (
+    acking,
+    chronograph,
+    closing,
+    congestion_trace,
+    fastopen,
+    info,
+    keepalive,
+    receiver,
+    sender,
+    states,
+)
 from nodes.tcp.info import TcpInfo
 from nodes.tcp.tcb import MAX_WINDOW, Tcb, change_state
 
-_OPENING = (states.SYN_SENT, states.SYN_RECEIVED)
 _SENDING = (states.SYN_SENT, states.SYN_RECEIVED, states.ESTABLISHED, states.CLOSE_WAIT)
 
 
@@ -48,7 +58,7 @@ class Connection(Tcb):
         state = self.state
         if state == states.ESTABLISHED or state == states.CLOSE_WAIT:
             return self.fin_queued or self._send_used() * 3 <= self.options.sndbuf * 2
-        return state not in _OPENING
+        return not self.opening
 
     @property
     def eof(self) -> bool:
@@ -74,6 +84,10 @@ class Connection(Tcb):
         """
         if self.user_closed or self.fin_queued or self.close_on_established or self.state not in _SENDING:
             self._refuse_send(now)
+        if self.fast is not None and self.fast.deferred:
+            size = fastopen.send_syn(self, now, data)
+            self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
+            return size
         free = self.send_room
         size = len(data)
         if size > free:
@@ -82,9 +96,11 @@ class Connection(Tcb):
         self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
         if size:
             self.snd_queue.append(bytes(data), more)
-            if self.synchronized and more:
-                sender.output_as(self, now, 1)
-            elif self.synchronized:
+            if self.synchronized or self.early:
+                if more:
+                    sender.output_as(self, now, 1)
+                else:
+                    sender.output(self, now, False)
                 sender.output(self, now, False)
         self.blocked = not self.writable
         if self.blocked:
@@ -154,10 +170,10 @@ class Connection(Tcb):
         state = self.state
         if state == states.CLOSED:
             pass
-        elif self.synchronized and state != states.TIME_WAIT and unread:
+        elif (self.synchronized or self.early) and state != states.TIME_WAIT and unread:
             tcp.counters.TcpExtTCPAbortOnClose += 1
             closing.reset(self, now, causes.UNREAD_DATA_AT_CLOSE)
-        elif self.synchronized and state != states.TIME_WAIT and self.options.linger == 0:
+        elif (self.synchronized or self.early) and state != states.TIME_WAIT and self.options.linger == 0:
             tcp.counters.TcpExtTCPAbortOnLinger += 1
             closing.reset(self, now, causes.LINGER_ABORT)
         elif not self.fin_queued:
@@ -171,7 +187,7 @@ class Connection(Tcb):
         state = self.state
         if state == states.SYN_SENT:
             change_state(self, now, states.CLOSED, cause)
-        elif state == states.SYN_RECEIVED and self.snd_queue.length:
+        elif state == states.SYN_RECEIVED and self.snd_queue.length and not self.early:
             # 3.10.4: queue it until the connection is established.
             self.close_on_established = cause
         elif state in _SENDING:

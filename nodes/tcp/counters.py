@@ -19,6 +19,17 @@ NAMES: Final = (
     "TcpExtListenDrops",  # SYNs and final ACKs dropped by a listener, for whatever reason
     "TcpExtTCPReqQFullDrop",  # SYNs dropped because the SYN queue was full
     "TcpExtTCPDeferAcceptDrop",  # ACKs of a SYN-ACK that TCP_DEFER_ACCEPT did not want without data
+    "TcpExtTCPReqQFullDoCookies",  # SYNs answered with a SYN cookie because it was
+    "TcpExtSyncookiesSent",  # SYN cookies sent
+    "TcpExtSyncookiesRecv",  # valid SYN cookies that came back
+    "TcpExtSyncookiesFailed",  # invalid ones
+    "TcpExtTCPFastOpenActive",  # SYNs whose data the peer took
+    "TcpExtTCPFastOpenActiveFail",  # SYNs whose data it did not take, or not all
+    "TcpExtTCPFastOpenPassive",  # connections made by a SYN with a valid cookie
+    "TcpExtTCPFastOpenPassiveFail",  # SYNs with a cookie that was not valid
+    "TcpExtTCPFastOpenListenOverflow",  # SYNs that found too many such connections pending (TCP_FASTOPEN)
+    "TcpExtTCPFastOpenCookieReqd",  # SYNs that asked for a cookie
+    "TcpExtTCPFastOpenBlackhole",  # times that Fast Open was given up because a path swallowed it
     "TcpExtTW",  # connections that finished TIME-WAIT by its timer
     "TcpExtTWRecycled",  # TIME-WAIT connections replaced by a new SYN
     "TcpExtDelayedACKs",  # ACKs sent by the delayed-ACK timer
@@ -72,6 +83,17 @@ class Counters:
     TcpExtListenDrops: int
     TcpExtTCPReqQFullDrop: int
     TcpExtTCPDeferAcceptDrop: int
+    TcpExtTCPReqQFullDoCookies: int
+    TcpExtSyncookiesSent: int
+    TcpExtSyncookiesRecv: int
+    TcpExtSyncookiesFailed: int
+    TcpExtTCPFastOpenActive: int
+    TcpExtTCPFastOpenActiveFail: int
+    TcpExtTCPFastOpenPassive: int
+    TcpExtTCPFastOpenPassiveFail: int
+    TcpExtTCPFastOpenListenOverflow: int
+    TcpExtTCPFastOpenCookieReqd: int
+    TcpExtTCPFastOpenBlackhole: int
     TcpExtTW: int
     TcpExtTWRecycled: int
     TcpExtDelayedACKs: int

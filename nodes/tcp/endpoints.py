@@ -19,12 +19,14 @@ from nodes.base.random import Randomness
 from nodes.packet.address import address_text
 from nodes.packet.tcp import RST, SYN, Segment
 from nodes.packet.trace import record_segment
-from nodes.tcp import arrivals, autotuning, closing, expiry, handshake, icmp, segments, states
+from nodes.tcp import arrivals, autotuning, closing, expiry, fastopen, handshake, icmp, segments, states
 from nodes.tcp.challenge import ChallengeLimit
 from nodes.tcp.connection import Connection
 from nodes.tcp.counters import Counters
+from nodes.tcp.fastopen import FastOpenClient
 from nodes.tcp.isn import IsnGenerator
 from nodes.tcp.listener import Listener
+from nodes.tcp.mutants import constant_isn
 from nodes.tcp.network import Address, Network
 from nodes.tcp.options import Options
 from nodes.tcp.parameters import Parameters
@@ -70,7 +72,9 @@ class Tcp:
         #: Connections that nobody holds, and those in TIME-WAIT (tcp_max_orphans, tcp_max_tw_buckets).
         self.orphans = 0
         self.time_waits = 0
-        self._isn = IsnGenerator(randomness.stream(f"node/{node}/tcp/secret"))
+        #: What we know of the Fast Open of others.
+        self.fast_open = FastOpenClient()
+        self.isn = IsnGenerator(randomness.stream(f"node/{node}/tcp/secret"))
         self._port_stream = randomness.stream(f"node/{node}/tcp/ports")
 
     # segments and time
@@ -178,7 +182,8 @@ class Tcp:
         local_port: int = 0,
         options: dict[str, object] | None = None,
     ) -> Connection:
-        """Active OPEN (3.10.1): send a SYN. `local` b"" and `local_port` 0 are chosen here.
+        """Active OPEN (3.10.1): send a SYN. `local` b"" and `local_port` 0 are chosen here. With the option
+        TCP_FASTOPEN_CONNECT and a cookie of the server's, the first SEND sends it (RFC 7413).
 
         Raises InvalidArgument for a bad port or option, SocketError EADDRINUSE (`connection already exists`),
         EADDRNOTAVAIL, ENETUNREACH.
@@ -209,7 +214,10 @@ class Tcp:
         self.counters.TcpActiveOpens += 1
         change_state(c, now, states.SYN_SENT, causes.USER_ACTIVE_OPEN)
         c.ready = False
-        handshake.send_syn(c, now, SYN)
+        if chosen.fastopen_connect:
+            fastopen.prepare(c, now)
+        if c.fast is None or not c.fast.deferred:
+            handshake.send_syn(c, now, SYN)
         return c
 
     def listen(
@@ -250,17 +258,28 @@ class Tcp:
         isn_after: int,
     ) -> Connection:
         """A TCB in CLOSED, in the table. `isn_after`: a raw number that its ISN must be beyond, or -1."""
-        self.numbered += 1
-        iss = self._isn.initial_sequence(now, local, local_port, remote, remote_port)
-        if isn_after >= 0 and not before(isn_after, iss):
+        iss = self.isn.initial_sequence(now, local, local_port, remote, remote_port)
+        if self.parameters.mutants.constant_isn:
+            iss = constant_isn.ISN
+        elif isn_after >= 0 and not before(isn_after, iss):
             # RFC 9293 section 3.6.1: larger than any number of the old incarnation.
             iss = (isn_after + 0x1_0002) & MASK
-        own = options.copy(self.parameters)
-        c = Connection(self, self.numbered, origin, local, local_port, remote, remote_port, own, iss)
-        c.mtu = self.network.mtu_to(now, remote)
-        c.ts_offset = self._isn.timestamp_offset(local, local_port, remote, remote_port)
-        if c.scaling:
-            c.rcv_shift = autotuning.window_scale_for(c)
+        return self.add_connection(now, origin, local, local_port, remote, remote_port, options, iss)
+
+    def add_connection(
+        self,
+        now: int,
+        origin: int,
+        local: bytes,
+        local_port: int,
+        remote: bytes,
+        remote_port: int,
+        options: Options,
+        iss: int,
+    ) -> Connection:
+        """A TCB in CLOSED with a given ISN, in the table."""
+        self.numbered += 1
+        c = self.embryo(now, self.numbered, origin, local, local_port, remote, remote_port, options, iss)
         self._table[(local, local_port, remote, remote_port)] = c
         self.connections[c.number] = c
         name = self.sink.name
@@ -274,11 +293,36 @@ class Tcp:
             name(address_text(remote)),
             remote_port,
         )
+        for mutant in self.parameters.mutants.names:
+            self.sink.mutant(now, self.node, c.number, name(mutant))
         return c
 
-    def forget(self, c: Tcb, now: int, old_state: int) -> None:
-        """`c` is CLOSED: its 4-tuple is free again."""
+    def embryo(
+        self,
+        now: int,
+        number: int,
+        origin: int,
+        local: bytes,
+        local_port: int,
+        remote: bytes,
+        remote_port: int,
+        options: Options,
+        iss: int,
+    ) -> Connection:
+        """A TCB in CLOSED that nobody knows of; with number 0 it is only there to answer a SYN with."""
+        own = options.copy(self.parameters)
+        c = Connection(self, number, origin, local, local_port, remote, remote_port, own, iss)
+        c.mtu = self.network.mtu_to(now, remote)
+        c.ts_offset = self.isn.timestamp_offset(local, local_port, remote, remote_port)
+        if c.scaling:
+            c.rcv_shift = autotuning.window_scale_for(c)
+        return c
+
+    def forget(self, c: Tcb, now: int, cause: int) -> None:
+        """`c` is CLOSED because of `cause`: its 4-tuple is free again."""
         self._table.pop((c.local, c.local_port, c.remote, c.remote_port), None)
+        if c.fast is not None and c.fast.listener is not None:
+            c.fast.listener.fast_open.release(c, now, cause)
         if c.listener is not None:
             # Never more than embryonic: nobody holds it, and a SYN flood must not fill our memory.
             c.listener.forget(c, now)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.packet.tcp import ABSENT, SYN, Segment
-from nodes.tcp import acks, autotuning, closing, congestion_trace, keepalive, retransmit, segments, sender
+from nodes.packet.tcp import ABSENT, ACK, PSH, SYN, FastOpenOption, Segment
+from nodes.tcp import acks, autotuning, closing, congestion_trace, keepalive, receiver, retransmit, segments, sender
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Tcb
 
@@ -14,13 +14,17 @@ MAX_WINDOW_SCALE = 14
 RTO_AFTER_LOST_SYN = 3_000_000_000
 
 
-def send_syn(c: Tcb, now: int, flags: int) -> None:
-    """Send our first SYN (or SYN-ACK) and start its timer."""
+def send_syn(c: Tcb, now: int, flags: int, data: bytes = b"", answer: FastOpenOption | None = None) -> None:
+    """Send our first SYN (or SYN-ACK) and start its timer. `data` goes with it; `answer` is the SYN-ACK's option."""
     c.board.add(Sent(c.iss, c.iss + 1, flags, b"", now))
     c.snd_nxt = c.iss + 1
+    if data:
+        c.board.add(Sent(c.snd_nxt, c.snd_nxt + len(data), ACK | PSH, data, now))
+        c.snd_nxt += len(data)
+    option = answer if c.fast is None else c.fast.option
     c.last_sent = now
     sender.arm(c, now)
-    segments.transmit_syn(c, now, flags, causes.HANDSHAKE, False)
+    segments.transmit_syn(c, now, flags, causes.HANDSHAKE, False, data, option)
 
 
 def resend_syn_ack(c: Tcb, now: int) -> None:
@@ -60,20 +64,40 @@ def set_first_window(c: Tcb, now: int, seq: int, segment: Segment) -> None:
 
 def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     """Our SYN is acknowledged: the connection's MSS, congestion control and first round trip are known."""
-    syn_losses = c.board.first.count
+    syn_losses = c.total_retrans
     c.synchronized = True
-    c.mss = sender.effective_mss(c)
-    # Until a segment shows what the peer sends: no more than either end could (as Linux guesses).
-    c.rcv_mss = max(min(segments.announced_mss(c), c.mss, c.options.rcvbuf // 2, DEFAULT_MSS_IPV4), 88)
-    c.last_sent = -1
+    if not c.early:
+        agree(c)
+        c.last_sent = -1
     acks.new_ack(c, now, ack, segment)
     if syn_losses and c.srtt == 0:
         c.rto = RTO_AFTER_LOST_SYN
     c.snd_wl1 = seq
     c.snd_wl2 = ack
     acks.set_window(c, now, segment.window if segment.flags & SYN else segment.window << c.snd_shift)
+    if c.early:
+        return
     # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
     congestion_trace.start(c, now, syn_losses >= (1 if c.tcp.parameters.profile == "rfc" else 2))
+
+
+def agree(c: Tcb) -> None:
+    """Both SYNs are known: how large segments are, both ways."""
+    c.mss = sender.effective_mss(c)
+    # Until a segment shows what the peer sends: no more than either end could (as Linux guesses).
+    c.rcv_mss = max(min(segments.announced_mss(c), c.mss, c.options.rcvbuf // 2, DEFAULT_MSS_IPV4), 88)
+
+
+def open_early(c: Tcb, now: int, syn: Segment) -> None:
+    """RFC 7413 section 4.2.2: the data of a SYN is taken, and ours may go before our SYN is acknowledged."""
+    assert c.fast is not None
+    agree(c)
+    congestion_trace.start(c, now, False)
+    data = syn.payload[: c.options.rcvbuf]
+    if data:
+        c.fast.taken = True
+        receiver.deliver(c, data)
+        c.ack_bytes = 0
 
 
 def established(c: Tcb, now: int) -> None:
@@ -82,6 +106,8 @@ def established(c: Tcb, now: int) -> None:
     c.data_at = now
     autotuning.start(c, now)
     keepalive.start(c, now)
+    if c.fast is not None and c.fast.listener is not None:
+        c.fast.listener.fast_open.release(c, now, causes.ACK_OF_SYN)
     if c.listener is not None:
         c.listener.established(c, now)
     if c.close_on_established:

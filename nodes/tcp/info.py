@@ -23,7 +23,7 @@ class TcpInfo:
     error: str  # errno name the connection failed with, or ""
     ca_state: str  # "Open", "Disorder", "Recovery" or "Loss", as in Linux
     congestion: str  # name of the congestion control
-    options: tuple[str, ...]  # of "timestamps", "sack", "wscale"
+    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "syn_data" (Fast Open)
     snd_wscale: int
     rcv_wscale: int
     rto: int  # ns
@@ -100,6 +100,8 @@ def info(c: Tcb, now: int) -> TcpInfo:
         agreed.append("sack")
     if c.synchronized and c.scaling:
         agreed.append("wscale")
+    if c.fast is not None and c.fast.taken:
+        agreed.append("syn_data")
     wire = 0xFFFF_FFFF
     return TcpInfo(
         number=c.number,

@@ -1,4 +1,4 @@
-"""Initial sequence numbers (RFC 6528) and timestamp offsets (RFC 7323 5.4): nobody off the path can guess them."""
+"""Initial sequence numbers (RFC 6528), timestamp offsets (RFC 7323 5.4): nobody off the path can guess them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class IsnGenerator:
     def __init__(self, stream: RandomStream) -> None:
         self._secret = stream.bits(256).to_bytes(32, "big")
 
-    def _hash(self, purpose: bytes, local: bytes, local_port: int, remote: bytes, remote_port: int) -> int:
+    def keyed(self, purpose: bytes, local: bytes, local_port: int, remote: bytes, remote_port: int) -> int:
+        """32 bits that only this host can compute, another function of the 4-tuple for each `purpose`."""
         key = b"%s|%s|%d|%s|%d" % (purpose, local, local_port, remote, remote_port)
         return int.from_bytes(hashlib.blake2s(key, key=self._secret, digest_size=4).digest(), "big")
 
     def initial_sequence(self, now: int, local: bytes, local_port: int, remote: bytes, remote_port: int) -> int:
         """The 32-bit ISN for a connection opened at `now` (ns)."""
-        return (now // TICK_NS + self._hash(b"isn", local, local_port, remote, remote_port)) & MASK
+        return (now // TICK_NS + self.keyed(b"isn", local, local_port, remote, remote_port)) & MASK
 
     def timestamp_offset(self, local: bytes, local_port: int, remote: bytes, remote_port: int) -> int:
         """What is added to the millisecond clock in TSval; the same for every connection of a 4-tuple, so that
         timestamps keep growing across its incarnations (RFC 6191)."""
-        return self._hash(b"timestamp", local, local_port, remote, remote_port)
+        return self.keyed(b"timestamp", local, local_port, remote, remote_port)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes.base.errors import InvalidArgument
-from nodes.tcp.parameters import Parameters, parse_int
+from nodes.base.errors import InvalidArgument, SocketError
+from nodes.tcp.parameters import FAST_OPEN_CLIENT, Parameters, parse_int
 
 _INT: Final = 2**31 - 1
 
@@ -23,6 +23,9 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_SYNCNT": (0, 127),
     "TCP_LINGER2": (-1, 86_400),  # s in FIN-WAIT-2; 0: tcp_fin_timeout; -1: none, CLOSE resets there
     "TCP_WINDOW_CLAMP": (0, _INT),  # bytes; the largest window announced; 0: no limit
+    "TCP_FASTOPEN": (0, _INT),  # listener: most connections that came with data and are not yet established; 0: none
+    "TCP_FASTOPEN_CONNECT": (0, 1),  # 1: the SYN waits for the first SEND and carries its data
+    "TCP_FASTOPEN_NO_COOKIE": (0, 1),  # 1: Fast Open without cookies
     "SO_KEEPALIVE": (0, 1),
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
     "SO_RCVLOWAT": (1, _INT),  # bytes that make a connection readable
@@ -40,6 +43,9 @@ class Options:
         "congestion",
         "cork",
         "defer_accept",
+        "fastopen",
+        "fastopen_connect",
+        "fastopen_no_cookie",
         "keepalive",
         "keepcnt",
         "keepidle",
@@ -71,6 +77,9 @@ class Options:
         self.keepidle = parameters.tcp_keepalive_time
         self.keepintvl = parameters.tcp_keepalive_intvl
         self.keepcnt = parameters.tcp_keepalive_probes
+        self.fastopen = 0
+        self.fastopen_connect = 0
+        self.fastopen_no_cookie = 0
         self.syncnt = parameters.tcp_syn_retries
         self.linger2 = 0
         self.keepalive = 0
@@ -93,7 +102,8 @@ class Options:
         return other
 
     def set(self, parameters: Parameters, name: str, value: object) -> None:
-        """Set one option. Raises InvalidArgument naming the option, the value and what is allowed."""
+        """Set one option. Raises InvalidArgument naming the option, the value and what is allowed; SocketError
+        EOPNOTSUPP for one that a parameter has switched off."""
         if name == "TCP_CONGESTION":
             if value not in parameters.controls:
                 allowed = ", ".join(parameters.controls)
@@ -102,7 +112,10 @@ class Options:
             return
         if name not in RANGES:
             raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)
-        setattr(self, _attribute(name), parse_int(name, value, *RANGES[name]))
+        number = parse_int(name, value, *RANGES[name])
+        if name == "TCP_FASTOPEN_CONNECT" and number and not parameters.tcp_fastopen & FAST_OPEN_CLIENT:
+            raise SocketError("EOPNOTSUPP", "Fast Open is off for clients: bit 1 of tcp_fastopen")
+        setattr(self, _attribute(name), number)
         if name == "SO_RCVBUF":
             self.rcvbuf_fixed = True
         elif name == "SO_SNDBUF":

@@ -6,12 +6,21 @@ for that name (the table says which). A knob is read when it is used, so a chang
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from nodes.base.errors import InvalidArgument
 from nodes.tcp.congestion import CONTROLS
 from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.mutants import Mutants
+
+#: Bits of tcp_fastopen.
+FAST_OPEN_CLIENT: Final = 1
+FAST_OPEN_SERVER: Final = 2
+FAST_OPEN_CLIENT_NO_COOKIE: Final = 4
+FAST_OPEN_SERVER_NO_COOKIE: Final = 0x200
+FAST_OPEN_EVERY_LISTENER: Final = 0x400
 
 PROFILES: Final = ("linux", "rfc")
 
@@ -36,9 +45,29 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_syn_retries", "", 0, 127, 6, 7, "times a SYN is sent again, after the linear ones, before ETIMEDOUT"),
     _K("tcp_syn_linear_timeouts", "", 0, 127, 4, 0, "times a SYN is sent again before the back-off starts"),
     _K("tcp_synack_retries", "", 0, 255, 5, 7, "times a SYN-ACK is sent again"),
-    _K("tcp_max_syn_backlog", "", 1, _INT, 4096, 4096, "connections in the SYN queue of a listener"),
+    _K("tcp_max_syn_backlog", "", 1, _INT, 4096, 4096, "without SYN cookies: three quarters of it bound the SYN queue"),
+    _K("tcp_syncookies", "", 0, 2, 1, 0, "1: SYN cookies when the SYN queue is full (RFC 4987 3.6); 2: always"),
     _K("somaxconn", "", 0, _INT, 4096, 4096, "highest backlog of a listener"),
     _K("tcp_abort_on_overflow", "", 0, 1, 0, 0, "1: a connection that finds the accept queue full is reset"),
+    _K(
+        "tcp_fastopen",
+        "",
+        0,
+        0xFFFFF,
+        1,
+        0,
+        "Fast Open (RFC 7413), bits: 1 client, 2 server, 4 client without cookie, "
+        "0x200 server without cookie, 0x400 every listener",
+    ),
+    _K(
+        "tcp_fastopen_blackhole_timeout_sec",
+        "s",
+        0,
+        _INT,
+        0,
+        3600,
+        "time without active Fast Open after a path has swallowed its SYNs; 0: never without",
+    ),
     # timers and retransmission
     _K("tcp_rto_initial_ms", "ms", 1, 120_000, 1_000, 1_000, "RTO before the first sample (RFC 6298 2.1)"),
     _K("tcp_rto_min_ms", "ms", 1, 120_000, 200, 1_000, "lowest RTO (linux: lowest distance of RTO above SRTT)"),
@@ -94,20 +123,31 @@ BUFFERS: Final[dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]]] = {
     "tcp_rmem": ((4096, 131_072, 6_291_456), (256, 65_535, 65_535)),
     "tcp_wmem": ((4096, 16_384, 4_194_304), (4096, 65_536, 65_536)),
 }
+_KEY: Final = "[0-9a-f]{8}(-[0-9a-f]{8}){3}"
 _KNOB_BY_NAME: Final = {knob.name: knob for knob in KNOBS}
 
 #: Every name `Parameters.set` knows.
-NAMES: Final = ("profile", *(knob.name for knob in KNOBS), *BUFFERS, "tcp_congestion_control", "ip_local_port_range")
+NAMES: Final = (
+    "profile",
+    *(knob.name for knob in KNOBS),
+    *BUFFERS,
+    "tcp_congestion_control",
+    "ip_local_port_range",
+    "tcp_fastopen_key",
+    "mutants",
+)
 
 
 def parse_int(field: str, value: object, lowest: int, highest: int) -> int:
-    """`value` as an int in [lowest, highest]; digits in a string are fine. Raises InvalidArgument naming what is."""
+    """`value` as an int in [lowest, highest]; a string has digits, or hex after 0x. Raises InvalidArgument."""
     number: int | None = None
     if isinstance(value, int):
         number = int(value)
     elif isinstance(value, str):
         text = value.strip()
-        if text.removeprefix("-").isdecimal() and text.isascii():
+        if re.fullmatch("0[xX][0-9a-fA-F]{1,16}", text):
+            number = int(text, 16)
+        elif text.removeprefix("-").isdecimal() and text.isascii():
             number = int(text)
     if number is None or not lowest <= number <= highest:
         raise InvalidArgument(f"{field}: {value!r} is not allowed; an integer from {lowest} to {highest} is", field)
@@ -120,8 +160,10 @@ class Parameters:
     __slots__ = (
         "controls",
         "ip_local_port_range",
+        "mutants",
         "profile",
         "tcp_congestion_control",
+        "tcp_fastopen_key",
         "tcp_rmem",
         "tcp_wmem",
         *(knob.name for knob in KNOBS),
@@ -131,6 +173,9 @@ class Parameters:
     tcp_syn_linear_timeouts: int
     tcp_synack_retries: int
     tcp_max_syn_backlog: int
+    tcp_syncookies: int
+    tcp_fastopen: int
+    tcp_fastopen_blackhole_timeout_sec: int
     somaxconn: int
     tcp_abort_on_overflow: int
     tcp_rto_initial_ms: int
@@ -183,6 +228,10 @@ class Parameters:
         self.tcp_congestion_control = ""
         self.ip_local_port_range = (32768, 60999)
         self.tcp_rmem, self.tcp_wmem = BUFFERS["tcp_rmem"][0], BUFFERS["tcp_wmem"][0]
+        #: Key of the Fast Open cookies, as Linux writes it; "": the host's own secret.
+        self.tcp_fastopen_key = ""
+        #: What this TCP does wrong, for teaching.
+        self.mutants = Mutants()
         self.profile = ""
         self.set("profile", profile)
 
@@ -209,6 +258,12 @@ class Parameters:
             setattr(self, name, _parse_sizes(name, value))
         elif name == "ip_local_port_range":
             self.ip_local_port_range = _parse_range(name, value)
+        elif name == "mutants":
+            self.mutants = Mutants(str(value))
+        elif name == "tcp_fastopen_key":
+            if value != "" and not re.fullmatch(_KEY, str(value)):
+                raise InvalidArgument(f"{name}: {value!r} is not allowed; four words of eight hex digits are", name)
+            self.tcp_fastopen_key = str(value)
         else:
             known = _KNOB_BY_NAME.get(name)
             if known is None:
@@ -231,6 +286,8 @@ class Parameters:
             return "{} {}".format(*self.ip_local_port_range)
         if name in BUFFERS:
             return "{} {} {}".format(*getattr(self, name))
+        if name == "mutants":
+            return " ".join(self.mutants.names)
         if name not in NAMES:
             raise InvalidArgument(f"{name}: no such parameter; there are {', '.join(NAMES)}", name)
         value: int | str = getattr(self, name)

@@ -49,10 +49,10 @@ def accept_text(c: Tcb, now: int, seq: int, segment: Segment) -> None:
     acking.text_came(c, now, size, segment.flags)
     if not c.options.rcvbuf_fixed:
         autotuning.text_came(c, now, segment)
-    _deliver(c, payload)
+    deliver(c, payload)
     if c.reassembly.length:
         for piece in c.reassembly.take(c.rcv_nxt):
-            _deliver(c, piece)
+            deliver(c, piece)
         if c.sack:
             c.received.advance(c.rcv_nxt)
         # It filled all or part of a gap: RFC 5681 section 4.2.
@@ -68,7 +68,8 @@ def came_twice(c: Tcb, left: int, right: int) -> None:
         c.received.twice(left, right)
 
 
-def _deliver(c: Tcb, data: bytes) -> None:
+def deliver(c: Tcb, data: bytes) -> None:
+    """Give the user what is next in the stream."""
     size = len(data)
     queue = c.rcv_queue
     if size < _SMALL and queue and len(queue[-1]) < _SMALL:

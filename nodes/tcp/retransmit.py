@@ -12,10 +12,10 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, handshake, rtt, segments, sender, states, undo
+from nodes.tcp import closing, congestion_trace, fastopen, handshake, rtt, segments, sender, undo
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
-from nodes.tcp.tcb import Tcb
+from nodes.tcp.tcb import PASSIVE, Tcb
 
 
 def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
@@ -62,7 +62,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     parameters = tcp.parameters
     c.rto_at = NEVER
     opening = not c.synchronized
-    passive = opening and c.state == states.SYN_RECEIVED
+    passive = opening and c.origin == PASSIVE
     tcp.sink.timer(
         now, tcp.node, c.number, TIMER_SYN_ACK if passive else TIMER_RETRANSMISSION, TIMER_FIRED, now, c.backoff
     )
@@ -70,9 +70,9 @@ def on_timeout(c: Tcb, now: int) -> None:
         # A peer that shrank its window and answers is alive: it keeps the connection (RFC 9293 section 3.8.6.1).
         c.retransmits = 0
     if passive:
-        limit = (
-            max(parameters.tcp_synack_retries, handshake.deferral(c)) if c.deferred else parameters.tcp_synack_retries
-        )
+        limit = c.listener.synack_retries(c) if c.listener is not None else parameters.tcp_synack_retries
+        if c.deferred:
+            limit = max(limit, handshake.deferral(c))
     elif opening:
         limit = c.options.syncnt + parameters.tcp_syn_linear_timeouts
     elif c.user_closed:
@@ -87,6 +87,8 @@ def on_timeout(c: Tcb, now: int) -> None:
     c.retransmits += 1
     c.total_rto += 1
     tcp.counters.TcpExtTCPTimeouts += 1
+    if c.fast is not None:
+        fastopen.on_timeout(c, now)
     if opening:
         if passive or c.retransmits > parameters.tcp_syn_linear_timeouts:
             rtt.back_off(c)

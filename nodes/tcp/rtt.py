@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nodes.base.clock import MILLISECOND
+from nodes.tcp.mutants import rfc793_rtt
 from nodes.tcp.tcb import Tcb
 
 
@@ -10,6 +11,12 @@ def sample(c: Tcb, now: int, rtt: int) -> None:
     """Take one sample, ns. Karn's algorithm is the caller's: none is taken that could belong to two transmissions."""
     if rtt < 1:
         rtt = 1
+    parameters = c.tcp.parameters
+    if parameters.mutants.rfc793_rtt:
+        rfc793_rtt.estimate(c, rtt)
+        c.backoff = 0
+        c.tcp.sink.rtt(now, c.tcp.node, c.number, rtt, c.srtt, c.rttvar, c.rto)
+        return
     if c.srtt == 0:
         c.srtt = rtt
         c.rttvar = rtt // 2
@@ -17,7 +24,6 @@ def sample(c: Tcb, now: int, rtt: int) -> None:
         # alpha = 1/8, beta = 1/4; RTTVAR first, with the old SRTT.
         c.rttvar = (3 * c.rttvar + abs(c.srtt - rtt)) // 4
         c.srtt = (7 * c.srtt + rtt) // 8
-    parameters = c.tcp.parameters
     lowest = parameters.tcp_rto_min_ms * MILLISECOND
     variance = 4 * c.rttvar
     if parameters.profile == "linux":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
-from nodes.packet.tcp import ACK, RST, SYN, Segment
+from nodes.packet.tcp import ACK, RST, SYN, FastOpenOption, Segment
 from nodes.packet.tcp_codec import MAX_OPTIONS_LEN
 from nodes.tcp import timers
 from nodes.tcp.seq import MASK
@@ -72,16 +72,25 @@ def _report(c: Tcb, segment: Segment) -> bool:
     return True
 
 
-def transmit_syn(c: Tcb, now: int, flags: int, cause: int, resent: bool) -> None:
-    """Send our SYN or SYN-ACK with its options."""
+def transmit_syn(
+    c: Tcb,
+    now: int,
+    flags: int,
+    cause: int,
+    resent: bool,
+    payload: bytes = b"",
+    fast_open: FastOpenOption | None = None,
+) -> None:
+    """Send our SYN or SYN-ACK with its options; only the first has those of Fast Open, and data."""
     tcp = c.tcp
     with_ack = flags & ACK != 0
     # The window of a SYN is never scaled (RFC 7323 section 2.2); nothing beyond it may be sent to us yet.
-    window = min(c.options.rcvbuf, c.window_clamp, 65535)
+    window = min(c.options.rcvbuf - c.buffered, c.window_clamp, 65535)
     segment = Segment(
-        c.local_port, c.remote_port, c.iss & MASK, c.rcv_nxt & MASK if with_ack else 0, flags, window, b""
+        c.local_port, c.remote_port, c.iss & MASK, c.rcv_nxt & MASK if with_ack else 0, flags, window, payload
     )
     segment.mss = announced_mss(c)
+    segment.fast_open = fast_open
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent if with_ack else 0
@@ -119,9 +128,10 @@ def send_ack(c: Tcb, now: int, cause: int) -> None:
 def send_reset(c: Tcb, now: int, seq: int, cause: int) -> None:
     """`<SEQ=seq><CTL=RST>`, with our ACK where the connection is synchronized (RFC 9293 section 3.10.5 leaves it free;
     it lets the peer's log say what we had received)."""
-    flags = RST | ACK if c.synchronized else RST
+    knows = c.synchronized or c.early
+    flags = RST | ACK if knows else RST
     tcp = c.tcp
-    segment = Segment(c.local_port, c.remote_port, seq & MASK, c.rcv_nxt & MASK if c.synchronized else 0, flags, 0, b"")
+    segment = Segment(c.local_port, c.remote_port, seq & MASK, c.rcv_nxt & MASK if knows else 0, flags, 0, b"")
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent

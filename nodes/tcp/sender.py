@@ -30,7 +30,7 @@ def output(c: Tcb, now: int, force: bool) -> None:
     before = c.snd_nxt
     _output(c, now, force)
     chronograph.look(c, now)
-    if c.snd_nxt != before and c.sack:
+    if c.snd_nxt != before and c.sack and c.synchronized:
         tlp.schedule(c, now)
 
 
@@ -43,6 +43,7 @@ def _output(c: Tcb, now: int, force: bool) -> None:
         or state == states.FIN_WAIT_1
         or state == states.LAST_ACK
         or state == states.CLOSING
+        or (state == states.SYN_RECEIVED and c.early)
     ):
         return
     if c.board.lost and c.frto != FRTO_SECOND:

@@ -60,6 +60,8 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     _T(CLOSED, LISTEN, causes.USER_PASSIVE_OPEN, "RFC 9293 3.10.1"),
     _T(CLOSED, SYN_SENT, causes.USER_ACTIVE_OPEN, "RFC 9293 3.10.1"),
     _T(LISTEN, SYN_RECEIVED, causes.SYN_RECEIVED, "RFC 9293 3.10.7.2"),
+    _T(LISTEN, SYN_RECEIVED, causes.SYN_COOKIE, "RFC 4987 3.6"),
+    _T(LISTEN, SYN_RECEIVED, causes.FAST_OPEN, "RFC 7413 4.2.2"),
     _T(SYN_SENT, ESTABLISHED, causes.SYN_ACK_RECEIVED, "RFC 9293 3.10.7.3"),
     _T(SYN_SENT, SYN_RECEIVED, causes.SIMULTANEOUS_SYN, "RFC 9293 3.10.7.3"),
     _T(SYN_RECEIVED, ESTABLISHED, causes.ACK_OF_SYN, "RFC 9293 3.10.7.4"),
@@ -95,6 +97,8 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     _T(SYN_RECEIVED, CLOSED, causes.RST_RECEIVED, "RFC 9293 3.10.7.4"),
     _T(SYN_RECEIVED, CLOSED, causes.SYN_IN_WINDOW, "RFC 9293 3.10.7.4"),
     _T(SYN_RECEIVED, CLOSED, causes.USER_ABORT, "RFC 9293 3.10.5"),
+    _T(SYN_RECEIVED, CLOSED, causes.UNREAD_DATA_AT_CLOSE, "RFC 7413 4.2.2"),
+    _T(SYN_RECEIVED, CLOSED, causes.LINGER_ABORT, "RFC 7413 4.2.2"),
     _T(SYN_RECEIVED, CLOSED, causes.RETRIES_EXHAUSTED, "RFC 9293 3.8.3"),
     _T(SYN_RECEIVED, CLOSED, causes.USER_TIMEOUT_EXPIRED, "RFC 9293 3.10.8"),
     _T(SYN_RECEIVED, CLOSED, causes.ICMP_HARD_ERROR, "RFC 5927 4"),
@@ -128,7 +132,14 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     *(_T(state, CLOSED, causes.DATA_AFTER_CLOSE, "RFC 9293 3.6.1") for state in (FIN_WAIT_1, FIN_WAIT_2)),
 )
 
-LEGAL: Final = frozenset((t.old, t.new, t.cause) for t in TRANSITIONS)
+#: What only mutants do (nodes.tcp.mutants).
+MUTATIONS: Final[tuple[Transition, ...]] = (
+    _T(SYN_RECEIVED, ESTABLISHED, causes.MUTANT, "two-way-handshake"),
+    _T(FIN_WAIT_2, CLOSED, causes.MUTANT, "no-time-wait"),
+    _T(CLOSING, CLOSED, causes.MUTANT, "no-time-wait"),
+)
+
+LEGAL: Final = frozenset((t.old, t.new, t.cause) for t in (*TRANSITIONS, *MUTATIONS))
 
 
 class IllegalTransition(Exception):

@@ -23,6 +23,7 @@ from nodes.tcp.sendqueue import SendQueue
 
 if TYPE_CHECKING:
     from nodes.tcp.endpoints import Tcp
+    from nodes.tcp.fastopen import FastOpen
     from nodes.tcp.listener import Listener
 
 #: How a connection came about (nodes.base.events.ORIGINS).
@@ -72,9 +73,11 @@ class Tcb:
         "dsack_dups",
         "dup_acks",
         "dup_acks_sent_at",
+        "early",
         "error",
         "error_cause",
         "error_pending",
+        "fast",
         "fin_at",
         "fin_queued",
         "fin_received",
@@ -320,6 +323,9 @@ class Tcb:
 
         # for the user
         self.synchronized = False
+        #: Fast Open: None without it. `early`: as server, so that data flows before our SYN is acknowledged.
+        self.fast: FastOpen | None = None
+        self.early = False
         #: Cause of a CLOSE that waits for ESTABLISHED because data is queued (3.10.4), or NONE.
         self.close_on_established = causes.NONE
         self.user_closed = False
@@ -379,6 +385,13 @@ class Tcb:
         )
 
     @property
+    def opening(self) -> bool:
+        """Whether whoever has called OPEN waits: not when Fast Open lets data flow before the handshake is done."""
+        if self.state != states.SYN_SENT and self.state != states.SYN_RECEIVED:
+            return False
+        return not self.early and (self.fast is None or not self.fast.deferred)
+
+    @property
     def rcv_wnd(self) -> int:
         """The receive window as announced: RCV.WND."""
         return max(self.rcv_adv - self.rcv_nxt, 0)
@@ -413,7 +426,7 @@ def change_state(c: Tcb, now: int, new: int, cause: int) -> None:
         elif (old == states.ESTABLISHED or old == states.CLOSE_WAIT) and cause != causes.ACK_OF_FIN:
             tcp.counters.TcpEstabResets += 1
         _release(c)
-        tcp.forget(c, now, old)
+        tcp.forget(c, now, cause)
 
 
 def _release(c: Tcb) -> None:

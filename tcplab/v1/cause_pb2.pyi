@@ -54,6 +54,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """FIN received that acknowledges our FIN (RFC 9293 3.10.7.4)."""
     CAUSE_RST_RECEIVED: _Cause.ValueType  # 27
     """RST accepted (RFC 9293 3.10.7.4)."""
+    CAUSE_FAST_OPEN: _Cause.ValueType  # 29
+    """Fast Open: the data of the SYN is taken at once (RFC 7413 4.2)."""
+    CAUSE_SYN_COOKIE: _Cause.ValueType  # 28
+    """SYN cookie: the SYN-ACK's number stands for the SYN queue (RFC 4987 3.6)."""
     CAUSE_RTO_EXPIRED: _Cause.ValueType  # 40
     """retransmission timer expired (RFC 6298 5)."""
     CAUSE_DELAYED_ACK_EXPIRED: _Cause.ValueType  # 41
@@ -202,6 +206,8 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """ACK at once: quick-ack mode (RFC 9293 3.8.6.3)."""
     CAUSE_ACK_READ: _Cause.ValueType  # 79
     """ACK because the user has read what came (RFC 9293 3.8.6.3)."""
+    CAUSE_RETRANSMIT_FAST_OPEN: _Cause.ValueType  # 80
+    """data of the SYN that was not taken (RFC 7413 4.2.2)."""
     CAUSE_LOSS_PROBE: _Cause.ValueType  # 77
     """tail loss probe (RFC 8985 7.3)."""
     CAUSE_RETRANSMIT_MTU: _Cause.ValueType  # 75
@@ -224,6 +230,8 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """the user does not want to wait for the peer's FIN (tcp(7) TCP_LINGER2)."""
     CAUSE_ATTACK: _Cause.ValueType  # 180
     """injected by an attack."""
+    CAUSE_MUTANT: _Cause.ValueType  # 181
+    """wrong on purpose: a mutant's doing."""
 
 class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
     """Why something happened."""
@@ -260,6 +268,10 @@ CAUSE_FIN_AND_ACK_OF_FIN: Cause.ValueType  # 26
 """FIN received that acknowledges our FIN (RFC 9293 3.10.7.4)."""
 CAUSE_RST_RECEIVED: Cause.ValueType  # 27
 """RST accepted (RFC 9293 3.10.7.4)."""
+CAUSE_FAST_OPEN: Cause.ValueType  # 29
+"""Fast Open: the data of the SYN is taken at once (RFC 7413 4.2)."""
+CAUSE_SYN_COOKIE: Cause.ValueType  # 28
+"""SYN cookie: the SYN-ACK's number stands for the SYN queue (RFC 4987 3.6)."""
 CAUSE_RTO_EXPIRED: Cause.ValueType  # 40
 """retransmission timer expired (RFC 6298 5)."""
 CAUSE_DELAYED_ACK_EXPIRED: Cause.ValueType  # 41
@@ -408,6 +420,8 @@ CAUSE_ACK_QUICK: Cause.ValueType  # 78
 """ACK at once: quick-ack mode (RFC 9293 3.8.6.3)."""
 CAUSE_ACK_READ: Cause.ValueType  # 79
 """ACK because the user has read what came (RFC 9293 3.8.6.3)."""
+CAUSE_RETRANSMIT_FAST_OPEN: Cause.ValueType  # 80
+"""data of the SYN that was not taken (RFC 7413 4.2.2)."""
 CAUSE_LOSS_PROBE: Cause.ValueType  # 77
 """tail loss probe (RFC 8985 7.3)."""
 CAUSE_RETRANSMIT_MTU: Cause.ValueType  # 75
@@ -430,4 +444,6 @@ CAUSE_NO_FIN_WAIT_2: Cause.ValueType  # 148
 """the user does not want to wait for the peer's FIN (tcp(7) TCP_LINGER2)."""
 CAUSE_ATTACK: Cause.ValueType  # 180
 """injected by an attack."""
+CAUSE_MUTANT: Cause.ValueType  # 181
+"""wrong on purpose: a mutant's doing."""
 Global___Cause: _TypeAlias = Cause  # noqa: Y015

@@ -409,6 +409,7 @@ class EventBody(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     LISTENER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MUTANT_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
@@ -487,6 +488,10 @@ class EventBody(_message.Message):
         """The connection failed; its user will see this error."""
 
     @_builtins.property
+    def mutant(self) -> Global___MutantEvent:
+        """The TCP of this connection is wrong on purpose."""
+
+    @_builtins.property
     def frame(self) -> Global___FrameEvent:
         """A frame entered a link (with capture)."""
 
@@ -542,6 +547,7 @@ class EventBody(_message.Message):
         call: Global___CallEvent | None = ...,
         listener: Global___ListenerEvent | None = ...,
         error: Global___ErrorEvent | None = ...,
+        mutant: Global___MutantEvent | None = ...,
         frame: Global___FrameEvent | None = ...,
         verdict: Global___VerdictEvent | None = ...,
         delivery: Global___DeliveryEvent | None = ...,
@@ -552,11 +558,11 @@ class EventBody(_message.Message):
         action: Global___ActionEvent | None = ...,
         counter: Global___CounterEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1194,6 +1200,28 @@ class ErrorEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ErrorEvent: _TypeAlias = ErrorEvent  # noqa: Y015
+
+@_typing.final
+class MutantEvent(_message.Message):
+    """The TCP of this connection is wrong on purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MUTANT_FIELD_NUMBER: _builtins.int
+    mutant: _builtins.str
+    """In what, such as two-way-handshake."""
+    def __init__(
+        self,
+        *,
+        mutant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mutant", b"mutant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MutantEvent: _TypeAlias = MutantEvent  # noqa: Y015
 
 @_typing.final
 class FrameEvent(_message.Message):

@@ -32,6 +32,18 @@ def syn_received(host: Host, **options: object) -> Scene:
     return host, c, peer, 1, 1
 
 
+def syn_received_early(host: Host, **options: object) -> Scene:
+    """By Fast Open, with 4 bytes of data that the user may read."""
+    host.parameters.set("tcp_fastopen", 0x202)
+    listener = host.tcp.listen(host.now, b"", HTTP, 16, {"TCP_FASTOPEN": 16, **options})
+    peer = Peer(host, 5000, HTTP)
+    peer.send(SYN, 0, payload=b"data", mss=1460)
+    c = listener.accept(host.now)
+    assert c is not None
+    peer.irs = c.iss
+    return host, c, peer, 5, 1
+
+
 def syn_received_active(host: Host, **options: object) -> Scene:
     """By a simultaneous open."""
     _, c, peer, _, _ = syn_sent(host, **options)

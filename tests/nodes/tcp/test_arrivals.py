@@ -108,10 +108,14 @@ def test_syn_ack_with_data() -> None:
 
 @pytest.mark.rfc("9293", "MUST-10")
 def test_simultaneous_open() -> None:
-    """Section 3.5, figure 7: SYNs cross; each answers SYN-ACK; the ACKs of those establish both ends."""
+    """Section 3.5, figure 8: SYNs cross; each answers SYN-ACK, which establishes the other end."""
     _host, c, peer, _, _ = scenes.syn_received_active(Host())
     assert c.state == states.SYN_RECEIVED
-    assert peer.send(SYN | ACK, 0, 1) == [". 1:1(0) ack 1"]
+    assert peer.send(SYN | ACK, 0, 1, window=1000) == []
+    assert (c.state, c.snd_wnd) == (states.ESTABLISHED, 1000)
+    # Where the SYN-ACK was lost, any ACK does.
+    _host, c, peer, _, _ = scenes.syn_received_active(Host())
+    assert peer.send(SYN | ACK, 1, 1) == [". 1:1(0) ack 1"]
     assert c.state == states.SYN_RECEIVED
     assert peer.send(ACK, 1, 1) == []
     assert c.state == states.ESTABLISHED

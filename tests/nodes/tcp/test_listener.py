@@ -54,27 +54,37 @@ def test_accepted_with_data_and_fin() -> None:
     assert (c.state, c.receive(0, 10), c.eof) == (states.CLOSE_WAIT, b"hello", True)
 
 
-def test_syn_queue_is_bounded() -> None:
-    """tcp(7) tcp_max_syn_backlog: a SYN flood is dropped, not stored, and what was stored goes."""
-    host = Host(tcp_max_syn_backlog=3)
-    listener = host.tcp.listen(0, b"", HTTP, 5)
+@pytest.mark.parametrize(("backlog", "longest", "kept"), [(5, 4096, 6), (100, 3, 4), (100, 8, 7), (0, 4096, 1)])
+def test_syn_queue_is_bounded(backlog: int, longest: int, kept: int) -> None:
+    """Without cookies a SYN flood is dropped, not stored, and what was stored goes. As on Linux one more than `backlog`
+    is kept, or what leaves a quarter of tcp_max_syn_backlog free."""
+    host = Host(tcp_max_syn_backlog=longest, tcp_syncookies=0)
+    listener = host.tcp.listen(0, b"", HTTP, backlog)
     for port in range(1000, 1010):
         knock(host, port)
-    assert queues(listener) == (3, 0)
-    assert (host.counters.TcpExtTCPReqQFullDrop, host.counters.TcpExtListenDrops) == (7, 7)
-    assert [e["cause"] for e in host.sink.of("discard")] == [causes.SYN_QUEUE_FULL] * 7
+    assert queues(listener) == (kept, 0)
+    assert host.counters.TcpExtListenDrops == 10 - kept
+    assert host.counters.TcpExtTCPReqQFullDrop == (10 - kept if kept == backlog + 1 else 0)
+    assert [e["cause"] for e in host.sink.of("discard")] == [causes.SYN_QUEUE_FULL] * (10 - kept)
     host.after(200 * SECOND)
     assert (queues(listener), len(host.tcp.connections)) == ((0, 0), 0)
-    assert host.counters.TcpAttemptFails == 3
+    assert (host.counters.TcpAttemptFails, listener.young) == (kept, 0)
+
+
+def overflow(host: Host) -> tuple[Listener, Peer, Peer]:
+    """A listener with one place, in whose accept queue are two, and a third that was in the SYN queue."""
+    listener = host.tcp.listen(0, b"", HTTP, 1)
+    knock(host, 1000).send(ACK, 1, 1)
+    second, third = knock(host, 1001), knock(host, 1002)
+    assert second.send(ACK, 1, 1) == []
+    return listener, second, third
 
 
 def test_accept_queue_is_bounded() -> None:
     """listen(2), as on Linux: full beyond `backlog`; then SYNs and final ACKs are dropped, until there is room."""
     host = Host()
-    listener = host.tcp.listen(0, b"", HTTP, 1)
-    peers = [knock(host, 1000 + n) for n in range(3)]
-    for peer in peers:
-        assert peer.send(ACK, 1, 1) == []
+    listener, _, third = overflow(host)
+    assert third.send(ACK, 1, 1) == []
     assert queues(listener) == (1, 2)
     assert (host.counters.TcpExtListenOverflows, host.counters.TcpExtListenDrops) == (1, 1)
     knock(host, 2000)
@@ -82,19 +92,31 @@ def test_accept_queue_is_bounded() -> None:
     assert (host.counters.TcpExtListenOverflows, host.counters.TcpExtListenDrops) == (2, 2)
     listener.accept(0)
     host.after(SECOND)
-    assert peers[2].got() == ["S. 0:0(0) ack 1"]
-    peers[2].send(ACK, 1, 1)
+    assert third.got() == ["S. 0:0(0) ack 1"]
+    third.send(ACK, 1, 1)
     assert queues(listener) == (0, 2)
 
 
 def test_abort_on_overflow() -> None:
     """tcp(7) tcp_abort_on_overflow: the peer is told."""
     host = Host(tcp_abort_on_overflow=1)
-    listener = host.tcp.listen(0, b"", HTTP, 0)
-    first, second = knock(host, 1000), knock(host, 1001)
-    first.send(ACK, 1, 1)
-    assert second.send(ACK, 1, 1) == ["R 1:1(0)"]
-    assert queues(listener) == (0, 1)
+    listener, _, third = overflow(host)
+    assert third.send(ACK, 1, 1) == ["R 1:1(0)"]
+    assert queues(listener) == (0, 2)
+
+
+def test_old_ones_are_given_up_sooner_in_a_full_queue() -> None:
+    """Linux's reqsk_timer_handler: the SYN-ACK goes again five times, but less often where most of the queue is old."""
+    host = Host()
+    listener = host.tcp.listen(0, b"", HTTP, 9)
+    for port in range(1000, 1010):
+        knock(host, port)
+    host.after(4 * SECOND)
+    host.take()
+    # All ten have had two timeouts, at 1 s and 3 s, none is young, so two must do: at 7 s the first six go, after
+    # which 4 * 2 is not more than the backlog of 9, and the other four go on.
+    host.after(4 * SECOND)
+    assert (len(host.take()), queues(listener)) == (4, (4, 0))
 
 
 def test_backlog_is_capped_by_somaxconn() -> None:

@@ -81,7 +81,12 @@ def unread(old: int) -> Scene:
 def happen(old: int, cause: int) -> Scene:
     """Bring a connection to `old` and let `cause` happen."""
     options: dict[str, object] = {"TCP_USER_TIMEOUT": 5000} if cause == causes.USER_TIMEOUT_EXPIRED else {}
-    if cause == causes.UNREAD_DATA_AT_CLOSE:
+    if old == states.SYN_RECEIVED and cause in (causes.UNREAD_DATA_AT_CLOSE, causes.LINGER_ABORT):
+        scene = scenes.syn_received_early(Host(), SO_LINGER=0 if cause == causes.LINGER_ABORT else -1)
+        if cause == causes.LINGER_ABORT:
+            scene[1].receive(0, 10)
+        scene[1].close(0)
+    elif cause == causes.UNREAD_DATA_AT_CLOSE:
         scene = unread(old)
         scene[1].close(scene[0].now)
     elif old == states.SYN_RECEIVED and cause in (causes.USER_SHUTDOWN, causes.USER_ABORT):
@@ -100,14 +105,16 @@ def happen(old: int, cause: int) -> Scene:
         scene[1].close(scene[0].now)
     elif cause == causes.ACCEPT_QUEUE_FULL:
         host = Host(tcp_abort_on_overflow=1)
-        listener = host.tcp.listen(0, b"", HTTP, 0)
-        first, second = Peer(host, 1001, HTTP), Peer(host, 1002, HTTP)
-        for peer in (first, second):
+        listener = host.tcp.listen(0, b"", HTTP, 1)
+        zeroth, first, second = (Peer(host, port, HTTP) for port in (1000, 1001, 1002))
+        for peer in (zeroth, first, second):
             peer.send(SYN, 0, mss=1460)
             peer.irs = list(host.tcp.connections.values())[-1].iss
-        c = host.tcp.connections[2]
+            if peer is zeroth:
+                peer.send(ACK, 1, 1)
+        c = host.tcp.connections[3]
         first.send(ACK, 1, 1)
-        assert len(listener.accept_queue) == 1
+        assert len(listener.accept_queue) == 2
         second.send(ACK, 1, 1)
         scene = host, c, second, 1, 1
     else:
@@ -117,7 +124,9 @@ def happen(old: int, cause: int) -> Scene:
 
 
 TABLE = sorted(
-    (old, new, cause) for old, new, cause in LEGAL if states.LISTEN not in (old, new) and old != states.CLOSED
+    (t.old, t.new, t.cause)
+    for t in states.TRANSITIONS
+    if states.LISTEN not in (t.old, t.new) and t.old != states.CLOSED
 )
 
 

@@ -1,0 +1,22 @@
+"""Mutant: the next segment goes when the last is acknowledged. A segment for each round trip, however fast the path."""
+
+from __future__ import annotations
+
+from nodes.tcp.congestion.base import CongestionControl
+
+
+class StopAndWait(CongestionControl):
+    """A congestion window of one segment that nothing changes."""
+
+    name = "stop-and-wait"
+
+    def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
+        super().__init__(mss, mss, abc_limit)
+        self.ssthresh = mss
+
+    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
+        """It does not grow."""
+
+    def ssthresh_after_loss(self, now: int, flight: int) -> int:
+        """It does not shrink."""
+        return self.mss
