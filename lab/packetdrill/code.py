@@ -22,7 +22,7 @@ class Snippets:
         """Run one piece. Raises Mismatch for an assertion that does not hold, NotExpressible for a field of TCP_INFO
         that we have not, InvalidArgument for what is not Python."""
         try:
-            tree = ast.parse(text)
+            tree = ast.parse(text + "\n")
         except SyntaxError as error:
             raise InvalidArgument(f"line {line}: {error.msg}", "script", line) from None
         wanted = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id[:5] == "tcpi_"})

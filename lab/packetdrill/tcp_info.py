@@ -69,7 +69,8 @@ def tcp_info(c: Connection, now: int) -> dict[str, int]:
         "tcpi_rcv_mss": told.rcv_mss,
         "tcpi_unacked": segments(told.unacked),
         "tcpi_sacked": segments(told.sacked),
-        "tcpi_lost": segments(told.lost),
+        # Linux counts what was sent again among the lost until it is acknowledged.
+        "tcpi_lost": segments(told.lost) + (told.retrans if told.ca_state in ("Recovery", "Loss") else 0),
         "tcpi_retrans": told.retrans,
         "tcpi_last_data_sent": (now - told.last_data_sent) // 1_000_000,
         "tcpi_last_ack_sent": (now - told.last_ack_sent) // 1_000_000,

@@ -29,6 +29,9 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     c.last_ack_received = now
     una = c.snd_una
     if ack < una:
+        if c.sack and segment.sack:
+            # An ACK that comes late still tells what has arrived.
+            sack_recovery.on_ack(c, now, una, segment)
         return
     flags = segment.flags
     window = segment.window if flags & SYN else segment.window << c.snd_shift

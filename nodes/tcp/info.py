@@ -137,7 +137,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
         unacked=c.snd_nxt - c.snd_una,
         lost=c.board.lost,
         sacked=c.board.sacked,
-        reordering=c.tcp.parameters.tcp_reordering,
+        reordering=max(c.rack.degree, c.tcp.parameters.tcp_reordering),
         retrans=sum(1 for sent in c.board if sent.count and sent.state == FLYING),
         total_retrans=c.total_retrans,
         bytes_sent=c.bytes_sent,

@@ -12,16 +12,20 @@ from nodes.tcp.tcb import Tcb
 
 #: The window of the lowest round trip (RFC 8985 section 7.1 leaves it free; Linux: tcp_min_rtt_wlen).
 MIN_RTT_WINDOW: Final = 300 * SECOND
+#: The most reordering that is believed, segments (Linux: tcp_max_reordering).
+MAX_REORDERING: Final = 300
 
 
-def delivered(c: Tcb, now: int, record: Sent, tsecr: int) -> None:
+def delivered(c: Tcb, now: int, record: Sent, tsecr: int, fack: int) -> None:
     """A segment is known to have arrived, by ACK or SACK (section 6.2, steps 1 to 3). `tsecr`: the ACK's, or less than
-    0."""
+    0; `fack`: RACK.fack before the ACK, which may tell of several, not in order."""
     rack = c.rack
     if record.end > rack.fack:
         rack.fack = record.end
-    elif not record.count:
+    if record.end <= fack and not record.count:
         rack.reordering = True
+        # How far the network reorders, in segments (Linux: tcp_check_sack_reordering).
+        rack.degree = max(rack.degree, min(-(-(rack.fack - record.seq) // c.mss), MAX_REORDERING))
     rtt = now - record.sent_at
     if record.count:
         # It may be the first transmission that arrived.
@@ -42,7 +46,7 @@ def delivered(c: Tcb, now: int, record: Sent, tsecr: int) -> None:
 def reordering_window(c: Tcb, sacked_segments: int) -> int:
     """How much longer than a round trip a segment is waited for, ns (section 6.2, step 4)."""
     rack = c.rack
-    if not rack.reordering and (c.in_recovery or sacked_segments >= c.tcp.parameters.tcp_reordering):
+    if not rack.reordering and (c.in_recovery or sacked_segments >= max(rack.degree, c.tcp.parameters.tcp_reordering)):
         return 0
     return min(rack.mult * rack.min_rtt // 4, c.srtt)
 

@@ -13,6 +13,7 @@ class Rack:
     says more than RACK.xmit_ts and RACK.end_seq: of two at the same instant either may have been the first."""
 
     __slots__ = (
+        "degree",
         "dsack_round",
         "fack",
         "min_rtt",
@@ -31,6 +32,8 @@ class Rack:
         self.min_rtt_at = 0
         self.fack = 0
         self.reordering = False
+        #: The most reordering seen, segments; 0: none.
+        self.degree = 0
         #: RACK.reo_wnd_mult, RACK.reo_wnd_persist, RACK.dsack_round (-1: none).
         self.mult = 1
         self.persist = PERSIST

@@ -24,6 +24,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     outstanding = c.snd_nxt - una
     flying = board.flying
     lost = board.lost
+    fack = c.rack.fack
     tsecr = segment.tsecr
     delivered = 0
     # Whether something arrived that was sent only once.
@@ -41,7 +42,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
                 delivered += record.end - record.seq
                 once = once or not record.count
                 # What comes out of order is not what the ACK echoes the timestamp of.
-                rack.delivered(c, now, record, ABSENT)
+                rack.delivered(c, now, record, ABSENT, fack)
     progress = ack > una
     octets = 0
     if progress:
@@ -50,7 +51,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
             if record.state != SACKED:
                 delivered += record.end - record.seq
                 once = once or not record.count
-                rack.delivered(c, now, record, tsecr)
+                rack.delivered(c, now, record, tsecr, fack)
         octets = acks.advance(c, now, ack, done, segment)
     c.delivered += delivered
     if progress or delivered:
@@ -74,7 +75,8 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         acks.grow(c, now, octets, flying)
     if progress:
         acks.restart_timers(c, now, True)
-    tlp.schedule(c, now)
+    if progress or delivered:
+        tlp.schedule(c, now)
 
 
 def _told_twice(c: Tcb, ack: int, blocks: tuple[tuple[int, int], ...]) -> bool:
