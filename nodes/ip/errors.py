@@ -1,18 +1,45 @@
 """Which packets an ICMP error may be sent about, and how one is made.
 
-RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.
+RFC 1122 section 3.2.2, RFC 1812 section 4.3.2; how many, for both families: RFC 4443 section 2.4 (f).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from nodes.base.clock import MILLISECOND
 from nodes.packet import icmp, ipv4
 from nodes.packet.icmp import IcmpMessage
 from nodes.packet.ipv4 import OFFSET_MASK, Ipv4Packet, encode_ipv4
+from nodes.tcp.parameters import Parameters
 
 #: An ICMP error's packet is at most this long (RFC 1812 section 4.3.2.3).
 MAX_ERROR_LEN: Final = 576
+
+#: Errors that may be sent to one host at once; then one per icmp_ratelimit (Linux: XRLIM_BURST_FACTOR).
+BURST: Final = 6
+#: Hosts of which it is known how many errors they were sent.
+MAX_LIMITED: Final = 1024
+
+
+class ErrorLimit:
+    """How many errors each host is sent. What path MTU discovery needs is not to be counted here, as in Linux."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        #: Until when a host has used up what it may be sent, ns.
+        self._used: dict[bytes, int] = {}
+
+    def spend(self, now: int, dst: bytes) -> bool:
+        """Whether one more error may be sent to `dst`; if so, it counts."""
+        interval = self._parameters.icmp_ratelimit * MILLISECOND
+        used = max(self._used.get(dst, 0), now) + interval
+        if used > now + BURST * interval:
+            return False
+        if dst not in self._used and len(self._used) >= MAX_LIMITED:
+            del self._used[next(iter(self._used))]
+        self._used[dst] = used
+        return True
 
 
 def may_report(packet: Ipv4Packet) -> bool:

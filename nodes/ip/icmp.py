@@ -6,7 +6,7 @@ from typing import Final
 
 from nodes.base.errors import SocketError
 from nodes.ip.counters import HostCounters
-from nodes.ip.errors import error_about, may_report, quoted_packet
+from nodes.ip.errors import ErrorLimit, error_about, may_report, quoted_packet
 from nodes.ip.output import IpOutput
 from nodes.ip.ping import Pings
 from nodes.ip.udp import Udp
@@ -15,6 +15,7 @@ from nodes.packet.icmp import IcmpMessage, decode_icmp, encode_icmp
 from nodes.packet.ipv4 import Ipv4Packet
 from nodes.packet.malformed import MalformedPacket
 from nodes.tcp.endpoints import Tcp
+from nodes.tcp.parameters import Parameters
 
 #: Lowest next-hop MTU that is believed (Linux: min_pmtu).
 MIN_PATH_MTU: Final = 552
@@ -23,11 +24,14 @@ MIN_PATH_MTU: Final = 552
 class Icmp:
     """The ICMP of one host."""
 
-    def __init__(self, output: IpOutput, tcp: Tcp, udp: Udp, counters: HostCounters) -> None:
+    def __init__(
+        self, output: IpOutput, tcp: Tcp, udp: Udp, parameters: Parameters, counters: HostCounters
+    ) -> None:
         self.pings = Pings(output, counters)
         self._output = output
         self._tcp = tcp
         self._udp = udp
+        self._limit = ErrorLimit(parameters)
         self._counters = counters
 
     def on_packet(self, now: int, packet: Ipv4Packet) -> None:
@@ -84,6 +88,9 @@ class Icmp:
         message = error_about(packet, kind, code, rest)
         if self._output.is_local(packet.src):
             self.on_error(now, packet.src, message, packet, packet.ttl)
+            return
+        needed = kind == icmp.DESTINATION_UNREACHABLE and code == icmp.FRAGMENTATION_NEEDED
+        if not needed and not self._limit.spend(now, packet.src):
             return
         if kind == icmp.DESTINATION_UNREACHABLE:
             self._counters.IcmpOutDestUnreachs += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes.base.clock import MILLISECOND
 from nodes.base.errors import SocketError
 from nodes.ip.counters import HostCounters
+from nodes.ip.errors import ErrorLimit
 from nodes.ip.interface import Interface
 from nodes.ip.link import LinkLayer
 from nodes.ip.output import IpOutput
@@ -19,11 +19,6 @@ from nodes.packet.ipv6 import HEADER, HEADER_LEN, Ipv6Packet, encode_ipv6, upper
 from nodes.packet.malformed import MalformedPacket
 from nodes.tcp.endpoints import Tcp
 from nodes.tcp.parameters import Parameters
-
-#: Errors that may be sent to one host at once; then one per icmp_ratelimit (Linux: XRLIM_BURST_FACTOR).
-BURST: Final = 6
-#: Hosts of which it is known how many errors they were sent.
-MAX_LIMITED: Final = 1024
 
 _ECHO_REPLY: Final = bytes((icmp6.ECHO_REPLY,))
 
@@ -46,10 +41,8 @@ class Icmp6:
         self._tcp = tcp
         self._udp = udp
         self._pings = pings
-        self._parameters = parameters
+        self._limit = ErrorLimit(parameters)
         self._counters = counters
-        #: Per host: until when it has used up what it may be sent, ns.
-        self._used: dict[bytes, int] = {}
 
     def on_packet(self, now: int, interface: Interface, packet: Ipv6Packet, data: bytes) -> None:
         """An ICMPv6 message `data` for this host, or for a group that it is in."""
@@ -123,7 +116,7 @@ class Icmp6:
         if self._output.is_local(packet.src):
             self._on_error(now, packet.src, message, packet.hop_limit)
             return
-        if kind != icmp6.PACKET_TOO_BIG and not self._spend(now, packet.src):
+        if kind != icmp6.PACKET_TOO_BIG and not self._limit.spend(now, packet.src):
             return
         counters = self._counters
         if kind == icmp6.DESTINATION_UNREACHABLE:
@@ -148,17 +141,6 @@ class Icmp6:
         if protocol != ipv6.ICMP:
             return True
         return payload != b"" and icmp6.INFORMATIONAL <= payload[0] != icmp6.REDIRECT
-
-    def _spend(self, now: int, dst: bytes) -> bool:
-        """Whether one more error may be sent to `dst` (RFC 4443 section 2.4 f); if so, it counts."""
-        interval = self._parameters.icmp_ratelimit * MILLISECOND
-        used = max(self._used.get(dst, 0), now) + interval
-        if used > now + BURST * interval:
-            return False
-        if dst not in self._used and len(self._used) >= MAX_LIMITED:
-            del self._used[next(iter(self._used))]
-        self._used[dst] = used
-        return True
 
     def _send(self, now: int, src: bytes, dst: bytes, message: IcmpMessage) -> None:
         try:

@@ -111,7 +111,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("ip_default_ttl", "", 1, 255, 64, 64, "TTL of the packets sent"),
     _K("hop_limit", "", 1, 255, 64, 64, "hop limit of the IPv6 packets sent"),
     _K("mtu_expires", "s", 1, 86_400, 600, 600, "time a path MTU that a router told is believed"),
-    _K("icmp_ratelimit", "ms", 0, 60_000, 1_000, 1_000, "time between ICMPv6 errors to one host, after the first six"),
+    _K("icmp_ratelimit", "ms", 0, 60_000, 1_000, 1_000, "time between ICMP errors to one host, after the first six"),
     _K("ipfrag_time", "s", 1, 3_600, 30, 60, "time the fragments of a packet are kept"),
     _K("ip6frag_time", "s", 1, 3_600, 60, 60, "time the fragments of an IPv6 packet are kept"),
     _K("base_reachable_time_ms", "ms", 1, 86_400_000, 30_000, 60_000, "time a neighbour's MAC address is believed"),

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import duration_pb2
 
 from lab.trace.bundle import Bundle
-from tcplab.v1 import app_pb2, attack_pb2, backend_pb2, lab_pb2, link_pb2, operation_pb2, tcp_pb2, trace_pb2
+from tcplab.v1 import app_pb2, attack_pb2, backend_pb2, lab_pb2, link_pb2, node_pb2, operation_pb2, tcp_pb2, trace_pb2
 from tests.server.api import PAIR, Api, Server, fails, failure
 
 MS = 1_000_000
@@ -299,3 +299,26 @@ def test_attacks_can_be_watched_to_their_end(api: Api) -> None:
     *_, last = watching
     assert (last.state, last.packets) == (attack_pb2.Attack.STATE_DONE, 2)
     assert api.tcp.GetConnection(tcp_pb2.GetConnectionRequest(name=client)).errno == "ECONNRESET"
+
+
+def test_a_lab_with_ipv6(api: Api) -> None:
+    """Nodes say both addresses, calls take either, and names stand for the family that the topology prefers."""
+    lab = api.lab("ipv6: preferred\n" + PAIR)
+    node = api.nodes.GetNode(node_pb2.GetNodeRequest(name=f"{lab}/nodes/h2"))
+    (eth0,) = node.interfaces
+    assert (eth0.address, eth0.prefix_length) == ("10.0.0.2", 24)
+    assert (eth0.ipv6_address, eth0.ipv6_prefix_length) == ("fd00::2", 64)
+
+    named, accepted = (api.tcp.GetConnection(tcp_pb2.GetConnectionRequest(name=name)) for name in api.connect(lab))
+    assert (named.local_address, named.remote_address) == ("fd00::1", "fd00::2")
+    assert (accepted.local_address, accepted.remote_address) == ("fd00::2", "fd00::1")
+    for remote in ("fd00::2", "10.0.0.2"):
+        opening = api.tcp.Open(tcp_pb2.OpenRequest(node=f"{lab}/nodes/h1", remote=remote, remote_port=80))
+        (opened,) = api.wait(lab, opening)
+        assert opened.established.remote_address == remote
+    mixed = tcp_pb2.OpenRequest(node=f"{lab}/nodes/h1", remote="fd00::2", remote_port=80, local="10.0.0.1")
+    assert fails(api.tcp.Open, mixed).code == "INVALID_ARGUMENT"
+    (pinged,) = api.wait(lab, api.nodes.Ping(node_pb2.PingRequest(node=f"{lab}/nodes/h1", remote="fd00::2")))
+    assert pinged.HasField("ping")
+    counters = api.nodes.GetCounters(node_pb2.GetCountersRequest(name=f"{lab}/nodes/h2")).counters
+    assert counters["Icmp6InEchos"] == 1 and counters["Ip6InDelivers"] > 0

@@ -422,3 +422,16 @@ def test_ttl_and_options_of_ip() -> None:
     packet = decode_ipv4(sent[14:])
     assert (packet.dst, packet.ttl, packet.options) == (SRC, 17, b"")
     assert decode_tcp(packet.payload).ack == 78
+
+
+def test_errors_to_one_host_are_limited_but_not_those_of_path_mtu_discovery() -> None:
+    """As Linux has it by default (icmp_ratelimit, icmp_ratemask): six at once, then one a second."""
+    stack = router(mtu=1000)
+
+    def errors(now: int, packet: Ipv4Packet) -> int:
+        stack.on_frame(now, 0, frame(packet))
+        return len(stack.pull())
+
+    assert [errors(1, Ipv4Packet(SRC, DST, 17, b"0123456789", 1)) for _ in range(8)] == [1] * 6 + [0, 0]
+    assert [errors(1, Ipv4Packet(SRC, DST, 6, bytes(1400), fragment=DONT_FRAGMENT)) for _ in range(8)] == [1] * 8
+    assert [errors(1 + SECOND, Ipv4Packet(SRC, DST, 17, b"0123456789", 1)) for _ in range(2)] == [1, 0]
