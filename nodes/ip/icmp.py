@@ -24,9 +24,7 @@ MIN_PATH_MTU: Final = 552
 class Icmp:
     """The ICMP of one host."""
 
-    def __init__(
-        self, output: IpOutput, tcp: Tcp, udp: Udp, parameters: Parameters, counters: HostCounters
-    ) -> None:
+    def __init__(self, output: IpOutput, tcp: Tcp, udp: Udp, parameters: Parameters, counters: HostCounters) -> None:
         self.pings = Pings(output, counters)
         self._output = output
         self._tcp = tcp

@@ -17,7 +17,6 @@ from lab.trace.spool_reader import SpoolReader
 from nodes.base.events import CONNECTION
 from tests.runs import SHIPPED
 
-
 #: Those whose topology is a shipped one, and so without IPv6.
 NAMED = [name for name in SHIPPED if re.search(r"(?m)^topology: \S", shipped_files("experiments")[name].read_text())]
 
