@@ -15,6 +15,7 @@ from lab.packetdrill.wire import Wire
 from nodes.base.errors import SocketError
 from nodes.tcp import states
 from nodes.tcp.connection import Connection
+from nodes.tcp.parameters import FAST_OPEN_CLIENT
 
 #: A running system call; what it returns is its result.
 Running = Generator[None, None, int]
@@ -22,6 +23,13 @@ Running = Generator[None, None, int]
 _OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
 #: Flags of send that change nothing our stack or the script could see.
 _SEND_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_ZEROCOPY", "MSG_MORE", "MSG_FASTOPEN"))
+_FLAG_BITS: Final = {
+    "MSG_PEEK": 2,
+    "MSG_DONTWAIT": 0x40,
+    "MSG_NOSIGNAL": 0x4000,
+    "MSG_MORE": 0x8000,
+    "MSG_FASTOPEN": 0x2000_0000,
+}
 _RECEIVE_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_PEEK"))
 
 
@@ -79,7 +87,7 @@ class Calls:
         if socket.listener is None:
             raise CallFailed("EINVAL")
         while (connection := socket.listener.accept(self._wire.now)) is None:
-            yield from self._block(socket, False)
+            yield from _block(socket.nonblocking)
         flow = self.flow
         if flow is None or (flow.local_port, flow.remote_port) != (connection.local_port, connection.remote_port):
             flow = Flow(self._config, flows.OPEN)
@@ -93,37 +101,40 @@ class Calls:
     def _connect(self, call: Arguments, result: int) -> Running:
         socket = self._socket_of(call)
         connection = socket.connection
-        if connection is not None:
-            if connection.state == states.SYN_SENT:
-                raise CallFailed("EALREADY")
-            if socket.connected or connection.state != states.CLOSED:
-                if socket.connected:
-                    raise CallFailed("EISCONN")
+        if connection is None:
+            connection = self._open(socket, socket.options)
+            if _deferred(connection):
                 socket.connected = True
-                return 0
-        else:
-            connection = self._open(socket)
-        if connection.state == states.SYN_SENT and socket.nonblocking:
-            raise CallFailed("EINPROGRESS")
-        while connection.state in _OPENING:
-            yield
-        if connection.state == states.CLOSED:
-            raise CallFailed(connection.take_error() or "ECONNABORTED")
-        socket.connected = True
+            elif socket.nonblocking:
+                raise CallFailed("EINPROGRESS")
+        elif socket.connected:
+            raise CallFailed("EISCONN")
+        elif connection.state in _OPENING:
+            raise CallFailed("EALREADY")
+        if not socket.connected:
+            yield from self._opened(connection)
+            socket.connected = True
         return 0
 
-    def _open(self, socket: Socket) -> Connection:
+    def _open(self, socket: Socket, options: dict[str, object]) -> Connection:
         connection = self._wire.stack.tcp.open(
             self._wire.now,
             self._config.remote_ip,
             self._config.connect_port,
             local_port=socket.port,
-            options=socket.options,
+            options=options,
         )
         socket.connection = socket.flow.connection = connection
         socket.flow.state = flows.CONNECTING
         self.flow = socket.flow
         return connection
+
+    def _opened(self, connection: Connection) -> Generator[None, None, None]:
+        """Wait for the end of the handshake. Raises CallFailed when it fails."""
+        while connection.state in _OPENING:
+            yield
+        if connection.state == states.CLOSED:
+            raise CallFailed(connection.take_error() or "ECONNABORTED")
 
     def _close(self, call: Arguments, result: int) -> int:
         socket = self._socket_of(call)
@@ -149,11 +160,6 @@ class Calls:
 
     # Data.
 
-    def _block(self, socket: Socket, dont_wait: bool) -> Generator[None, None, None]:
-        if socket.nonblocking or dont_wait:
-            raise CallFailed("EAGAIN")
-        yield
-
     def _write(self, call: Arguments, result: int) -> Running:
         return (yield from self._send(call, self._buffer(call), frozenset()))
 
@@ -173,25 +179,49 @@ class Calls:
 
     def _send(self, call: Arguments, size: int, flags: frozenset[str]) -> Running:
         socket = self._socket_of(call)
-        dont_wait = "MSG_DONTWAIT" in flags
-        if flags & {"MSG_MORE", "MSG_FASTOPEN"}:
-            raise call.refuse(" ".join(sorted(flags & {"MSG_MORE", "MSG_FASTOPEN"})))
+        dont_wait = socket.nonblocking or "MSG_DONTWAIT" in flags
+        if "MSG_FASTOPEN" in flags and len(call) > 4 and call.at(4) == Name("AF_UNSPEC"):
+            raise CallFailed("EOPNOTSUPP")
+        sent = yield from self._send_opening(socket, size, dont_wait, "MSG_FASTOPEN" in flags)
+        if sent and dont_wait:
+            return sent
         connection = socket.connection
         if connection is None:
             raise CallFailed("EPIPE")
-        while connection.state in _OPENING and not connection.synchronized:
-            yield from self._block(socket, dont_wait)
-        sent = 0
+        while connection.opening:
+            yield from _block(dont_wait)
         while sent < size:
-            taken = connection.send(self._wire.now, bytes(size - sent))
+            taken = connection.send(self._wire.now, bytes(size - sent), "MSG_MORE" in flags)
             sent += taken
             self._wire.settle()
             if sent < size:
-                if sent and (socket.nonblocking or dont_wait):
+                if sent and dont_wait:
                     return sent
-                yield from self._block(socket, dont_wait)
+                yield from _block(dont_wait)
                 while connection.blocked and not connection.writable:
                     yield
+        return sent
+
+    def _send_opening(self, socket: Socket, size: int, dont_wait: bool, fast: bool) -> Running:
+        """What of `size` a SYN carries (RFC 7413), which it waits to see answered unless `dont_wait`."""
+        connection = socket.connection
+        if fast and not self._wire.stack.parameters.tcp_fastopen & FAST_OPEN_CLIENT:
+            raise CallFailed("EOPNOTSUPP")
+        if fast and connection is not None and connection.opening:
+            raise CallFailed("EALREADY")
+        opens = fast and connection is None
+        if opens:
+            connection = self._open(socket, {**socket.options, "TCP_FASTOPEN_CONNECT": 1})
+        if connection is None or not (opens or _deferred(connection)):
+            return 0
+        sent = 0
+        if _deferred(connection):
+            sent = connection.send(self._wire.now, bytes(size))
+            self._wire.settle()
+        if not dont_wait:
+            yield from self._opened(connection)
+        elif not sent:
+            raise CallFailed("EINPROGRESS")
         return sent
 
     def _read(self, call: Arguments, result: int) -> Running:
@@ -219,7 +249,7 @@ class Calls:
         if connection is None:
             raise CallFailed("ENOTCONN")
         while not connection.readable and not socket.receiving_shut:
-            yield from self._block(socket, "MSG_DONTWAIT" in flags)
+            yield from _block(socket.nonblocking or "MSG_DONTWAIT" in flags)
         if size <= 0 or (socket.receiving_shut and not connection.buffered):
             return 0
         if connection.buffered and call.name != "recvmsg" and call.null(1):
@@ -247,7 +277,7 @@ class Calls:
         return total
 
     def _flags(self, call: Arguments, index: int, known: frozenset[str]) -> frozenset[str]:
-        flags = call.names(index)
+        flags = call.names(index, _FLAG_BITS)
         if not flags <= known:
             raise call.refuse(" ".join(sorted(flags - known)))
         return flags
@@ -274,7 +304,7 @@ class Calls:
         return 0
 
     def _set_option(self, call: Arguments, result: int) -> int:
-        sockopts.set_option(call, self._socket_of(call), self._wire.now)
+        sockopts.set_option(call, self._socket_of(call), self._wire.now, self._wire.stack.parameters)
         return 0
 
     def _get_option(self, call: Arguments, result: int) -> int:
@@ -287,6 +317,17 @@ class Calls:
         while not (ready := polling.poll(call, self._sockets)) and (timeout < 0 or self._wire.now < deadline):
             yield
         return ready
+
+
+def _block(dont_wait: bool) -> Generator[None, None, None]:
+    if dont_wait:
+        raise CallFailed("EAGAIN")
+    yield
+
+
+def _deferred(connection: Connection) -> bool:
+    """Whether the connection's SYN waits for data to carry."""
+    return connection.fast is not None and connection.fast.deferred
 
 
 def finish(running: Running) -> int | None:

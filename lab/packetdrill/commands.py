@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-from lab.packetdrill.problem import NotExpressible
+from lab.packetdrill.problem import Mismatch, NotExpressible
 from lab.packetdrill.wire import Wire
 from nodes.base.errors import InvalidArgument
 from nodes.tcp.parameters import NAMES, Parameters
@@ -37,9 +37,6 @@ _AS_WE_DO: Final[dict[str, tuple[str, ...]]] = {
     "tcp_no_metrics_save": ("",),
     "tcp_early_retrans": ("4",),
     "tcp_ecn": ("0",),
-    "tcp_syncookies": ("0", "1"),
-    "tcp_fastopen": ("",),
-    "tcp_fastopen_key": ("",),
 }
 
 
@@ -51,6 +48,7 @@ class Commands:
         self._wire = wire
         self._parameters = parameters
         self._line = 0
+        self._counted: dict[str, int] = {}
 
     def run(self, line: int, text: str) -> None:
         """Do what `text`, at `line` of the script, sets. Raises NotExpressible naming what cannot be done."""
@@ -78,9 +76,11 @@ class Commands:
         elif name.endswith(".sh"):
             self._source(name)
         elif name == "ip" and "tcp_metrics" in rest and "flush" in rest:
-            pass  # nothing is remembered of peers
+            self._wire.stack.tcp.fast_open.forget_all()
         elif name == "tc" and rest[:1] == ["qdisc"]:
             self._qdisc(command, rest)
+        elif name == "nstat":
+            self._nstat(rest)
         elif name != "ethtool":
             raise NotExpressible(self._line, f"command {name}")
 
@@ -104,7 +104,7 @@ class Commands:
         allowed = _AS_WE_DO.get(key, ())
         if key in NAMES:
             try:
-                self._parameters.set(key, self._as_ours(key, value))
+                self._parameters.set(key, value)
                 return
             except InvalidArgument as error:
                 if value not in allowed:
@@ -112,20 +112,27 @@ class Commands:
         elif "" not in allowed and value not in allowed:
             raise NotExpressible(self._line, f"sysctl {key}={value}")
 
-    def _as_ours(self, key: str, value: str) -> str:
-        """Of minimum, default and maximum the one that our buffers, which do not grow by themselves, are about: what
-        decides the window scale, and what a write may fill."""
-        if key == "tcp_rmem":
-            return value.split()[-1]
-        return value.split()[len(value.split()) // 2] if key == "tcp_wmem" else value
-
     def _qdisc(self, command: str, words: list[str]) -> None:
-        if words[1:2] == ["delete"] or words[1:2] == ["del"]:
-            self._wire.open = True
-        elif "pfifo" in words:
-            self._wire.open = words[words.index("limit") + 1] != "0" if "limit" in words else True
-        elif "fq" not in words:
+        """What the interface's queue does is nothing that TCP sees, but where it refuses packets."""
+        if "pfifo" in words and "limit" in words and words[words.index("limit") + 1] == "0":
+            raise NotExpressible(self._line, "a queue of length 0, which tells the stack that it is full")
+        if words[1:2] not in (["delete"], ["del"]) and not {"pfifo", "fq"} & set(words):
             raise NotExpressible(self._line, f"command {command}")
+
+    def _nstat(self, words: list[str]) -> None:
+        """`nstat` starts counting anew, `nstat | grep NAME` fails unless NAME has counted something since."""
+        before, self._counted = self._counted, self._counters()
+        if words[:2] == ["|", "grep"] and len(words) == 3:
+            name = words[2]
+            if name not in self._counted:
+                raise NotExpressible(self._line, f"counter {name}")
+            if self._counted[name] == before.get(name, 0):
+                raise Mismatch(self._line, f"{name} has not counted")
+        elif words:
+            raise NotExpressible(self._line, f"command nstat {' '.join(words)}")
+
+    def _counters(self) -> dict[str, int]:
+        return self._wire.stack.counters.as_dict()
 
     def _source(self, name: str) -> None:
         """A shell script: what it says counts, if it can be read and says nothing else."""

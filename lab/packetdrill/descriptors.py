@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +11,8 @@ from lab.packetdrill.problem import NotExpressible
 from lab.packetdrill.script import Array, Expression, Flags, Name, Struct
 from nodes.tcp.connection import Connection
 from nodes.tcp.listener import Listener
+
+_NO_BITS: Final[Mapping[str, int]] = {}
 
 
 class CallFailed(Exception):
@@ -75,18 +78,20 @@ class Arguments:
             raise self.refuse(_text(value))
         return value.text
 
-    def names(self, index: int) -> frozenset[str]:
-        """The symbols of `A|B|C`; 0 is none."""
-        return self.names_of(self.at(index))
+    def names(self, index: int, bits: Mapping[str, int] = _NO_BITS) -> frozenset[str]:
+        """The symbols of `A|B|C`; a number stands for those whose `bits` it has."""
+        return self.names_of(self.at(index), bits)
 
-    def names_of(self, value: Expression) -> frozenset[str]:
+    def names_of(self, value: Expression, bits: Mapping[str, int] = _NO_BITS) -> frozenset[str]:
         """The symbols in `value`."""
-        if value == 0:
-            return frozenset()
+        if isinstance(value, int):
+            found = frozenset(name for name, bit in bits.items() if value & bit)
+            if sum(bits[name] for name in found) == value:
+                return found
         if isinstance(value, Name):
             return frozenset((value.text,))
         if isinstance(value, Flags):
-            return frozenset[str]().union(*(self.names_of(part) for part in value.parts))
+            return frozenset[str]().union(*(self.names_of(part, bits) for part in value.parts))
         raise self.refuse(_text(value))
 
     def one_number(self, index: int) -> int | None:

@@ -28,7 +28,7 @@ _WITHOUT_EFFECT: Final = frozenset(
 _BUFFERS: Final = ("SO_SNDBUF", "SO_RCVBUF")
 
 
-def set_option(call: Arguments, socket: Socket, now: int) -> None:
+def set_option(call: Arguments, socket: Socket, now: int, parameters: Parameters) -> None:
     """setsockopt(fd, level, name, [value], size). Raises CallFailed EINVAL for a value that cannot be."""
     name = call.name_at(2)
     if name in _WITHOUT_EFFECT:
@@ -51,7 +51,7 @@ def set_option(call: Arguments, socket: Socket, now: int) -> None:
         if target is not None:
             target.set_option(now, name, value)
         else:
-            Options(Parameters()).set(Parameters(), name, value)
+            Options(parameters).set(parameters, name, value)
             socket.options[name] = value
     except InvalidArgument:
         raise CallFailed("EINVAL") from None

@@ -33,8 +33,6 @@ class Wire:
     def __init__(self, config: Config, parameters: Parameters, seed: int) -> None:
         self.now = 0
         self.sent: deque[Seen] = deque()
-        #: Whether what the stack sends still comes out (a queue of length 0 swallows all).
-        self.open = True
         self.stack = Stack("tcplab", parameters, Randomness(seed), EventSink(LEVEL_OFF))
         self.interface = self.stack.add_interface("tun0", _OURS, config.local_ip, 24, config.mtu)
         self.stack.add_route(bytes(4), 0, config.gateway_ip)
@@ -68,8 +66,7 @@ class Wire:
     def _on_frame(self, frame: bytes) -> None:
         kind = frame[12:14]
         if kind == TYPE_IPV4:
-            if self.open:
-                self.sent.append(Seen(self.now, frame[_HEADER_LEN:]))
+            self.sent.append(Seen(self.now, frame[_HEADER_LEN:]))
         elif kind == TYPE_ARP:
             asked = decode_arp(frame[_HEADER_LEN:])
             if asked.operation == arp.REQUEST:

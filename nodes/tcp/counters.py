@@ -23,6 +23,7 @@ NAMES: Final = (
     "TcpExtSyncookiesSent",  # SYN cookies sent
     "TcpExtSyncookiesRecv",  # valid SYN cookies that came back
     "TcpExtSyncookiesFailed",  # invalid ones
+    "TcpExtOutOfWindowIcmps",  # ICMP errors that quote nothing in flight
     "TcpExtTCPFastOpenActive",  # SYNs whose data the peer took
     "TcpExtTCPFastOpenActiveFail",  # SYNs whose data it did not take, or not all
     "TcpExtTCPFastOpenPassive",  # connections made by a SYN with a valid cookie
@@ -92,6 +93,7 @@ class Counters:
     TcpExtTCPFastOpenPassive: int
     TcpExtTCPFastOpenPassiveFail: int
     TcpExtTCPFastOpenListenOverflow: int
+    TcpExtOutOfWindowIcmps: int
     TcpExtTCPFastOpenCookieReqd: int
     TcpExtTCPFastOpenBlackhole: int
     TcpExtTW: int

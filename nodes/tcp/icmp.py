@@ -46,6 +46,7 @@ def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: in
     quoted = unwrap(seq, c.snd_una)
     if not c.snd_una <= quoted <= c.snd_nxt:
         # RFC 5927 section 4.1: it quotes nothing that is in flight.
+        c.tcp.counters.TcpExtOutOfWindowIcmps += 1
         return False
     version_6 = len(c.remote) == 16
     if ((icmp_type, icmp_code) == (3, 4) and not version_6) or (icmp_type == 2 and version_6):
@@ -66,12 +67,20 @@ def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: in
     if known is None:
         return True
     errno_name, hard = known
-    # RFC 5927 section 5.2: nothing aborts a synchronized connection. In SYN-SENT Linux gives up on soft errors too.
+    # RFC 5927 section 5.2: nothing aborts a synchronized connection. Before that Linux gives up on soft errors too.
     if hard and c.state in (states.SYN_SENT, states.SYN_RECEIVED):
         words = causes.ERROR_REFUSED if errno_name == "ECONNREFUSED" else causes.ERROR_NO_ROUTE
         closing.fail(c, now, causes.ICMP_HARD_ERROR, errno_name, words)
-    elif c.state == states.SYN_SENT and c.tcp.parameters.profile == "linux":
+    elif c.state in (states.SYN_SENT, states.SYN_RECEIVED) and c.tcp.parameters.profile == "linux" and not _held(c):
         closing.fail(c, now, causes.ICMP_SOFT_ERROR, errno_name, causes.ERROR_NO_ROUTE)
     else:
         c.soft_error = errno_name
     return True
+
+
+def _held(c: Tcb) -> bool:
+    """Whether a Fast Open connection, whose handshake is not done, has been accepted: it counts as a connected one."""
+    if not c.early or c.fast is None:
+        return False
+    listener = c.fast.listener
+    return listener is None or c not in listener.accept_queue

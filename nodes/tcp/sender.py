@@ -64,6 +64,10 @@ def _output(c: Tcb, now: int, force: bool) -> None:
         congestion_trace.restart_after_idle(c, now)
         quota = congestion.cwnd
     edge = c.snd_una + c.snd_wnd
+    if state == states.SYN_RECEIVED:
+        # The number of our SYN takes no room in either window.
+        quota += 1
+        edge += 1
     while True:
         unsent = queue.length
         fin = c.fin_queued and not c.fin_sent

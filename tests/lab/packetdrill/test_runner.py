@@ -174,3 +174,22 @@ def test_timestamps_are_compared_when_the_script_says_how_long_a_tick_is() -> No
 def test_the_same_script_and_seed_are_the_same_run() -> None:
     failing = WRITES.replace("P. 1:2501(2500) ack 1", "P. 1:2501(2500) ack 1 win 7")
     assert run(failing) == run(failing)
+
+
+@pytest.mark.parametrize(
+    ("calls", "outcome"),
+    [
+        ("+0 `nstat > /dev/null`\n+0 < icmp unreachable [5000:5010(10)]\n", Outcome.PASSED),
+        ("+0 < icmp unreachable [5000:5010(10)]\n+0 `nstat > /dev/null`\n", Outcome.FAILED),
+        ("+0 `nstat > /dev/null`\n+0 < icmp unreachable [1:11(10)]\n", Outcome.FAILED),
+    ],
+)
+def test_nstat_counts_from_the_nstat_before(calls: str, outcome: Outcome) -> None:
+    written = OPENED + "+0 write(4, ..., 100) = 100\n"
+    result = run(written + calls + "+0 `nstat | grep TcpExtOutOfWindowIcmps > /dev/null`\n")
+    assert result.outcome == outcome, result.text
+
+
+def test_a_queue_that_refuses_packets_is_unsupported() -> None:
+    result = run(OPENED + "+0 `tc qdisc add dev tun0 root fq`\n+0 `tc qdisc add dev tun0 root pfifo limit 0`\n")
+    assert (result.outcome, result.line) == (Outcome.UNSUPPORTED, 9)

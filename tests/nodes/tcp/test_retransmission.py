@@ -355,7 +355,7 @@ def test_smaller_mtu_resends_in_smaller_segments() -> None:
         ("syn_sent", 3, states.CLOSED, "ECONNREFUSED"),
         ("syn_sent", 1, states.CLOSED, "EHOSTUNREACH"),
         ("syn_received", 3, states.CLOSED, "ECONNREFUSED"),
-        ("syn_received", 1, states.SYN_RECEIVED, ""),
+        ("syn_received", 1, states.CLOSED, "EHOSTUNREACH"),
         ("established", 3, states.ESTABLISHED, ""),
     ],
 )
