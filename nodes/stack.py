@@ -205,7 +205,7 @@ class Stack(IpOutput):
         if third >> 16 & 0xFF == _TCP and not second & _FRAGMENTED:
             counters.IpInDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end], addresses)
+                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end], addresses, first >> 16 & 3)
             return True
         packet = decode_ipv4(frame[_IP_START:end])
         if packet.fragment & _FRAGMENTED:
@@ -420,8 +420,10 @@ class Stack(IpOutput):
             self._paths.flows[src + dst] = path
         return path
 
-    def _on_tcp(self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes, addresses: int) -> None:
-        """A TCP segment for us; `addresses` is congruent to the sum of both."""
+    def _on_tcp(
+        self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes, addresses: int, ecn: int
+    ) -> None:
+        """A TCP segment for us; `addresses` is congruent to the sum of both, `ecn` the ECN field of its packet."""
         if (sum16(data) + addresses + _TCP + len(data)) % 65535:
             self._refuse_tcp(now, data, causes.BAD_CHECKSUM)
             return
@@ -430,6 +432,7 @@ class Stack(IpOutput):
         except MalformedPacket:
             self._refuse_tcp(now, data, causes.MALFORMED)
             return
+        segment.ecn = ecn
         self.tcp.on_segment(now, src, dst, segment, interface.trace_name, interface.rx_packets)
 
     def _refuse_tcp(self, now: int, data: bytes, cause: int) -> None:
@@ -453,7 +456,7 @@ class Stack(IpOutput):
         elif packet.protocol == _TCP:
             if not broadcast:
                 addresses = sum16(packet.src) + sum16(packet.dst)
-                self._on_tcp(now, interface, packet.src, packet.dst, packet.payload, addresses)
+                self._on_tcp(now, interface, packet.src, packet.dst, packet.payload, addresses, packet.tos & 3)
         else:
             counters.IpInUnknownProtos += 1
             if not broadcast:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lab.attacks import forge
+from lab.links.ecn import mark
 from lab.links.frame import ETHERNET, FrameView
 from lab.links.impairments import Impairments
-from lab.links.packet import CORRUPTED, DUPLICATED, LOST, REORDERED, Packet
+from lab.links.packet import CORRUPTED, DUPLICATED, LOST, MARKED, REORDERED, Packet
 from lab.links.queue import QUEUES, Queue
 from lab.links.rules import Corrupt, Delay, Drop, Duplicate, Hold, Rule
 from lab.links.statistics import Statistics
@@ -36,6 +37,7 @@ from nodes.base.events import (
     VERDICT_DUPLICATED,
     VERDICT_HELD,
     VERDICT_INJECTED,
+    VERDICT_MARKED,
     VERDICT_PASSED,
     VERDICT_REORDERED,
     VERDICT_RESET,
@@ -356,6 +358,13 @@ class Direction:
             return
         queue = self._queue
         statistics = self.statistics
+        threshold = self.impairments.ecn_threshold
+        if threshold and queue.bytes > threshold:
+            marked = mark(packet.frame)
+            if marked:
+                packet.frame = marked
+                packet.altered = True
+                packet.marks |= MARKED
         if queue.packets > statistics.queue_packets_max:
             statistics.queue_packets_max = queue.packets
         if queue.bytes > statistics.queue_bytes_max:
@@ -408,6 +417,9 @@ class Direction:
         statistics = self.statistics
         marks = packet.marks
         delay_ns = release - packet.entered_ns
+        if marks & MARKED:
+            statistics.marked += 1
+            self._sink.verdict(now, self.name_id, packet.number, VERDICT_MARKED, 0, delay_ns)
         if marks & CORRUPTED:
             statistics.corrupted += 1
             self._sink.verdict(now, self.name_id, packet.number, VERDICT_CORRUPTED, 0, delay_ns)

@@ -14,7 +14,7 @@ from nodes.base.random import CHANCE_ONE
 
 _WORDS = (
     "delay jitter loss gemodel_p gemodel_r gemodel_1h gemodel_1k duplicate corrupt reorder reorder_gap reorder_delay "
-    "rate limit limit_bytes queue"
+    "rate limit limit_bytes ecn_threshold queue"
 )
 
 
@@ -51,6 +51,11 @@ class Impairments:
     )
     limit_bytes: int = spec.size(
         default=0, maximum=1 << 40, key="limit_bytes", doc="Bytes the queue holds; 0: no limit."
+    )
+    ecn_threshold: int = spec.size(
+        default=0,
+        maximum=1 << 40,
+        doc="Packets that find so many bytes waiting are marked CE, if they can be (ECN, RFC 3168); 0: none is.",
     )
     queue: str = spec.choice(tuple(QUEUES), default="droptail", doc="Discipline of the queue before the rate.")
 

@@ -57,6 +57,8 @@ def netem_options(impairments: Impairments) -> NetemOptions:
         _refuse("loses by chance (loss) or in bursts (gemodel), not both")
     if one.limit_bytes:
         _refuse("counts its limit in packets, not in bytes (limit_bytes)")
+    if one.ecn_threshold:
+        _refuse("marks only what it would have lost by chance, not what waits (ecn_threshold)")
     if one.queue != "droptail":
         _refuse(f"has no queue discipline {one.queue}")
     gemodel = one.gemodel_p, one.gemodel_r, CHANCE_ONE - one.gemodel_1h, one.gemodel_1k

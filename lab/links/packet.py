@@ -9,6 +9,8 @@ LOST: Final = 1
 CORRUPTED: Final = 2
 DUPLICATED: Final = 4
 REORDERED: Final = 8
+#: Not by chance but by the queue: its ECN field says that there is congestion.
+MARKED: Final = 16
 
 
 class Packet:

@@ -16,6 +16,7 @@ COUNTERS: Final = (
     "duplicated",
     "held",
     "injected",
+    "marked",
     "packets_delivered",
     "packets_in",
     "queue_bytes",
@@ -48,6 +49,7 @@ class Statistics:
         self.held = 0  # by a rule
         self.resets = 0  # frames a rule replaced by RSTs
         self.injected = 0
+        self.marked = 0  # by the queue, with CE
         self.queue_packets = 0
         self.queue_bytes = 0
         self.queue_packets_max = 0

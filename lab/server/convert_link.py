@@ -55,6 +55,7 @@ def impairments(one: Impairments) -> link_pb2.Impairments:
         rate_bps=one.rate_bps,
         limit_packets=one.limit_packets,
         limit_bytes=one.limit_bytes,
+        ecn_threshold=one.ecn_threshold,
         queue=one.queue,
         **chances,
     )

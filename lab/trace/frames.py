@@ -37,6 +37,7 @@ _VERDICT_WORDS: Final = {
     "HELD": "held",
     "RESET": "reset",
     "INJECTED": "injected",
+    "MARKED": "marked CE",
 }
 
 

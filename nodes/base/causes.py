@@ -84,6 +84,8 @@ UNDO: Final = 101
 LOSS_PROBE_REPAIRED: Final = 102
 REORDERING_EXPIRED: Final = 103
 RENEGED: Final = 104
+CONTROL_RULES: Final = 105
+ECN_ECHO: Final = 106
 # segments refused
 BAD_CHECKSUM: Final = 120
 OUT_OF_WINDOW: Final = 121
@@ -184,6 +186,8 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     UNDO: CauseInfo("UNDO", "RFC 4015 3.2", "nothing was lost: the window is what it was"),
     LOSS_PROBE_REPAIRED: CauseInfo("LOSS_PROBE_REPAIRED", "RFC 8985 7.4", "the loss probe repaired a loss"),
     REORDERING_EXPIRED: CauseInfo("REORDERING_EXPIRED", "RFC 8985 6.3", "waited long enough for what is late"),
+    CONTROL_RULES: CauseInfo("CONTROL_RULES", "tcp(7) TCP_CONGESTION", "as the congestion control has it"),
+    ECN_ECHO: CauseInfo("ECN_ECHO", "RFC 3168 6.1.2", "the peer tells of a congestion mark"),
     RENEGED: CauseInfo("RENEGED", "RFC 2018 8", "the receiver has thrown away what it had reported"),
     RTO_COLLAPSE: CauseInfo("RTO_COLLAPSE", "RFC 5681 3.1", "timeout: loss window of one segment"),
     IDLE_RESTART: CauseInfo("IDLE_RESTART", "RFC 5681 4.1", "restart after idle"),

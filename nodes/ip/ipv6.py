@@ -35,7 +35,7 @@ _START: Final = ETHERNET + HEADER_LEN
 _TCP: Final = ipv6.TCP
 
 #: Who takes TCP segments: now, interface, source, destination, bytes, a number congruent to the sum of the addresses.
-OnTcp = Callable[[int, Interface, bytes, bytes, bytes, int], None]
+OnTcp = Callable[[int, Interface, bytes, bytes, bytes, int, int], None]
 
 
 class Ipv6:
@@ -94,7 +94,9 @@ class Ipv6:
         if next_header == _TCP:
             counters.Ip6InDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, src, dst, frame[_START:end], sum16(frame[ETHERNET + 8 : _START]))
+                self._on_tcp(
+                    now, interface, src, dst, frame[_START:end], sum16(frame[ETHERNET + 8 : _START]), word >> 20 & 3
+                )
             return True
         packet = Ipv6Packet(src, dst, next_header, frame[_START:end], hop_limit, word >> 20 & 0xFF, word & 0xF_FFFF)
         self._receive(now, interface, packet, path is self._to_group)
@@ -151,7 +153,7 @@ class Ipv6:
         elif upper.protocol == _TCP:
             if not group:
                 addresses = sum16(packet.src) + sum16(packet.dst)
-                self._on_tcp(now, interface, packet.src, packet.dst, payload, addresses)
+                self._on_tcp(now, interface, packet.src, packet.dst, payload, addresses, packet.traffic_class & 3)
         elif upper.protocol != ipv6.NO_NEXT_HEADER:
             counters.Ip6InUnknownProtos += 1
             if not group:

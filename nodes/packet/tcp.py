@@ -36,6 +36,7 @@ class Segment:
     __slots__ = (
         "ack",
         "dst_port",
+        "ecn",
         "fast_open",
         "flags",
         "mss",
@@ -61,6 +62,8 @@ class Segment:
         self.flags = flags
         self.window = window
         self.urgent = 0
+        #: The ECN field of the IP packet that carries it (RFC 3168 section 5): 0 not ECT, 1 ECT(1), 2 ECT(0), 3 CE.
+        self.ecn = 0
         self.payload = payload
         self.mss = ABSENT
         self.window_scale = ABSENT

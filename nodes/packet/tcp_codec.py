@@ -95,11 +95,14 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
     ):
         payload = encode_tcp(segment, src, dst)
         length = ipv4.HEADER_LEN + len(payload)
-        check = -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535
+        check = -(_IPV4_SUM + segment.ecn + length + identification + (ttl << 8) + addresses) % 65535
         return (
-            ipv4.HEADER.pack(0x45, 0, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst)
+            ipv4.HEADER.pack(
+                0x45, segment.ecn, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst
+            )
             + payload
         )
+    ecn = segment.ecn
     src_port = segment.src_port
     dst_port = segment.dst_port
     seq = segment.seq
@@ -131,13 +134,13 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
     return (
         _IPV4_TIMESTAMPS.pack(
             0x45,
-            0,
+            ecn,
             length,
             identification,
             ipv4.DONT_FRAGMENT,
             ttl,
             _PROTOCOL,
-            -(_IPV4_SUM + length + identification + (ttl << 8) + addresses) % 65535,
+            -(_IPV4_SUM + ecn + length + identification + (ttl << 8) + addresses) % 65535,
             src,
             dst,
             src_port,
@@ -159,7 +162,7 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
 def encode_tcp_packet6(segment: Segment, src: bytes, dst: bytes, hop_limit: int) -> bytes:
     """The segment in an IPv6 packet."""
     payload = encode_tcp(segment, src, dst)
-    return ipv6.HEADER.pack(0x6000_0000, len(payload), _PROTOCOL, hop_limit, src, dst) + payload
+    return ipv6.HEADER.pack(0x6000_0000 | segment.ecn << 20, len(payload), _PROTOCOL, hop_limit, src, dst) + payload
 
 
 def encode_options(segment: Segment) -> bytes:

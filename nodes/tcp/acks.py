@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.base.clock import MILLISECOND, NEVER
+from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import (
     LEVEL_ALL,
     LEVEL_CONGESTION,
@@ -11,8 +11,19 @@ from nodes.base.events import (
     TIMER_USER_TIMEOUT,
     WINDOW_SEND,
 )
-from nodes.packet.tcp import FIN, SYN, Segment
-from nodes.tcp import autotuning, chronograph, congestion_trace, persist, recovery, rtt, sack_recovery, timers
+from nodes.packet.tcp import ECE, FIN, SYN, Segment
+from nodes.tcp import (
+    autotuning,
+    chronograph,
+    congestion_trace,
+    ecn,
+    persist,
+    rack,
+    recovery,
+    rtt,
+    sack_recovery,
+    timers,
+)
 from nodes.tcp.mutants import no_karn
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
@@ -35,6 +46,8 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
         return
     flags = segment.flags
     window = segment.window if flags & SYN else segment.window << c.snd_shift
+    if c.ecn and flags & ECE:
+        c.tcp.ack.ece = True
     if c.sack:
         sack_recovery.on_ack(c, now, ack, segment)
     elif ack > una:
@@ -44,6 +57,9 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     ):
         # RFC 5681 section 2: what a duplicate ACK is.
         recovery.on_duplicate_ack(c, now)
+    if c.tcp.ack.ece:
+        c.tcp.ack.ece = False
+        ecn.on_echo(c, now)
     # SND.WL1, SND.WL2: no old segment may set the window.
     if c.snd_wl1 < seq or (c.snd_wl1 == seq and c.snd_wl2 <= ack):
         c.snd_wl1 = seq
@@ -68,13 +84,18 @@ def set_window(c: Tcb, now: int, window: int) -> None:
 def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     """SND.UNA < SEG.ACK =< SND.NXT, without SACK."""
     flying = c.board.flying
-    octets = advance(c, now, ack, c.board.acknowledge(ack), segment)
-    c.delivered += octets
+    rate = c.rate
+    done = c.board.acknowledge(ack)
+    for record in done:
+        if record.payload:
+            rate.arrived(record, now)
+    octets = advance(c, now, ack, done, segment)
+    told(c, now, octets, octets, 0, flying)
     restart = True
     if c.in_recovery:
         restart = recovery.on_new_ack(c, now, octets)
     else:
-        grow(c, now, octets, flying)
+        grow(c, now)
     c.dup_acks = 0
     if c.rto_recovery and ack >= c.recover:
         recovery.end_rto_recovery(c, now)
@@ -95,13 +116,17 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
             sent_at = record.sent_at
         if record.flags & (SYN | FIN):
             octets -= 1
+    c.tcp.ack.rtt = 0
     c.snd_una = ack
     c.acked_at = now
     c.bytes_acked += octets
     if resent and c.tcp.parameters.mutants.no_karn:
         no_karn.sample(c, now, done)
     elif not resent and sent_at >= 0:
+        c.tcp.ack.rtt = now - sent_at
         rtt.sample(c, now, now - sent_at)
+        if not c.sack:
+            rack.round_trip(c.rack, now, now - sent_at)
     elif c.timestamps and segment.tsecr > 0:
         # RTTM (RFC 7323 section 4): the echo tells which transmission is acknowledged.
         elapsed = (now // MILLISECOND + c.ts_offset - segment.tsecr) & MASK
@@ -120,18 +145,48 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
     return octets
 
 
-def grow(c: Tcb, now: int, octets: int, flying: int) -> None:
-    """The congestion window after `octets` were acknowledged, of `flying` that were on their way."""
-    if not octets:
+def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int) -> None:
+    """Tell the congestion control of an ACK that acknowledges `octets` and delivers `delivered`, and finds `lost`, of
+    `flying` that were on their way."""
+    ack = c.tcp.ack
+    ack.acked = octets
+    if not delivered and not octets:
+        return
+    c.delivered += delivered
+    ack.now = now
+    ack.delivered = delivered
+    ack.lost = lost
+    ack.flight = flying
+    ack.flight_after = c.board.flying
+    ack.srtt = c.srtt
+    ack.min_rtt = c.rack.min_rtt
+    ack.recovering = c.in_recovery or c.rto_recovery
+    c.rate.fill(ack)
+    if ack.ece:
+        c.delivered_ce += delivered
+        c.tcp.counters.TcpExtTCPDeliveredCE += 1
+    c.congestion.on_every_ack(ack)
+
+
+def grow(c: Tcb, now: int) -> None:
+    """The congestion window after what `Tcp.ack` tells."""
+    ack = c.tcp.ack
+    if not ack.acked:
         return
     congestion = c.congestion
     cwnd = congestion.cwnd
     slow_start = cwnd < congestion.ssthresh
-    # A window that was not the limit says nothing about the path (RFC 9293 3.8.2 by way of RFC 7661).
-    if flying + c.mss > cwnd or (slow_start and flying * 2 >= cwnd):
-        congestion.on_ack(now, octets, c.srtt)
-        if congestion.cwnd != cwnd:
-            congestion_trace.record(c, now, causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE)
+    # A window that was not the limit says nothing about the path (RFC 9293 3.8.2 by way of RFC 7661): in slow start it
+    # grows to twice what was outstanding, as Linux has it. Nor does it grow in the round trip of a reduction by ECN.
+    if (c.cwnd_limited or (slow_start and cwnd < 2 * c.max_out)) and c.snd_una >= c.cwr_until:
+        congestion.on_ack(ack)
+    if congestion.cwnd != c.cwnd_seen:
+        congestion_trace.record(c, now, causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE)
+    parameters = c.tcp.parameters
+    if parameters.tcp_pacing and not congestion.paces and c.srtt:
+        starting = congestion.cwnd * 2 < congestion.ssthresh
+        percent = parameters.tcp_pacing_ss_ratio if starting else parameters.tcp_pacing_ca_ratio
+        congestion.pacing_rate = congestion.cwnd * SECOND // c.srtt * percent // 100
 
 
 def restart_timers(c: Tcb, now: int, restart: bool) -> None:

@@ -12,7 +12,7 @@ from nodes.base import causes
 from nodes.base.clock import HOUR
 from nodes.base.events import RECEIVED
 from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, Segment
-from nodes.tcp import acking, acks, closing, fastopen, handshake, receiver, segments, sender, states
+from nodes.tcp import acking, acks, closing, ecn, fastopen, handshake, receiver, segments, sender, states
 from nodes.tcp.challenge import challenge, may_answer_invalid
 from nodes.tcp.seq import HALF, MASK, unwrap
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
@@ -115,6 +115,8 @@ def otherwise(c: Tcb, now: int, segment: Segment) -> None:
         return
     if not fifth_ack(c, now, seq, segment):
         return
+    if c.ecn:
+        ecn.on_segment(c, now, segment)
     # Sixth: the urgent pointer; urgent data stays in line in the stream, as RFC 6093 asks.
     if flags & FIN or segment.payload:
         _text_and_fin(c, now, seq, segment)

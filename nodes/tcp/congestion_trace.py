@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import LEVEL_CONGESTION, UNKNOWN
+from nodes.tcp.congestion.base import UNLIMITED
 from nodes.tcp.mutants.stop_and_wait import StopAndWait
 from nodes.tcp.tcb import Tcb
 
@@ -28,7 +29,8 @@ def start(c: Tcb, now: int, syn_was_lost: bool) -> None:
 def replace(c: Tcb, now: int) -> None:
     """TCP_CONGESTION changed on a running connection: the new control starts from the old one's windows."""
     parameters = c.tcp.parameters
-    control = parameters.controls[c.options.congestion](c.mss, c.congestion.cwnd, parameters.tcp_abc)
+    cwnd = c.congestion.cwnd if c.congestion.cwnd < UNLIMITED else max(initial_window(c), c.flight)
+    control = parameters.controls[c.options.congestion](c.mss, cwnd, parameters.tcp_abc)
     control.ssthresh = c.congestion.ssthresh
     c.congestion = control
     record(c, now, causes.NONE)
@@ -49,6 +51,5 @@ def record(c: Tcb, now: int, cause: int) -> None:
         c.ssthresh_seen = congestion.ssthresh
         tcp = c.tcp
         if tcp.sink.level >= LEVEL_CONGESTION:
-            tcp.sink.cwnd(
-                now, tcp.node, c.number, cause, congestion.cwnd, congestion.ssthresh, c.flight, UNKNOWN, c.mss
-            )
+            rate = congestion.pacing_rate or UNKNOWN
+            tcp.sink.cwnd(now, tcp.node, c.number, cause, congestion.cwnd, congestion.ssthresh, c.flight, rate, c.mss)

@@ -95,6 +95,10 @@ class Connection(Tcb):
             data = data[:size]
         self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
         if size:
+            board = self.board
+            if self.snd_queue.length < self.mss and board.flying < self.congestion.cwnd and not board.lost:
+                # Until now there was less to send than might have been sent.
+                self.rate.app_limited = self.rate.delivered + board.flying or 1
             self.snd_queue.append(bytes(data), more)
             if self.synchronized or self.early:
                 if more:

@@ -45,6 +45,7 @@ NAMES: Final = (
     "TcpExtTCPDSACKRecv",  # ACKs that told of data received twice
     "TcpExtTCPLossProbes",  # tail loss probes sent
     "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
+    "TcpExtTCPDeliveredCE",  # ACKs that told of congestion marks
     "TcpExtTCPChallengeACK",  # challenge ACKs due (RFC 5961)
     "TcpExtTCPSYNChallenge",  # of these, because of a SYN
     "TcpExtTCPACKSkippedChallenge",  # challenge ACKs suppressed by the limit
@@ -110,6 +111,7 @@ class Counters:
     TcpExtTCPDSACKRecv: int
     TcpExtTCPLossProbes: int
     TcpExtTCPLossProbeRecovery: int
+    TcpExtTCPDeliveredCE: int
     TcpExtTCPChallengeACK: int
     TcpExtTCPSYNChallenge: int
     TcpExtTCPACKSkippedChallenge: int

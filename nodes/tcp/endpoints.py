@@ -21,6 +21,7 @@ from nodes.packet.tcp import RST, SYN, Segment
 from nodes.packet.trace import record_segment
 from nodes.tcp import arrivals, autotuning, closing, expiry, fastopen, handshake, icmp, segments, states
 from nodes.tcp.challenge import ChallengeLimit
+from nodes.tcp.congestion.base import Ack
 from nodes.tcp.connection import Connection
 from nodes.tcp.counters import Counters
 from nodes.tcp.fastopen import FastOpenClient
@@ -64,6 +65,8 @@ class Tcp:
         self.listeners: dict[tuple[bytes, int], Listener] = {}
         self.timers = TimerHeap()
         self.challenge_limit = ChallengeLimit(parameters)
+        #: What the ACK at hand tells congestion controls.
+        self.ack = Ack()
         self.ready_listeners: list[Listener] = []
         self._table: dict[FourTuple, Connection] = {}
         self._ended: deque[int] = deque()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_FIRED, TIMER_TIME_WAIT, TIMER_USER_TIMEOUT
-from nodes.tcp import acking, closing, keepalive, persist, retransmit, sack_recovery, segments, states, tlp
+from nodes.tcp import acking, closing, keepalive, persist, retransmit, sack_recovery, segments, sender, states, tlp
 from nodes.tcp.tcb import Tcb, change_state
 
 
@@ -28,6 +28,9 @@ def expire(c: Tcb, now: int) -> None:
         tlp.on_timeout(c, now)
     if c.persist_at <= now:
         persist.on_timeout(c, now)
+    if c.pacing_at <= now:
+        c.pacing_at = NEVER
+        sender.output(c, now, False)
     if c.delack_at <= now:
         acking.on_timeout(c, now)
     if c.keepalive_at <= now:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.packet.tcp import ABSENT, ACK, PSH, SYN, FastOpenOption, Segment
-from nodes.tcp import acks, autotuning, closing, congestion_trace, keepalive, receiver, retransmit, segments, sender
+from nodes.tcp import (
+    acks,
+    autotuning,
+    closing,
+    congestion_trace,
+    ecn,
+    keepalive,
+    receiver,
+    retransmit,
+    segments,
+    sender,
+)
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Tcb
 
@@ -47,6 +58,7 @@ def take_syn(c: Tcb, now: int, segment: Segment) -> None:
     else:
         c.scaling = False
         c.rcv_shift = 0
+    ecn.agree(c, segment)
     c.sack = c.sack and segment.sack_permitted
     if c.timestamps and segment.tsval != ABSENT:
         c.ts_recent = segment.tsval

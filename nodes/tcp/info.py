@@ -21,9 +21,9 @@ class TcpInfo:
     state: int  # number of nodes.tcp.states
     state_name: str
     error: str  # errno name the connection failed with, or ""
-    ca_state: str  # "Open", "Disorder", "Recovery" or "Loss", as in Linux
+    ca_state: str  # "Open", "Disorder", "CWR", "Recovery" or "Loss", as in Linux
     congestion: str  # name of the congestion control
-    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "syn_data" (Fast Open)
+    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "ecn", "syn_data" (Fast Open)
     snd_wscale: int
     rcv_wscale: int
     rto: int  # ns
@@ -92,7 +92,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
     elif c.in_recovery:
         ca_state = "Recovery"
     else:
-        ca_state = "Disorder" if c.dup_acks else "Open"
+        ca_state = "CWR" if c.snd_una < c.cwr_until else "Disorder" if c.dup_acks or c.board.sacked else "Open"
     agreed = []
     if c.synchronized and c.timestamps:
         agreed.append("timestamps")
@@ -100,6 +100,8 @@ def info(c: Tcb, now: int) -> TcpInfo:
         agreed.append("sack")
     if c.synchronized and c.scaling:
         agreed.append("wscale")
+    if c.ecn:
+        agreed.append("ecn")
     if c.fast is not None and c.fast.taken:
         agreed.append("syn_data")
     wire = 0xFFFF_FFFF

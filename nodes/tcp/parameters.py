@@ -104,7 +104,12 @@ KNOBS: Final[tuple[Knob, ...]] = (
     # congestion
     _K("tcp_initial_cwnd", "segments", 0, 1024, 10, 0, "initial window; 0: by RFC 5681 3.1"),
     _K("tcp_reordering", "", 1, 300, 3, 3, "duplicate ACKs that trigger fast retransmit"),
-    _K("tcp_abc", "segments", 1, 1024, 2, 1, "most that one ACK adds in slow start (L of RFC 3465)"),
+    _K("tcp_abc", "segments", 0, 1024, 0, 1, "most that one ACK adds in slow start (L of RFC 3465); 0: what it acks"),
+    _K("tcp_pacing", "", 0, 1, 0, 0, "1: segments leave evenly spaced, not in bursts (as fq has Linux do it)"),
+    _K("tcp_pacing_ss_ratio", "%", 0, 1000, 200, 200, "pacing rate in slow start, of cwnd / SRTT"),
+    _K("tcp_pacing_ca_ratio", "%", 0, 1000, 120, 120, "pacing rate later, of cwnd / SRTT"),
+    _K("tcp_ecn", "", 0, 2, 2, 2, "ECN (RFC 3168): 1: asked for, and granted; 2: granted to who asks; 0: never"),
+    _K("tcp_ecn_fallback", "", 0, 1, 1, 1, "1: a SYN that is sent again does not ask for ECN"),
     _K("tcp_slow_start_after_idle", "", 0, 1, 1, 1, "1: restart from the restart window after an idle RTO"),
     # below TCP
     _K("ip_forward", "", 0, 1, 0, 0, "1: pass on packets for others, as a router does"),
@@ -210,6 +215,11 @@ class Parameters:
     tcp_initial_cwnd: int
     tcp_reordering: int
     tcp_abc: int
+    tcp_pacing: int
+    tcp_pacing_ss_ratio: int
+    tcp_pacing_ca_ratio: int
+    tcp_ecn: int
+    tcp_ecn_fallback: int
     tcp_slow_start_after_idle: int
     ip_forward: int
     ip_default_ttl: int

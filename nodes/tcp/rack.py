@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.base.clock import MILLISECOND, SECOND
-from nodes.tcp.recovery_state import PERSIST
+from nodes.tcp.recovery_state import PERSIST, Rack
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -14,6 +14,13 @@ from nodes.tcp.tcb import Tcb
 MIN_RTT_WINDOW: Final = 300 * SECOND
 #: The most reordering that is believed, segments (Linux: tcp_max_reordering).
 MAX_REORDERING: Final = 300
+
+
+def round_trip(rack: Rack, now: int, rtt: int) -> None:
+    """One was measured, of something sent once (section 6.2, step 1)."""
+    if rtt <= rack.min_rtt or not rack.min_rtt or now - rack.min_rtt_at > MIN_RTT_WINDOW:
+        rack.min_rtt = max(rtt, 1)
+        rack.min_rtt_at = now
 
 
 def delivered(c: Tcb, now: int, record: Sent, tsecr: int, fack: int) -> None:
@@ -35,9 +42,8 @@ def delivered(c: Tcb, now: int, record: Sent, tsecr: int, fack: int) -> None:
                 return
         if rtt < rack.min_rtt:
             return
-    elif rtt <= rack.min_rtt or not rack.min_rtt or now - rack.min_rtt_at > MIN_RTT_WINDOW:
-        rack.min_rtt = max(rtt, 1)
-        rack.min_rtt_at = now
+    else:
+        round_trip(rack, now, rtt)
     if record.order > rack.order:
         rack.order = record.order
         rack.rtt = rtt

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import FAST_RECOVERY, RTO_RECOVERY
-from nodes.tcp import congestion_trace, retransmit
+from nodes.tcp import congestion_trace, ecn, retransmit
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
 
@@ -28,6 +28,7 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
     tcp.counters.TcpExtTCPRenoRecovery += 1
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RETRANSMIT, True, FAST_RECOVERY, c.recover & MASK)
     c.congestion.on_fast_retransmit(now, flight)
+    ecn.reduced(c)
     congestion_trace.record(c, now, causes.FAST_RETRANSMIT)
     _resend_first(c, now, causes.RETRANSMIT_FAST)
 

@@ -12,7 +12,7 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, fastopen, handshake, rtt, segments, sender, undo
+from nodes.tcp import closing, congestion_trace, ecn, fastopen, handshake, rtt, segments, sender, undo
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import PASSIVE, Tcb
@@ -21,6 +21,7 @@ from nodes.tcp.tcb import PASSIVE, Tcb
 def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
     """Send one record again as it was (with today's ACK, window and timestamp)."""
     c.board.sent_again(record, now)
+    c.rate.sent(record, now, False)
     if c.undo is not None:
         c.undo.resent += 1
     c.last_sent = now
@@ -41,7 +42,10 @@ def resend_lost(c: Tcb, now: int) -> None:
         if len(record.payload) > c.mss:
             board.split(record, c.mss)
         size = record.end - record.seq
-        if board.flying and board.flying + size > c.congestion.cwnd:
+        # What begins a recovery goes at once (RFC 6675 section 5, step 4.3).
+        if board.flying and board.flying + size > c.congestion.cwnd and not (c.in_recovery and not c.prr.out):
+            break
+        if c.congestion.pacing_rate and not sender.paced(c, now, size):
             break
         if c.in_recovery:
             c.prr.out += size
@@ -117,6 +121,7 @@ def on_timeout(c: Tcb, now: int) -> None:
         c.probe_end = -1
         c.probe_at = c.reordering_at = NEVER
     c.congestion.on_timeout(now, flight, c.retransmits == 1)
+    ecn.reduced(c)
     c.dup_acks = 0
     c.recover = c.snd_nxt
     if not c.rto_recovery:

@@ -10,7 +10,7 @@ from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import FAST_RECOVERY, TIMER_FIRED, TIMER_REORDERING
 from nodes.packet.tcp import ABSENT, Segment
-from nodes.tcp import acks, congestion_trace, prr, rack, recovery, sender, timers, tlp, undo
+from nodes.tcp import acks, congestion_trace, ecn, prr, rack, recovery, sender, timers, tlp, undo
 from nodes.tcp.recovery_state import Prr
 from nodes.tcp.scoreboard import FLYING, SACKED
 from nodes.tcp.seq import MASK, unwrap
@@ -25,6 +25,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     flying = board.flying
     lost = board.lost
     fack = c.rack.fack
+    rate = c.rate
     tsecr = segment.tsecr
     delivered = 0
     # Whether something arrived that was sent only once.
@@ -41,6 +42,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
             for record in board.sack(start, end):
                 delivered += record.end - record.seq
                 once = once or not record.count
+                rate.arrived(record, now)
                 # What comes out of order is not what the ACK echoes the timestamp of.
                 rack.delivered(c, now, record, ABSENT, fack)
     progress = ack > una
@@ -51,28 +53,32 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
             if record.state != SACKED:
                 delivered += record.end - record.seq
                 once = once or not record.count
+                if record.payload:
+                    rate.arrived(record, now)
                 rack.delivered(c, now, record, tsecr, fack)
         octets = acks.advance(c, now, ack, done, segment)
-    c.delivered += delivered
     if progress or delivered:
         _find_lost(c, now)
+    acks.told(c, now, octets, delivered, max(board.lost - lost, 0), flying)
     tlp.on_ack(c, now, ack, progress, delivered, twice)
     if undo.on_ack(c, now, progress, tsecr, twice, once):
         pass
     elif c.rto_recovery:
         if ack >= c.recover:
             recovery.end_rto_recovery(c, now)
-        acks.grow(c, now, octets, flying)
+        acks.grow(c, now)
     elif c.in_recovery:
         if ack >= c.recover:
             _leave(c, now)
+        elif c.congestion.rules_recovery:
+            congestion_trace.record(c, now, causes.CONTROL_RULES)
         else:
             prr.on_ack(c, c.prr, delivered, progress and board.lost <= lost)
             congestion_trace.record(c, now, causes.PROPORTIONAL_RATE)
     elif board.lost:
         enter(c, now, outstanding, delivered)
     else:
-        acks.grow(c, now, octets, flying)
+        acks.grow(c, now)
     if progress:
         acks.restart_timers(c, now, True)
     if progress or delivered:
@@ -143,8 +149,10 @@ def enter(c: Tcb, now: int, outstanding: int, delivered: int) -> None:
     tcp.counters.TcpExtTCPSackRecovery += 1
     tcp.sink.recovery(now, tcp.node, c.number, causes.SACK_RECOVERY, True, FAST_RECOVERY, c.recover & MASK)
     congestion = c.congestion
-    congestion.ssthresh = congestion.ssthresh_after_loss(now, outstanding)
-    prr.on_ack(c, c.prr, delivered, False)
+    congestion.on_loss(now, outstanding)
+    if not congestion.rules_recovery:
+        prr.on_ack(c, c.prr, delivered, False)
+    ecn.reduced(c)
     congestion_trace.record(c, now, causes.SACK_RECOVERY)
 
 
@@ -153,7 +161,7 @@ def _leave(c: Tcb, now: int) -> None:
     tcp = c.tcp
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, FAST_RECOVERY, c.recover & MASK)
     rack.recovered(c)
-    c.congestion.cwnd = c.congestion.ssthresh
+    c.congestion.on_recovered(now)
     congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)
 
 
@@ -167,6 +175,6 @@ def on_reordering_timeout(c: Tcb, now: int) -> None:
     if c.board.lost:
         if not c.in_recovery and not c.rto_recovery:
             enter(c, now, outstanding, 0)
-        elif c.in_recovery:
+        elif c.in_recovery and not c.congestion.rules_recovery:
             prr.on_ack(c, c.prr, 0, False)
         sender.output(c, now, False)

@@ -25,7 +25,22 @@ _SLACK: Final = 256
 class Sent:
     """A segment that occupies sequence space and is not yet acknowledged: [seq, end), with its bytes."""
 
-    __slots__ = ("count", "earlier", "end", "flags", "later", "order", "payload", "sent_at", "seq", "state")
+    __slots__ = (
+        "app_limited",
+        "count",
+        "delivered",
+        "delivered_at",
+        "earlier",
+        "end",
+        "first_sent_at",
+        "flags",
+        "later",
+        "order",
+        "payload",
+        "sent_at",
+        "seq",
+        "state",
+    )
 
     def __init__(self, seq: int, end: int, flags: int, payload: bytes, sent_at: int) -> None:
         self.seq = seq
@@ -41,6 +56,11 @@ class Sent:
         #: Neighbours in the order of transmission, of those on their way.
         self.earlier: Sent | None = None
         self.later: Sent | None = None
+        #: What had been delivered when it was sent last (rate.py).
+        self.delivered = 0
+        self.delivered_at = sent_at
+        self.first_sent_at = sent_at
+        self.app_limited = False
 
 
 class Scoreboard:
@@ -224,6 +244,10 @@ class Scoreboard:
         rest = Sent(record.seq + size, record.end, record.flags, record.payload[size:], record.sent_at)
         rest.count = record.count
         rest.order = record.order
+        rest.delivered = record.delivered
+        rest.delivered_at = record.delivered_at
+        rest.first_sent_at = record.first_sent_at
+        rest.app_limited = record.app_limited
         rest.state = record.state
         record.end = record.seq + size
         record.payload = record.payload[:size]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
-from nodes.packet.tcp import ACK, RST, SYN, FastOpenOption, Segment
+from nodes.packet.tcp import ACK, CWR, ECE, RST, SYN, FastOpenOption, Segment
 from nodes.packet.tcp_codec import MAX_OPTIONS_LEN
-from nodes.tcp import timers
+from nodes.tcp import ecn, timers
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
@@ -34,6 +34,8 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent
+    if c.ecn:
+        ecn.mark(c, segment, resent or cause == causes.WINDOW_PROBE)
     c.last_ack_sent = rcv_nxt
     c.ack_bytes = c.ack_small = 0
     if c.ack_quick:
@@ -84,6 +86,12 @@ def transmit_syn(
     """Send our SYN or SYN-ACK with its options; only the first has those of Fast Open, and data."""
     tcp = c.tcp
     with_ack = flags & ACK != 0
+    if with_ack:
+        if c.ecn:
+            flags |= ECE
+    elif ecn.offers(c, resent):
+        c.ecn_offered = True
+        flags |= ECE | CWR
     # The window of a SYN is never scaled (RFC 7323 section 2.2); nothing beyond it may be sent to us yet.
     window = min(c.options.rcvbuf - c.buffered, c.window_clamp, 65535)
     segment = Segment(

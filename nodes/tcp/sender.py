@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.base.clock import NEVER
+from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
 from nodes.tcp import chronograph, congestion_trace, persist, retransmit, segments, states, timers, tlp
@@ -30,8 +30,29 @@ def output(c: Tcb, now: int, force: bool) -> None:
     before = c.snd_nxt
     _output(c, now, force)
     chronograph.look(c, now)
-    if c.snd_nxt != before and c.sack and c.synchronized:
-        tlp.schedule(c, now)
+    una = c.snd_una
+    limited = c.board.flying + c.mss > c.congestion.cwnd
+    if c.snd_nxt != before or limited:
+        # Whether the window is used, in flights (after Linux's tcp_cwnd_validate; RFC 7661).
+        out = c.snd_nxt - una
+        if limited or una >= c.usage_end or (not c.cwnd_limited and out > c.max_out):
+            c.cwnd_limited = limited
+            c.max_out = out
+            c.usage_end = c.snd_nxt
+        if c.snd_nxt != before and c.sack and c.synchronized:
+            tlp.schedule(c, now)
+
+
+def paced(c: Tcb, now: int, size: int) -> bool:
+    """Whether `size` bytes may go now; if so they are accounted for, else a timer is set for when they may. What a
+    timer came late, up to a millisecond, is made up for."""
+    if c.paced_until > now:
+        c.pacing_at = c.paced_until
+        if c.pacing_at < c.wake_at:
+            c.tcp.timers.wake(c, c.pacing_at)
+        return False
+    c.paced_until = max(c.paced_until, now - MILLISECOND) + size * SECOND // c.congestion.pacing_rate
+    return True
 
 
 def _output(c: Tcb, now: int, force: bool) -> None:
@@ -82,6 +103,8 @@ def _output(c: Tcb, now: int, force: bool) -> None:
             break
         if size < mss and not force and not _small_may_go(c, size, unsent, fin):
             break
+        if congestion.pacing_rate and not force and not paced(c, now, size):
+            return
         force = False
         flags = ACK
         end = seq + size
@@ -97,7 +120,9 @@ def _output(c: Tcb, now: int, force: bool) -> None:
             end += 1
         if size < mss:
             c.small_end = end
-        board.add(Sent(seq, end, flags, payload, now))
+        record = Sent(seq, end, flags, payload, now)
+        c.rate.sent(record, now, board.flying == 0)
+        board.add(record)
         c.snd_nxt = end
         c.last_sent = now
         if c.rto_at == NEVER:

@@ -15,6 +15,7 @@ from nodes.base.clock import MILLISECOND, NEVER
 from nodes.tcp import states
 from nodes.tcp.congestion.base import UNLIMITED, CongestionControl
 from nodes.tcp.options import Options
+from nodes.tcp.rate import Rate
 from nodes.tcp.reassembly import Reassembly
 from nodes.tcp.recovery_state import Prr, Rack, Undo
 from nodes.tcp.sack import Received
@@ -63,17 +64,24 @@ class Tcb:
         "chrono_since",
         "close_on_established",
         "congestion",
+        "cwnd_limited",
         "cwnd_seen",
+        "cwr_due",
+        "cwr_until",
         "data_at",
         "data_segs_in",
         "data_segs_out",
         "deferred",
         "delack_at",
         "delivered",
+        "delivered_ce",
         "dsack_dups",
         "dup_acks",
         "dup_acks_sent_at",
         "early",
+        "ece",
+        "ecn",
+        "ecn_offered",
         "error",
         "error_cause",
         "error_pending",
@@ -99,6 +107,7 @@ class Tcb:
         "listener",
         "local",
         "local_port",
+        "max_out",
         "max_snd_wnd",
         "mss",
         "mtu",
@@ -107,6 +116,8 @@ class Tcb:
         "options",
         "origin",
         "orphan",
+        "paced_until",
+        "pacing_at",
         "partial_acked",
         "peer_mss",
         "persist_at",
@@ -117,6 +128,7 @@ class Tcb:
         "probes",
         "prr",
         "rack",
+        "rate",
         "rcv_adv",
         "rcv_mss",
         "rcv_nxt",
@@ -173,6 +185,7 @@ class Tcb:
         "ts_recent",
         "ts_recent_at",
         "undo",
+        "usage_end",
         "user_closed",
         "user_timeout_at",
         "wake_at",
@@ -299,6 +312,22 @@ class Tcb:
         self.partial_acked = False
         self.rto_recovery = False
         self.recover = iss
+        #: Whether the window was the limit in this flight, which ends at `usage_end`; the most that was outstanding.
+        self.cwnd_limited = False
+        self.max_out = 0
+        self.usage_end = iss
+        self.rate = Rate()
+        #: Pacing: nothing goes before `paced_until`; the timer of it is `pacing_at`.
+        self.paced_until = 0
+        self.pacing_at = NEVER
+        # ECN (RFC 3168): offered in our SYN, agreed; marks are to be echoed; a reduction is to be told, and none is
+        # made again before `cwr_until` is acknowledged.
+        self.ecn_offered = False
+        self.ecn = False
+        self.ece = False
+        self.cwr_due = False
+        self.cwr_until = iss
+        self.delivered_ce = 0
         # the same with SACK (RFC 8985, 6937, 5682, 4015)
         self.rack = Rack()
         self.prr = Prr(0)
@@ -382,6 +411,7 @@ class Tcb:
             self.user_timeout_at,
             self.reordering_at,
             self.probe_at,
+            self.pacing_at,
         )
 
     @property
@@ -395,6 +425,16 @@ class Tcb:
     def rcv_wnd(self) -> int:
         """The receive window as announced: RCV.WND."""
         return max(self.rcv_adv - self.rcv_nxt, 0)
+
+    @property
+    def min_rtt(self) -> int:
+        """The lowest round trip of the last minutes, ns; 0: none was measured."""
+        return self.rack.min_rtt
+
+    @property
+    def delivery_rate(self) -> int:
+        """The last sample of how fast the network delivers, bytes per second; 0: none."""
+        return self.rate.sample
 
     @property
     def flight(self) -> int:
@@ -432,7 +472,7 @@ def change_state(c: Tcb, now: int, new: int, cause: int) -> None:
 def _release(c: Tcb) -> None:
     """RFC 9293 section 3.10.5: all queues flushed but what the user may still read; no timer runs."""
     c.rto_at = c.delack_at = c.persist_at = c.keepalive_at = NEVER
-    c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = c.reordering_at = c.probe_at = NEVER
+    c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = c.reordering_at = c.probe_at = c.pacing_at = NEVER
     c.snd_queue.clear()
     c.board.clear()
     c.reassembly.clear()

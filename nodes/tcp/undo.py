@@ -53,8 +53,7 @@ def _undo(c: Tcb, now: int) -> bool:
     assert known is not None
     tcp = c.tcp
     congestion = c.congestion
-    congestion.cwnd = max(congestion.cwnd, known.cwnd)
-    congestion.ssthresh = max(congestion.ssthresh, known.ssthresh)
+    congestion.on_undo(now, known.cwnd, known.ssthresh)
     algorithm = RTO_RECOVERY if c.rto_recovery else FAST_RECOVERY
     c.in_recovery = c.rto_recovery = False
     c.frto = FRTO_NONE

@@ -128,6 +128,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """the loss probe repaired a loss (RFC 8985 7.4)."""
     CAUSE_REORDERING_EXPIRED: _Cause.ValueType  # 103
     """waited long enough for what is late (RFC 8985 6.3)."""
+    CAUSE_CONTROL_RULES: _Cause.ValueType  # 105
+    """as the congestion control has it (tcp(7) TCP_CONGESTION)."""
+    CAUSE_ECN_ECHO: _Cause.ValueType  # 106
+    """the peer tells of a congestion mark (RFC 3168 6.1.2)."""
     CAUSE_RENEGED: _Cause.ValueType  # 104
     """the receiver has thrown away what it had reported (RFC 2018 8)."""
     CAUSE_RTO_COLLAPSE: _Cause.ValueType  # 96
@@ -342,6 +346,10 @@ CAUSE_LOSS_PROBE_REPAIRED: Cause.ValueType  # 102
 """the loss probe repaired a loss (RFC 8985 7.4)."""
 CAUSE_REORDERING_EXPIRED: Cause.ValueType  # 103
 """waited long enough for what is late (RFC 8985 6.3)."""
+CAUSE_CONTROL_RULES: Cause.ValueType  # 105
+"""as the congestion control has it (tcp(7) TCP_CONGESTION)."""
+CAUSE_ECN_ECHO: Cause.ValueType  # 106
+"""the peer tells of a congestion mark (RFC 3168 6.1.2)."""
 CAUSE_RENEGED: Cause.ValueType  # 104
 """the receiver has thrown away what it had reported (RFC 2018 8)."""
 CAUSE_RTO_COLLAPSE: Cause.ValueType  # 96

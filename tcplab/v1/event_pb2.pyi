@@ -318,6 +318,8 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """RESET."""
     VERDICT_INJECTED: _Verdict.ValueType  # 12
     """INJECTED."""
+    VERDICT_MARKED: _Verdict.ValueType  # 13
+    """MARKED."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """What a link did to a frame."""
@@ -348,6 +350,8 @@ VERDICT_RESET: Verdict.ValueType  # 11
 """RESET."""
 VERDICT_INJECTED: Verdict.ValueType  # 12
 """INJECTED."""
+VERDICT_MARKED: Verdict.ValueType  # 13
+"""MARKED."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 class _AttackAction:

@@ -94,6 +94,7 @@ class Impairments(_message.Message):
     GEMODEL_R_FIELD_NUMBER: _builtins.int
     GEMODEL_1H_FIELD_NUMBER: _builtins.int
     GEMODEL_1K_FIELD_NUMBER: _builtins.int
+    ECN_THRESHOLD_FIELD_NUMBER: _builtins.int
     loss: _builtins.float
     """Chance, 0 to 1, that a frame is lost on the wire. Default 0."""
     duplicate: _builtins.float
@@ -120,6 +121,8 @@ class Impairments(_message.Message):
     """Chance that a frame is lost in the bad state (1-h in tc); default 1."""
     gemodel_1k: _builtins.float
     """Chance that a frame is lost in the good state (1-k in tc); default 0."""
+    ecn_threshold: _builtins.int
+    """Packets that find so many bytes waiting are marked CE, if they can be (ECN, RFC 3168); 0 (default): none is."""
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """Propagation delay; default 0."""
@@ -151,15 +154,18 @@ class Impairments(_message.Message):
         gemodel_r: _builtins.float | None = ...,
         gemodel_1h: _builtins.float | None = ...,
         gemodel_1k: _builtins.float | None = ...,
+        ecn_threshold: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_ecn_threshold", b"_ecn_threshold", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "ecn_threshold", b"ecn_threshold", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_ecn_threshold", b"_ecn_threshold", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "ecn_threshold", b"ecn_threshold", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__corrupt: _TypeAlias = _typing.Literal["corrupt"]  # noqa: Y015
     _WhichOneofArgType__corrupt: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt"]  # noqa: Y015
     _WhichOneofReturnType__duplicate: _TypeAlias = _typing.Literal["duplicate"]  # noqa: Y015
     _WhichOneofArgType__duplicate: _TypeAlias = _typing.Literal["_duplicate", b"_duplicate"]  # noqa: Y015
+    _WhichOneofReturnType__ecn_threshold: _TypeAlias = _typing.Literal["ecn_threshold"]  # noqa: Y015
+    _WhichOneofArgType__ecn_threshold: _TypeAlias = _typing.Literal["_ecn_threshold", b"_ecn_threshold"]  # noqa: Y015
     _WhichOneofReturnType__gemodel_1h: _TypeAlias = _typing.Literal["gemodel_1h"]  # noqa: Y015
     _WhichOneofArgType__gemodel_1h: _TypeAlias = _typing.Literal["_gemodel_1h", b"_gemodel_1h"]  # noqa: Y015
     _WhichOneofReturnType__gemodel_1k: _TypeAlias = _typing.Literal["gemodel_1k"]  # noqa: Y015
@@ -186,6 +192,8 @@ class Impairments(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__corrupt) -> _WhichOneofReturnType__corrupt | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__duplicate) -> _WhichOneofReturnType__duplicate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ecn_threshold) -> _WhichOneofReturnType__ecn_threshold | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gemodel_1h) -> _WhichOneofReturnType__gemodel_1h | None: ...
     @_typing.overload
@@ -398,6 +406,7 @@ class LinkStatistics(_message.Message):
     QUEUE_BYTES_FIELD_NUMBER: _builtins.int
     QUEUE_PACKETS_MAX_FIELD_NUMBER: _builtins.int
     QUEUE_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    MARKED_FIELD_NUMBER: _builtins.int
     packets_in: _builtins.int
     """Frames offered."""
     bytes_in: _builtins.int
@@ -436,6 +445,8 @@ class LinkStatistics(_message.Message):
     """Longest queue so far, packets."""
     queue_bytes_max: _builtins.int
     """Longest queue so far, bytes."""
+    marked: _builtins.int
+    """Marked with CE by the queue."""
     def __init__(
         self,
         *,
@@ -458,10 +469,11 @@ class LinkStatistics(_message.Message):
         queue_bytes: _builtins.int = ...,
         queue_packets_max: _builtins.int = ...,
         queue_bytes_max: _builtins.int = ...,
+        marked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_delivered", b"bytes_delivered", "bytes_in", b"bytes_in", "corrupted", b"corrupted", "delayed", b"delayed", "dropped_down", b"dropped_down", "dropped_loss", b"dropped_loss", "dropped_queue", b"dropped_queue", "dropped_rule", b"dropped_rule", "duplicated", b"duplicated", "held", b"held", "injected", b"injected", "packets_delivered", b"packets_delivered", "packets_in", b"packets_in", "queue_bytes", b"queue_bytes", "queue_bytes_max", b"queue_bytes_max", "queue_packets", b"queue_packets", "queue_packets_max", b"queue_packets_max", "reordered", b"reordered", "resets", b"resets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_delivered", b"bytes_delivered", "bytes_in", b"bytes_in", "corrupted", b"corrupted", "delayed", b"delayed", "dropped_down", b"dropped_down", "dropped_loss", b"dropped_loss", "dropped_queue", b"dropped_queue", "dropped_rule", b"dropped_rule", "duplicated", b"duplicated", "held", b"held", "injected", b"injected", "marked", b"marked", "packets_delivered", b"packets_delivered", "packets_in", b"packets_in", "queue_bytes", b"queue_bytes", "queue_bytes_max", b"queue_bytes_max", "queue_packets", b"queue_packets", "queue_packets_max", b"queue_packets_max", "reordered", b"reordered", "resets", b"resets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -112,6 +112,7 @@ def impairments(message: link_pb2.Impairments) -> Impairments:
         rate_bps=message.rate_bps,
         limit_packets=message.limit_packets,
         limit_bytes=message.limit_bytes,
+        ecn_threshold=message.ecn_threshold,
         queue=message.queue,
         **{name: chance(getattr(message, name), name) for name in CHANCES},
     )

@@ -14,14 +14,14 @@ from tcplab.client import Lab
 
 #: Words of `link set`, as tc and topology files have them.
 _TEXTS: Final = ("delay", "jitter", *CHANCES, "reorder_delay", "rate", "queue")
-_NUMBERS: Final = ("limit", "reorder_gap", "limit_bytes")
+_NUMBERS: Final = ("limit", "reorder_gap", "limit_bytes", "ecn_threshold")
 _SET: Final = "link set LINK|h1->r1 delay 10ms loss 1% rate 5mbit limit 50 ..."
 #: A wire that does nothing to packets.
 _PERFECT: Final[dict[str, Any]] = {
     **dict.fromkeys(("delay", "jitter", "reorder_delay"), 0),
     **dict.fromkeys(CHANCES, 0.0),
     **dict.fromkeys(("gemodel_r", "gemodel_1h"), 1.0),
-    **dict.fromkeys(("rate", "limit_bytes", "reorder_gap"), 0),
+    **dict.fromkeys(("rate", "limit_bytes", "ecn_threshold", "reorder_gap"), 0),
     "limit": 1000,
     "queue": "droptail",
 }

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.bbr import Bbr
 from nodes.tcp.congestion.cubic import Cubic
+from nodes.tcp.congestion.dctcp import Dctcp
 from nodes.tcp.congestion.newreno import NewReno
 from nodes.tcp.congestion.reno import Reno
+from nodes.tcp.congestion.tahoe import Tahoe
+from nodes.tcp.congestion.uncontrolled import Uncontrolled
 
-CONTROLS: Final[dict[str, type[CongestionControl]]] = {"reno": Reno, "newreno": NewReno, "cubic": Cubic}
+CONTROLS: Final[dict[str, type[CongestionControl]]] = {
+    control.name: control for control in (Reno, NewReno, Tahoe, Cubic, Bbr, Dctcp, Uncontrolled)
+}

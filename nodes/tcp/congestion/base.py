@@ -1,8 +1,20 @@
-"""The interface of a congestion control (RFC 5681): what a student implements.
+"""The interface of a congestion control: what a student implements.
 
-Most need only `on_ack` and `ssthresh_after_loss`; the rest has RFC 5681's behaviour already. Windows are bytes, times
-ns.
-The stack decides when data is lost and what to send again; a congestion control only says how much may be in flight.
+The stack finds out what was lost and what to send again; a congestion control says how much may be in flight (`cwnd`)
+and, if it paces, how fast (`pacing_rate`). A whole one of the classical kind:
+
+    class Mine(CongestionControl):
+        name = "mine"
+
+        def on_ack(self, ack: Ack) -> None:
+            left = self.slow_start(ack)
+            if left:
+                self.cwnd += self.mss * left // self.cwnd
+
+        def ssthresh_after_loss(self, now: int, flight: int) -> int:
+            return max(flight * 8 // 10, 2 * self.mss)
+
+Everything else has RFC 5681's behaviour already. Windows are bytes, times ns, rates bytes per second.
 """
 
 from __future__ import annotations
@@ -15,27 +27,146 @@ from mypy_extensions import mypyc_attr
 UNLIMITED: Final = 0x7FFF_FFFF
 
 
+class Ack:
+    """What one ACK told. A host has one, filled anew for every ACK: keep numbers of it, not it."""
+
+    __slots__ = (
+        "acked",
+        "app_limited",
+        "delivered",
+        "delivery_rate",
+        "ece",
+        "flight",
+        "flight_after",
+        "lost",
+        "min_rtt",
+        "now",
+        "prior_delivered",
+        "recovering",
+        "round",
+        "rtt",
+        "srtt",
+        "total_delivered",
+    )
+
+    def __init__(self) -> None:
+        self.now = 0
+        #: Bytes acknowledged cumulatively, newly.
+        self.acked = 0
+        #: Bytes newly known to have arrived, by ACK or SACK, and in all since the connection began.
+        self.delivered = 0
+        self.total_delivered = 0
+        #: Bytes newly believed lost.
+        self.lost = 0
+        #: Bytes believed to be on their way, before the ACK and after it.
+        self.flight = 0
+        self.flight_after = 0
+        #: The round-trip time measured by this ACK (0: none), the smoothed one, the lowest of the last 5 minutes; ns.
+        self.rtt = 0
+        self.srtt = 0
+        self.min_rtt = 0
+        #: Bytes per second at which the network has delivered lately (draft-cheng-iccrg-delivery-rate-estimation), 0:
+        #: this ACK does not tell; whether it would have been more had there been more to send; and `total_delivered`
+        #: as it was when the segment was sent by which this was measured.
+        self.delivery_rate = 0
+        self.app_limited = False
+        self.prior_delivered = 0
+        #: Counts round trips: it goes up with the first ACK of something sent after it last went up.
+        self.round = 0
+        #: Whether the ACK carries the echo of a congestion mark (RFC 3168), on a connection that uses ECN.
+        self.ece = False
+        #: Whether something lost is being repaired.
+        self.recovering = False
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl:
-    """`cwnd` and `ssthresh` of one connection, read by the sender after every call; the methods below change them."""
+    """`cwnd`, `ssthresh` and `pacing_rate` (0: not paced) of one connection, read by the sender after every call; the
+    methods below change them."""
 
     #: The name in tcp_congestion_control and TCP_CONGESTION.
     name = ""
+    #: True: cwnd is what the methods say also while losses are repaired; the stack does not reduce it (RFC 6937).
+    rules_recovery = False
+    #: True: `pacing_rate` is set here; the stack does not derive it from the window where tcp_pacing asks for that.
+    paces = False
+    #: True: ECN is wanted even if tcp_ecn does not ask for it, every mark is echoed and no mark reduces the window by
+    #: itself: RFC 8257 instead of RFC 3168. `on_every_ack` sees `ack.ece`.
+    exact_ecn = False
 
     def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
         self.mss = mss
         self.cwnd = initial_window
         self.ssthresh = UNLIMITED
-        #: Segments that one ACK may add in slow start (L of RFC 3465; 1 is RFC 5681's rule).
+        self.pacing_rate = 0
+        #: Segments that one ACK may add in slow start (L of RFC 3465; 1 is RFC 5681's rule; 0: as many as it acks).
         self.abc_limit = abc_limit
 
-    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
-        """`acked` new bytes were acknowledged outside fast recovery, while the window was the limit. Grow here."""
+    # What most have of their own.
+
+    def on_ack(self, ack: Ack) -> None:
+        """New data was acknowledged while nothing was being repaired and the window was the limit. Grow here."""
         raise NotImplementedError
 
     def ssthresh_after_loss(self, now: int, flight: int) -> int:
         """The new ssthresh when loss shows with `flight` bytes in flight. RFC 5681 equation (4)."""
         return max(flight // 2, 2 * self.mss)
+
+    def on_every_ack(self, ack: Ack) -> None:
+        """Something has arrived, whatever the state, before anything else is done about it; for controls by models."""
+
+    # What happens on the way.
+
+    def slow_start(self, ack: Ack) -> int:
+        """Grow as slow start does (RFC 5681 section 3.1, RFC 3465 section 2.2) and no further than ssthresh. Returns
+        the bytes that are left for congestion avoidance."""
+        room = self.ssthresh - self.cwnd
+        if room <= 0:
+            return ack.acked
+        step = ack.acked
+        if self.abc_limit and step > self.abc_limit * self.mss:
+            step = self.abc_limit * self.mss
+        if step <= room:
+            self.cwnd += step
+            return 0
+        self.cwnd += room
+        return step - room
+
+    def on_loss(self, now: int, flight: int) -> None:
+        """SACK shows a loss: recovery begins. With `rules_recovery` cwnd is to be set too."""
+        self.ssthresh = self.ssthresh_after_loss(now, flight)
+
+    def on_recovered(self, now: int) -> None:
+        """Recovery with SACK ends."""
+        self.cwnd = self.ssthresh
+
+    def on_congestion(self, now: int, flight: int) -> None:
+        """Congestion, but nothing to repair: the first echo of a mark in a round trip (RFC 3168 section 6.1.2), or a
+        loss that a probe has repaired (RFC 8985 section 7.4)."""
+        self.ssthresh = self.ssthresh_after_loss(now, flight)
+        self.cwnd = max(min(self.cwnd, self.ssthresh), self.mss)
+
+    def on_timeout(self, now: int, flight: int, first: bool) -> None:
+        """The retransmission timer expired; `first`: for the first time for this data (RFC 5681 section 3.1)."""
+        if first:
+            self.ssthresh = self.ssthresh_after_loss(now, flight)
+        self.cwnd = self.mss
+
+    def on_undo(self, now: int, cwnd: int, ssthresh: int) -> None:
+        """Nothing was lost: the windows of before (RFC 4015)."""
+        self.cwnd = max(self.cwnd, cwnd)
+        self.ssthresh = max(self.ssthresh, ssthresh)
+
+    def on_idle(self, now: int, restart_window: int) -> None:
+        """Nothing was sent for more than an RTO (RFC 5681 section 4.1)."""
+        self.cwnd = min(self.cwnd, restart_window)
+
+    def on_mss_change(self, now: int, mss: int) -> None:
+        """The path takes smaller segments; the window in segments stays (RFC 1191 section 6.5 lets it)."""
+        self.cwnd = max(self.cwnd * mss // self.mss, mss)
+        self.mss = mss
+
+    # Recovery without SACK.
 
     def on_fast_retransmit(self, now: int, flight: int) -> None:
         """The third duplicate ACK: fast recovery begins (RFC 5681 section 3.2, steps 2 and 3)."""
@@ -47,8 +178,8 @@ class CongestionControl:
         self.cwnd += self.mss
 
     def on_partial_ack(self, now: int, acked: int) -> bool:
-        """An ACK in fast recovery, without SACK, that does not cover all sent before it. True: stay in recovery and
-        resend the next segment (RFC 6582 section 3.2, step 3); False: recovery ends here (Reno)."""
+        """An ACK in fast recovery that does not cover all sent before it. True: stay in recovery and resend the next
+        segment (RFC 6582 section 3.2, step 3); False: recovery ends here (Reno)."""
         # Deflate by what was acknowledged, add back one segment.
         self.cwnd = max(self.cwnd - acked, 0)
         if acked >= self.mss or self.cwnd < self.mss:
@@ -56,20 +187,5 @@ class CongestionControl:
         return True
 
     def on_recovery_exit(self, now: int, flight: int) -> None:
-        """Fast recovery ends, without SACK (RFC 6582 section 3.2, step 3): no burst when little is in flight."""
+        """Fast recovery ends (RFC 6582 section 3.2, step 3): no burst when little is in flight."""
         self.cwnd = min(self.ssthresh, max(flight, self.mss) + self.mss)
-
-    def on_timeout(self, now: int, flight: int, first: bool) -> None:
-        """The retransmission timer expired; `first`: for the first time for this data (RFC 5681 section 3.1)."""
-        if first:
-            self.ssthresh = self.ssthresh_after_loss(now, flight)
-        self.cwnd = self.mss
-
-    def on_idle(self, now: int, restart_window: int) -> None:
-        """Nothing was sent for more than an RTO (RFC 5681 section 4.1)."""
-        self.cwnd = min(self.cwnd, restart_window)
-
-    def on_mss_change(self, now: int, mss: int) -> None:
-        """The path takes smaller segments; the window in segments stays (RFC 1191 section 6.5 lets it)."""
-        self.cwnd = max(self.cwnd * mss // self.mss, mss)
-        self.mss = mss

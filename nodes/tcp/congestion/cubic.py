@@ -7,7 +7,8 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from nodes.base.clock import SECOND
-from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.base import Ack, CongestionControl
+from nodes.tcp.congestion.hystart import CSS_GROWTH_DIVISOR, HyStart
 
 #: Time inside is in 1/1024 s, so that its cube is not too large: W_cubic is C t^3 + W_max.
 _TICKS: Final = 1024
@@ -30,12 +31,13 @@ def cube_root(value: int) -> int:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Cubic(CongestionControl):
-    """RFC 9438 with fast convergence."""
+    """RFC 9438 with fast convergence; the first slow start is HyStart++'s (RFC 9406)."""
 
     name = "cubic"
 
     def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
         super().__init__(mss, initial_window, abc_limit)
+        self._hystart: HyStart | None = HyStart()
         self._w_max = 0
         #: When this epoch of congestion avoidance began, ns; -1: it has not.
         self._epoch = -1
@@ -45,12 +47,18 @@ class Cubic(CongestionControl):
         self._prior = 0
         self._rest = 0
         self._est_rest = 0
+        #: All this as it was before the last reduction.
+        self._undo = (0, -1, 0, 0, 0)
 
-    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
+    def on_ack(self, ack: Ack) -> None:
+        if self.cwnd < self.ssthresh:
+            acked = self._start_slowly(ack)
+            if not acked:
+                return
+        else:
+            acked = ack.acked
+        now = ack.now
         cwnd = self.cwnd
-        if cwnd < self.ssthresh:
-            self.cwnd = cwnd + min(acked, self.abc_limit * self.mss)
-            return
         if self._epoch < 0:
             self._begin(now)
         # Reno-friendly region (section 4.3): alpha is 1 once the window is what it was before.
@@ -58,7 +66,7 @@ class Cubic(CongestionControl):
         self._est_rest += grown
         self._w_est += self._est_rest // cwnd
         self._est_rest %= cwnd
-        target = self._w_cubic(now + srtt_ns - self._epoch)
+        target = self._w_cubic(now + ack.srtt - self._epoch)
         if self._w_cubic(now - self._epoch) < self._w_est:
             self.cwnd = max(cwnd, self._w_est)
             return
@@ -67,6 +75,21 @@ class Cubic(CongestionControl):
         self._rest += (target - cwnd) * acked
         self.cwnd = cwnd + self._rest // cwnd
         self._rest %= cwnd
+
+    def _start_slowly(self, ack: Ack) -> int:
+        """Returns the bytes left for congestion avoidance."""
+        hystart = self._hystart
+        if hystart is None:
+            return self.slow_start(ack)
+        if hystart.leaves(ack):
+            self.ssthresh = self.cwnd
+            self._hystart = None
+            return ack.acked
+        before = self.cwnd
+        left = self.slow_start(ack)
+        if hystart.conservative:
+            self.cwnd = before + (self.cwnd - before) // CSS_GROWTH_DIVISOR
+        return left
 
     def _begin(self, now: int) -> None:
         self._epoch = now
@@ -84,6 +107,8 @@ class Cubic(CongestionControl):
 
     def ssthresh_after_loss(self, now: int, flight: int) -> int:
         cwnd = self.cwnd
+        self._undo = (self._w_max, self._epoch, self._k, self._w_est, self._prior)
+        self._hystart = None  # the network has been felt
         self._prior = cwnd
         # Fast convergence (section 4.7): a flow that has lost ground makes room.
         self._w_max = cwnd * (10 + _BETA_TENTHS) // 20 if cwnd < self._w_max else cwnd
@@ -95,6 +120,10 @@ class Cubic(CongestionControl):
         # Section 4.8: the next epoch begins where slow start ends, as if nothing had been before.
         self._w_max = 0
         self._epoch = -1
+
+    def on_undo(self, now: int, cwnd: int, ssthresh: int) -> None:
+        super().on_undo(now, cwnd, ssthresh)
+        self._w_max, self._epoch, self._k, self._w_est, self._prior = self._undo
 
     def on_idle(self, now: int, restart_window: int) -> None:
         super().on_idle(now, restart_window)

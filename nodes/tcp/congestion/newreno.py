@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import mypyc_attr
 
-from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.base import Ack, CongestionControl
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -17,16 +17,14 @@ class NewReno(CongestionControl):
         super().__init__(mss, initial_window, abc_limit)
         self._acked = 0
 
-    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
-        cwnd = self.cwnd
-        if cwnd < self.ssthresh:
-            self.cwnd = cwnd + min(acked, self.abc_limit * self.mss)
-            return
-        # One segment per window of acknowledged bytes: RFC 5681 section 3.1 and RFC 3465 section 2.1.
-        self._acked += acked
-        if self._acked >= cwnd:
-            self._acked -= cwnd
-            self.cwnd = cwnd + self.mss
+    def on_ack(self, ack: Ack) -> None:
+        left = self.slow_start(ack)
+        if left:
+            # One segment per window of acknowledged bytes: RFC 5681 section 3.1 and RFC 3465 section 2.1.
+            self._acked += left
+            if self._acked >= self.cwnd:
+                self._acked -= self.cwnd
+                self.cwnd += self.mss
 
     def on_timeout(self, now: int, flight: int, first: bool) -> None:
         super().on_timeout(now, flight, first)

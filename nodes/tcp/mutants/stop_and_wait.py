@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.base import Ack, CongestionControl
 
 
 class StopAndWait(CongestionControl):
@@ -14,7 +14,7 @@ class StopAndWait(CongestionControl):
         super().__init__(mss, mss, abc_limit)
         self.ssthresh = mss
 
-    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
+    def on_ack(self, ack: Ack) -> None:
         """It does not grow."""
 
     def ssthresh_after_loss(self, now: int, flight: int) -> int:

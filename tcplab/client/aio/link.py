@@ -41,6 +41,7 @@ class Link:
         rate: str | int | None = None,
         limit: int | None = None,
         limit_bytes: str | int | None = None,
+        ecn_threshold: str | int | None = None,
         queue: str | None = None,
         up: bool | None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class Link:
             rate,
             limit,
             limit_bytes,
+            ecn_threshold,
             queue,
         )
         link = link_pb2.Link(name=self._path, up=up)
@@ -175,6 +177,7 @@ def _impairments(
     rate_: str | int | None,
     limit: int | None,
     limit_bytes: str | int | None,
+    ecn_threshold: str | int | None,
     queue: str | None,
 ) -> link_pb2.Impairments:
     return link_pb2.Impairments(
@@ -185,6 +188,7 @@ def _impairments(
         rate_bps=None if rate_ is None else rate(rate_, "rate"),
         limit_packets=limit,
         limit_bytes=None if limit_bytes is None else size(limit_bytes, "limit_bytes"),
+        ecn_threshold=None if ecn_threshold is None else size(ecn_threshold, "ecn_threshold"),
         queue=queue,
         **{name: chance(value, name) for name, value in chances.items() if value is not None},
     )

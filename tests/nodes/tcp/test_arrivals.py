@@ -63,7 +63,7 @@ def test_listen() -> None:
 @pytest.mark.parametrize("extra", [0x40, 0x80, 0xC0])
 def test_syn_with_ecn_bits_is_a_syn(extra: int) -> None:
     """RFC 3168 section 6.1.1: a host that does not speak ECN answers an ECN-setup SYN plainly."""
-    host = Host()
+    host = Host(tcp_ecn=0)
     host.tcp.listen(0, b"", HTTP, 5)
     ((flags, _, _),) = stray(host, SYN | extra, port=HTTP)
     assert flags == SYN | ACK

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.base.clock import MILLISECOND, SECOND
+from nodes.tcp.congestion.base import Ack
 from nodes.tcp.congestion.cubic import Cubic, cube_root
 
 MSS = 1000
@@ -22,13 +23,16 @@ def grown(window: int, rtt: int, seconds: int) -> list[tuple[float, float]]:
     """Time since the loss, s, and window, segments, when every ACK of two segments comes in its time."""
     cubic = Cubic(MSS, 10 * MSS, 2)
     cubic.cwnd = window * MSS
-    cubic.ssthresh = cubic.ssthresh_after_loss(0, cubic.cwnd)
-    cubic.cwnd = cubic.ssthresh
+    cubic.on_loss(0, cubic.cwnd)
+    cubic.on_recovered(0)
+    ack = Ack()
+    ack.acked, ack.srtt = 2 * MSS, rtt
     now = 0
     seen = []
     while now < seconds * SECOND:
         now += rtt * 2 * MSS // cubic.cwnd
-        cubic.on_ack(now, 2 * MSS, rtt)
+        ack.now = now
+        cubic.on_ack(ack)
         seen.append((now / SECOND, cubic.cwnd / MSS))
     return seen
 
@@ -62,8 +66,11 @@ def test_less_than_before_makes_room() -> None:
     cubic.ssthresh = cubic.ssthresh_after_loss(0, cubic.cwnd)
     cubic.cwnd = cubic.ssthresh
     k = ((680 - 560) / 0.4) ** (1 / 3)
+    ack = Ack()
+    ack.acked, ack.srtt = MSS, 100 * MILLISECOND
     now = 0
     while now < k * SECOND:
         now += 100 * MILLISECOND * MSS // cubic.cwnd
-        cubic.on_ack(now, MSS, 100 * MILLISECOND)
+        ack.now = now
+        cubic.on_ack(ack)
     assert cubic.cwnd / MSS == pytest.approx(680, rel=0.02)

@@ -533,8 +533,8 @@ def test_a_timeout_of_cubic() -> None:
 
 @pytest.mark.rfc("9438", "4.10")
 def test_slow_start_of_cubic() -> None:
-    """It adds what is acknowledged, two segments at most (RFC 5681, RFC 3465)."""
-    host = Host(tcp_congestion_control="cubic")
+    """It adds what is acknowledged, as many segments at most as tcp_abc says (RFC 5681, RFC 3465)."""
+    host = Host(tcp_congestion_control="cubic", tcp_abc=2)
     c, peer = client(host)
     c.send(0, bytes(60 * MSS))
     peer.got()

@@ -8,7 +8,7 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.packet.tcp import ACK, SYN
 from nodes.tcp import states
-from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.base import Ack, CongestionControl
 
 from . import scenes
 from .harness import HTTP, PEER, Host, Peer, Wire, client
@@ -315,7 +315,7 @@ class Fixed(CongestionControl):
     def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
         super().__init__(mss, 4 * mss, abc_limit)
 
-    def on_ack(self, now: int, acked: int, srtt_ns: int) -> None:
+    def on_ack(self, ack: Ack) -> None:
         self.cwnd = 4 * self.mss
 
 

@@ -1,0 +1,82 @@
+"""Explicit congestion notification: agreeing on it, marks echoed, echoes obeyed (RFC 3168 section 6.1; RFC 8257 where
+the congestion control wants every mark)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodes.base import causes
+from nodes.packet.tcp import ACK, CWR, ECE, Segment
+from nodes.tcp import congestion_trace, segments
+from nodes.tcp.tcb import Tcb
+
+#: The ECN field of an IP packet (RFC 3168 section 5): `Segment.ecn`.
+NOT_ECT: Final = 0
+ECT_1: Final = 1
+ECT_0: Final = 2
+CE: Final = 3
+
+
+def _exact(c: Tcb) -> bool:
+    return c.tcp.parameters.controls[c.options.congestion].exact_ecn
+
+
+def offers(c: Tcb, resent: bool) -> bool:
+    """Whether our SYN asks for ECN: not when it was lost, perhaps for asking (RFC 3168 section 6.1.1.1)."""
+    parameters = c.tcp.parameters
+    if resent and parameters.tcp_ecn_fallback:
+        return False
+    return parameters.tcp_ecn == 1 or _exact(c)
+
+
+def agree(c: Tcb, segment: Segment) -> None:
+    """The peer's SYN or SYN-ACK has come."""
+    told = segment.flags & (ECE | CWR)
+    if segment.flags & ACK:
+        # Both bits come from who only reflects them.
+        c.ecn = c.ecn_offered and told == ECE
+    else:
+        c.ecn = told == ECE | CWR and (c.tcp.parameters.tcp_ecn != 0 or _exact(c))
+
+
+def mark(c: Tcb, segment: Segment, resent: bool) -> None:
+    """What a segment of ours says; only new data may be marked (sections 6.1.4 to 6.1.6)."""
+    if c.ece:
+        segment.flags |= ECE
+    if segment.payload and (not resent or c.congestion.exact_ecn):
+        segment.ecn = ECT_0
+        if c.cwr_due:
+            c.cwr_due = False
+            segment.flags |= CWR
+
+
+def on_segment(c: Tcb, now: int, segment: Segment) -> None:
+    """An acceptable segment has come: remember whether its packet was marked, for the ACKs to tell."""
+    marked = segment.ecn == CE
+    if c.congestion.exact_ecn:
+        if segment.payload and marked != c.ece:
+            # RFC 8257 section 3.2: what is not acknowledged yet was otherwise, so its ACK goes first.
+            if c.ack_bytes:
+                segments.send_ack(c, now, causes.ACK_NOW)
+            c.ece = marked
+        return
+    if segment.flags & CWR:
+        c.ece = False
+    if marked:
+        c.ece = True
+
+
+def on_echo(c: Tcb, now: int) -> None:
+    """An ACK tells of a mark: once in a round trip it counts as a loss does (section 6.1.2)."""
+    if c.congestion.exact_ecn or c.in_recovery or c.rto_recovery or c.snd_una < c.cwr_until:
+        return
+    reduced(c)
+    c.congestion.on_congestion(now, c.snd_nxt - c.snd_una)
+    congestion_trace.record(c, now, causes.ECN_ECHO)
+
+
+def reduced(c: Tcb) -> None:
+    """The window was reduced, for whatever reason: the next new data tells (section 6.1.2)."""
+    if c.ecn:
+        c.cwr_due = True
+        c.cwr_until = c.snd_nxt
