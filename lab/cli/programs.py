@@ -10,12 +10,15 @@ from typing import Annotated, Final
 
 import typer
 
+from lab.cli import sockets
 from lab.cli.labs import Address
 from nodes import shims
 from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound
 
 #: Those that people ask a node for; the node's PATH has more.
 _INSIDE: Final = ("ping", "ss", "netstat", "nstat", "nc", "curl", "iperf", "iperf3")
+#: Of these, what also works from outside, in virtual time too.
+_OUTSIDE: Final = ("ss", "netstat")
 _RAW: Final = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 #: A node has its Python in a variable; kind linux has the machine's.
 _PYTHON: Final = ("sh", "-c", 'exec "${TCPLAB_PYTHON:-python3}" -u "$@"', "py")
@@ -38,11 +41,14 @@ def add_to(app: typer.Typer) -> None:
 
 def _inside(name: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
+        if name in _OUTSIDE and not sockets.at_node():
+            raise typer.Exit(sockets.tell(name, context.args))
         os.environ.setdefault("TCPLAB_PYTHON", sys.executable)
         program = os.path.join(shims.DIRECTORY, name)  # noqa: PTH118 - as it is said there
         os.execv(program, [program, *context.args])
 
-    run.__doc__ = f"{name} of this node's TCP/IP; from outside: `tcplab exec LAB NODE -- {name} ...`."
+    other = f"{name} LAB NODE" if name in _OUTSIDE else f"exec LAB NODE -- {name}"
+    run.__doc__ = f"{name} of this node's TCP/IP; from outside: `tcplab {other} ...`."
     return run
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from nodes.shims.flags import Options, Wrong, fail, parse
 from nodes.shims.line import Line, NotAtNode, UnknownName
+
+
+class Asks(Protocol):
+    """Whoever answers questions about a node: its agent, over a Line, or a controller."""
+
+    def call(self, call: str, /, **arguments: Any) -> Any:
+        """The answer."""
 
 
 def options(name: str, argv: Any, known: dict[str, str], usage: str, stop_at_rest: bool = False) -> Options:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nodes.shims import ifconfig, ss
-from nodes.shims.ask import open_line, options
+from nodes.shims.ask import Asks, open_line, options
 from nodes.shims.line import Line
 
 _USAGE = "[-t] [-u] [-a] [-l] [-n] [-p] [-e] | -s | -r | -i"
@@ -115,19 +115,27 @@ def run(name: str, argv: Sequence[str]) -> int:
         return _nstat(name, argv)
     given = options(name, argv, _KNOWN, _USAGE)
     line = open_line(name)
-    if given.statistics:
-        chosen = {"Tcp", "TcpExt"} if given.tcp else set()
-        _statistics(line, chosen | ({"Udp"} if given.udp else set()) or set(_SENTENCES))
-    elif given.route:
+    if given.route:
         sys.stdout.write(ifconfig.route_table(line))
     elif given.interfaces:
         sys.stdout.write(_interfaces(line))
+    else:
+        tell(name, argv, line)
+    return 0
+
+
+def tell(name: str, argv: Sequence[str], line: Asks) -> int:
+    """Sockets or statistics, of the node that `line` knows; 0."""
+    given = options(name, argv, _KNOWN, _USAGE)
+    if given.statistics:
+        chosen = {"Tcp", "TcpExt"} if given.tcp else set()
+        _statistics(line, chosen | ({"Udp"} if given.udp else set()) or set(_SENTENCES))
     else:
         _sockets(line, given)
     return 0
 
 
-def _sockets(line: Line, given: Any) -> None:
+def _sockets(line: Asks, given: Any) -> None:
     rows = ss._listeners(line.call("listeners")) + ss._connections(line.call("connections"))
     datagrams = ss._datagrams(line.call("datagrams"))
     both = bool(given.tcp) == bool(given.udp)
@@ -150,7 +158,7 @@ def _sockets(line: Line, given: Any) -> None:
         sys.stdout.write(text.rstrip() + "\n")
 
 
-def _statistics(line: Line, groups: set[str]) -> None:
+def _statistics(line: Asks, groups: set[str]) -> None:
     counters = line.call("counters")
     counters["TcpCurrEstab"] = sum(
         one["state_name"] in ("ESTABLISHED", "CLOSE-WAIT") for one in line.call("connections")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nodes.shims.ask import open_line, options, wrong
+from nodes.shims.ask import Asks, open_line, options, wrong
 from nodes.shims.flags import Wrong
 
 _USAGE = "[-tualnieompsHO4r] [state STATE] [src|dst ADDRESS] [sport|dport = :PORT]"
@@ -69,8 +69,12 @@ Row = dict[str, Any]
 
 def run(name: str, argv: Sequence[str]) -> int:
     """0."""
+    return tell(name, argv, open_line(name))
+
+
+def tell(name: str, argv: Sequence[str], line: Asks) -> int:
+    """As `run`, of the node that `line` knows."""
     given = options(name, argv, _KNOWN, _USAGE)
-    line = open_line(name)
     rows = _listeners(line.call("listeners")) + _connections(line.call("connections"))
     datagrams = _datagrams(line.call("datagrams"))
     if given.summary:
