@@ -6,9 +6,10 @@ Every wait has a `timeout_ns` of lab time (NEVER: none), after which TimeoutErro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from nodes.base.clock import NEVER
+from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import NotFound, SocketError
 from nodes.packet.address import address_text
 from nodes.sockets.driver import StackDriver
@@ -90,9 +91,14 @@ class StreamSocket:
                     await self.gate.wait(what, deadline)
 
     async def recv(self, limit: int = 65536, timeout_ns: int = NEVER) -> bytes:
-        """RECEIVE up to `limit` bytes, at least one; b"" at end of file. Raises SocketError ECONNRESET ..."""
+        """RECEIVE up to `limit` bytes, at least one, or SO_RCVLOWAT if that is more; fewer at end of file or when the
+        time is over, b"" at end of file. Raises SocketError ECONNRESET ..."""
         driver = self._driver
         c = self.connection
+        if c.options.rcvlowat > 1:
+            deadline = driver.deadline(timeout_ns)
+            await self._low_water(limit, deadline)
+            timeout_ns = NEVER if deadline == NEVER else max(deadline - driver.now(), 0)
         data = c.receive(driver.now(), limit)
         if not data and not c.eof:
             deadline = driver.deadline(timeout_ns)
@@ -101,6 +107,17 @@ class StreamSocket:
                 data = c.receive(driver.now(), limit)
         driver.flush()
         return data
+
+    async def _low_water(self, limit: int, deadline: int) -> None:
+        """Wait until there are SO_RCVLOWAT bytes, or `limit`, or no more can come."""
+        c = self.connection
+        while not c.readable and c.buffered < limit:
+            try:
+                await self.gate.wait(self._awaited_data, deadline)
+            except TimeoutError:
+                if not c.buffered:
+                    raise
+                return
 
     async def recv_exactly(self, length: int, timeout_ns: int = NEVER) -> bytes:
         """RECEIVE `length` bytes; fewer only at end of file. A timeout leaves what came so far read."""
@@ -151,6 +168,15 @@ class StreamSocket:
     def close(self) -> None:
         """CLOSE. Raises SocketError EBADF the second time."""
         self._call(self.connection.close)
+
+    async def linger(self) -> None:
+        """CLOSE as close(2) with SO_LINGER: wait until all is acknowledged, the FIN too, but no longer than that
+        option's seconds; what is not acknowledged by then is still sent. Raises SocketError EBADF the second time."""
+        self.close()
+        seconds = self.connection.options.linger
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await self.delivered(seconds * SECOND)
 
     def abort(self) -> None:
         """ABORT: RST. Raises SocketError ENOTCONN, EBADF."""

@@ -8,6 +8,7 @@ from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import Cancelled, SocketError
 from nodes.sockets.datagram import DatagramSocket
 from nodes.sockets.stream import StreamSocket, connect, listen
+from nodes.tcp import states
 from tests.nodes.net import ip, pair, routed
 
 
@@ -210,3 +211,58 @@ def test_a_full_udp_buffer_drops() -> None:
 
     assert net.run(count()) == [3]
     assert net.hosts["h2"].counters()["UdpRcvbufErrors"] == 97
+
+
+def test_low_water_mark() -> None:
+    """socket(7) SO_RCVLOWAT: recv waits for so much, unless the time is over, less is asked for or no more comes."""
+    net = pair()
+    one, two = net.hosts["h1"].driver, net.hosts["h2"].driver
+
+    async def client() -> None:
+        socket = await connect(one, ip("10.0.0.2"), 80)
+        for _ in range(4):
+            socket.send(b"1234")
+            await one.runner.sleep_until(one.now() + SECOND)
+        socket.close()
+
+    async def server() -> list[tuple[int, bytes]]:
+        socket = await listen(two, 80).accept()
+        socket.set_option("SO_RCVLOWAT", 8)
+        heard = []
+        for limit, timeout in ((100, 10 * SECOND), (3, 10 * SECOND), (100, SECOND // 2), (100, 10 * SECOND)):
+            data = await socket.recv(limit, timeout)
+            heard.append((two.now() // (SECOND // 4), data))
+        return heard
+
+    # Quarters of a second; what is sent comes 10 ms later at the latest.
+    assert net.run(client(), server())[1] == [(4, b"12341234"), (8, b"123"), (10, b"4"), (16, b"1234")]
+
+
+def test_linger() -> None:
+    """socket(7) SO_LINGER: close waits until all is acknowledged, but not for ever; then it goes on by itself."""
+    net = pair()
+    one, two = net.hosts["h1"].driver, net.hosts["h2"].driver
+
+    async def client(seconds: int) -> tuple[int, str]:
+        socket = await connect(one, ip("10.0.0.2"), 80, options={"SO_LINGER": seconds})
+        began = one.now()
+        await socket.send_all(bytes(300_000))
+        await socket.linger()
+        return one.now() - began, states.STATE_NAMES[socket.connection.state]
+
+    async def server(pause: int) -> int:
+        listener = listen(two, 80)
+        socket = await listener.accept()
+        listener.close()
+        await two.runner.sleep_until(two.now() + pause)
+        total = 0
+        while data := await socket.recv():
+            total += len(data)
+        socket.close()
+        return total
+
+    (took, state), total = net.run(client(5), server(0))
+    assert state in ("FIN-WAIT-2", "TIME-WAIT")
+    assert (took < SECOND, total) == (True, 300_000)
+    (took, state), total = net.run(client(2), server(4 * SECOND))
+    assert (2 * SECOND <= took < 3 * SECOND, state, total) == (True, "FIN-WAIT-1", 300_000)
