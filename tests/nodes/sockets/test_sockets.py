@@ -244,9 +244,9 @@ def test_linger() -> None:
     one, two = net.hosts["h1"].driver, net.hosts["h2"].driver
 
     async def client(seconds: int) -> tuple[int, str]:
-        socket = await connect(one, ip("10.0.0.2"), 80, options={"SO_LINGER": seconds})
-        began = one.now()
+        socket = await connect(one, ip("10.0.0.2"), 80, options={"SO_LINGER": seconds, "SO_SNDBUF": 300_000})
         await socket.send_all(bytes(300_000))
+        began = one.now()
         await socket.linger()
         return one.now() - began, states.STATE_NAMES[socket.connection.state]
 
