@@ -297,7 +297,7 @@ class Parameters:
         if name in BUFFERS:
             return "{} {} {}".format(*getattr(self, name))
         if name == "mutants":
-            return " ".join(self.mutants.names)
+            return " ".join(self.mutants.names) or "none"
         if name not in NAMES:
             raise InvalidArgument(f"{name}: no such parameter; there are {', '.join(NAMES)}", name)
         value: int | str = getattr(self, name)

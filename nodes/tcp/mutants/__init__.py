@@ -42,11 +42,11 @@ class Mutants:
     )
 
     def __init__(self, text: str = "") -> None:
-        """`text`: names, with spaces or commas between them. Raises InvalidArgument."""
-        wanted = text.replace(",", " ").split()
+        """`text`: names, with spaces or commas between them, or none. Raises InvalidArgument."""
+        wanted = [] if text.strip() == "none" else text.replace(",", " ").split()
         for name in wanted:
             if name not in MUTANTS:
-                raise InvalidArgument(f"mutants: {name!r} is not allowed; {', '.join(MUTANTS)} are", "mutants")
+                raise InvalidArgument(f"mutants: {name!r} is not allowed; none is, or {', '.join(MUTANTS)}", "mutants")
         self.names: tuple[str, ...] = tuple(name for name in MUTANTS if name in wanted)
         self.two_way_handshake = TWO_WAY_HANDSHAKE in wanted
         self.constant_isn = CONSTANT_ISN in wanted

@@ -73,6 +73,14 @@ def test_it_holds_whatever_the_seed(name: str, seed: int, tmp_path: Path) -> Non
         ("keepalive", "timeline[2].open={node: h1, to: h2, port: 80, as: client}"),
         ("handshake", "timeline[2].open.port=81"),
         ("demo", "timeline=[]"),
+        ("stale-syn", "nodes.h3.mutants=none"),
+        ("no-time-wait", "nodes.h1.mutants=none"),
+        ("syn-queue-overflow", "nodes.h2.tcp_syncookies=1"),
+        ("syn-cookies", "nodes.h2.tcp_syncookies=0"),
+        ("accept-queue-overflow", "timeline[0].listen.backlog=5"),
+        ("simultaneous-open", "timeline[1].open.local_port=5001"),
+        ("self-connect", "timeline[0].open.local_port=40003"),
+        ("fast-open", "nodes.h2.tcp_fastopen=0"),
     ],
 )
 def test_without_what_it_shows_it_fails(name: str, change: str, tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from .harness import HERE, HTTP, PEER, Host, Peer, Wire, client, server
 
 def test_the_parameter() -> None:
     parameters = Parameters()
-    assert parameters.get("mutants") == ""
+    assert parameters.get("mutants") == "none"
     parameters.set("mutants", "no-karn,two-way-handshake")
     assert parameters.get("mutants") == "two-way-handshake no-karn"
-    with pytest.raises(InvalidArgument, match="mutants: 'three-way' is not allowed; two-way-handshake, constant-isn"):
+    message = "mutants: 'three-way' is not allowed; none is, or two-way-handshake, constant-isn"
+    with pytest.raises(InvalidArgument, match=message):
         parameters.set("mutants", "three-way")
-    parameters.set("mutants", "")
-    assert parameters.get("mutants") == ""
+    parameters.set("mutants", "none")
+    assert parameters.get("mutants") == "none"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
