@@ -66,7 +66,7 @@ def test_it_holds_whatever_the_seed(name: str, seed: int, tmp_path: Path) -> Non
         ("four-way-close", "timeline[5].close=client"),
         ("simultaneous-close", "timeline[5]={at: 2s, close: server}"),
         ("half-close", "timeline[4]={close: client}"),
-        ("rst-on-path", "timeline[0].attack.on-path-rst.to=client"),
+        ("rst-on-path", "timeline[0].attack.on-path-rst.when={bytes: 2mb}"),
         ("rst-on-path", "timeline=[]"),
         ("blind-rst", "timeline[0].attack.blind-rst.target_port=5002"),
         ("keepalive", "timeline[4].at=17000s"),
