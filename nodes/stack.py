@@ -289,14 +289,15 @@ class Stack(IpOutput):
             if path is None:
                 counters.Ip6OutNoRoutes += 1
                 return
-            packet = encode_tcp_packet6(segment, src, dst, self.parameters.hop_limit)
+            packet = encode_tcp_packet6(segment, src, dst, segment.ttl or self.parameters.hop_limit)
         else:
             counters.IpOutRequests += 1
             if path is None:
                 counters.IpOutNoRoutes += 1
                 return
             self._identification = identification = self._identification + 1 & 0xFFFF
-            packet = encode_tcp_packet(segment, src, dst, identification, self.parameters.ip_default_ttl)
+            ttl = segment.ttl or self.parameters.ip_default_ttl
+            packet = encode_tcp_packet(segment, src, dst, identification, ttl)
         sent: SentSegment | None = None
         if self.sink.level >= LEVEL_SEGMENTS:
             sent = SentSegment(src, dst, segment, conn, cause, resent)

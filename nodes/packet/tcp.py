@@ -47,6 +47,7 @@ class Segment:
         "src_port",
         "tsecr",
         "tsval",
+        "ttl",
         "urgent",
         "window",
         "window_scale",
@@ -71,6 +72,8 @@ class Segment:
         self.sack: tuple[tuple[int, int], ...] = ()
         self.tsval = ABSENT
         self.tsecr = ABSENT
+        #: TTL or hop limit of the packet it is sent in; 0: the host's.
+        self.ttl = 0
         self.fast_open: FastOpenOption | None = None
 
     @property

@@ -19,11 +19,11 @@ from nodes.tcp.tcb import Tcb
 
 _LINGER: Final = struct.Struct("ii")
 
+_LEVELS: Final = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "IP": socket.IPPROTO_IP}
+
 #: (level, option) -> name in `nodes.tcp.options`, for all this platform has a number for.
 NAME_OF: Final[dict[tuple[int, int], str]] = {
-    (socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP, getattr(socket, name)): name
-    for name in NAMES
-    if hasattr(socket, name)
+    (_LEVELS[name.partition("_")[0]], getattr(socket, name)): name for name in NAMES if hasattr(socket, name)
 }
 
 

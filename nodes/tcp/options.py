@@ -26,6 +26,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_FASTOPEN": (0, _INT),  # listener: most connections that came with data and are not yet established; 0: none
     "TCP_FASTOPEN_CONNECT": (0, 1),  # 1: the SYN waits for the first SEND and carries its data
     "TCP_FASTOPEN_NO_COOKIE": (0, 1),  # 1: Fast Open without cookies
+    "IP_TTL": (0, 255),  # of the packets sent, over IPv6 their hop limit; 0: ip_default_ttl, hop_limit
     "SO_KEEPALIVE": (0, 1),
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
     "SO_RCVLOWAT": (1, _INT),  # bytes that make a connection readable
@@ -61,6 +62,7 @@ class Options:
         "sndbuf",
         "sndbuf_fixed",
         "syncnt",
+        "ttl",
         "user_timeout",
         "window_clamp",
     )
@@ -82,6 +84,7 @@ class Options:
         self.fastopen_no_cookie = 0
         self.syncnt = parameters.tcp_syn_retries
         self.linger2 = 0
+        self.ttl = 0
         self.keepalive = 0
         self.linger = -1
         #: Bytes; they grow with the connection (autotuning.py) unless the user has set them.

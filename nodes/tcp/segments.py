@@ -31,6 +31,7 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
     segment = Segment(
         c.local_port, c.remote_port, seq & MASK, rcv_nxt & MASK, flags, window if window <= 65535 else 65535, payload
     )
+    segment.ttl = c.options.ttl
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent
@@ -99,6 +100,7 @@ def transmit_syn(
     )
     segment.mss = announced_mss(c)
     segment.fast_open = fast_open
+    segment.ttl = c.options.ttl
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent if with_ack else 0
@@ -140,6 +142,7 @@ def send_reset(c: Tcb, now: int, seq: int, cause: int) -> None:
     flags = RST | ACK if knows else RST
     tcp = c.tcp
     segment = Segment(c.local_port, c.remote_port, seq & MASK, c.rcv_nxt & MASK if knows else 0, flags, 0, b"")
+    segment.ttl = c.options.ttl
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent

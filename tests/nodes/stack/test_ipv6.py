@@ -619,3 +619,28 @@ def test_an_address_twice_and_a_link_too_small() -> None:
     with pytest.raises(InvalidArgument, match="1280, not 1279"):
         stack.add_ipv6(small, ip("fd00:0:0:2::1"), 64)
     assert ipv6.is_link_local(stack.interfaces[0].ipv6[0][0])
+
+
+@pytest.mark.parametrize(("server", "at"), [("10.0.0.2", 22), ("fd00::2", 21)])
+def test_hop_limit_of_a_socket_and_of_the_host(server: str, at: int) -> None:
+    net = pair6()
+    h1, h2 = net.hosts["h1"], net.hosts["h2"]
+    h2.stack.parameters.set_all({"ip_default_ttl": 100, "hop_limit": 101})
+    h2.listen(80)
+    opened = h1.start_open(ip(server), 80, options={"IP_TTL": 5})
+    net.run(h1.established(opened))
+
+    def seen(end: str) -> set[int]:
+        tcp = [sent for sent in net.sent_by(end) if (sent[23] if at == 22 else sent[20]) == 6]
+        return {sent[at] for sent in tcp}
+
+    assert seen("h1:0") == {5}
+    assert seen("h2:0") == ({100} if at == 22 else {101})
+    h1.set_option(opened, "IP_TTL", 0)
+    net.captured.clear()
+    net.run(h1.send(opened, Payload(b"x", 1)))
+    assert seen("h1:0") == {64}
+    h1.set_option(opened, "IP_TTL", 9)
+    net.captured.clear()
+    h1.abort(opened)
+    assert seen("h1:0") == {9}
