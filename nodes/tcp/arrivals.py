@@ -90,6 +90,11 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
         return
     handshake.set_first_window(c, now, unwrap(segment.seq, c.irs), segment)
     change_state(c, now, states.SYN_RECEIVED, causes.SIMULTANEOUS_SYN)
+    if c.fast is not None and c.fast.deferred:
+        # Our SYN has waited for data (Fast Open); the peer's has come first.
+        c.fast = None
+        handshake.send_syn(c, now, SYN | ACK)
+        return
     # <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>: our SYN again, now with an ACK.
     c.board.first.flags = SYN | ACK
     c.board.first.count += 1

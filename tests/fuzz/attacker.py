@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from nodes.packet.malformed import MalformedPacket
-from nodes.packet.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
+from nodes.packet.tcp import ACK, FIN, PSH, RST, SYN, URG, FastOpenOption, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp
 from nodes.tcp.connection import Connection
 from nodes.tcp.seq import MASK
@@ -192,6 +192,10 @@ class Attacker:
         if rng.random() < 0.5:
             segment.tsval = rng.getrandbits(32)
             segment.tsecr = rng.getrandbits(32) if rng.random() < 0.3 else 0
+        if rng.random() < 0.2:
+            segment.fast_open = FastOpenOption(
+                rng.randbytes((0, 0, 4, 8, 16)[int(rng.random() * 5)]), rng.random() < 0.3
+            )
 
     def _noise(self, segment: Segment) -> None:
         """Options where they do not belong, and reserved things set."""

@@ -9,7 +9,7 @@ from typing import Final
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
 from nodes.base.events import LEVEL_ALL, LEVEL_STATES
-from nodes.packet.tcp import ACK, FIN, RST, SYN, Segment
+from nodes.packet.tcp import ACK, FIN, RST, SYN, FastOpenOption, Segment
 from nodes.packet.tcp_codec import encode_tcp
 from nodes.tcp import options, parameters, states
 from nodes.tcp.connection import Connection
@@ -207,6 +207,12 @@ class Episode:
         if rng.random() < 0.7:
             syn.tsval = rng.getrandbits(32)
             syn.tsecr = max(ours.tsval, 0) if ours is not None and flags & ACK else 0
+        if rng.random() < 0.3:
+            # What the victim has given, if it has.
+            cookies = [segment.fast_open for segment in self.seen if segment.fast_open is not None]
+            syn.fast_open = cookies[-1] if cookies else FastOpenOption(b"" if ours is None else rng.randbytes(8), False)
+            if ours is None and rng.random() < 0.5:
+                syn.payload = rng.randbytes(int(rng.random() * 1400))
         return syn
 
     def _answer(self, c: Connection, flags: int, ack: int | None = None) -> None:

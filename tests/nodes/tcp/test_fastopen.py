@@ -188,6 +188,22 @@ def test_closed_before_anything_was_sent() -> None:
     assert (host.take(), c.state) == ([], states.CLOSED)
 
 
+def test_the_peers_syn_comes_while_ours_waits_for_data() -> None:
+    """A simultaneous open (RFC 9293 section 3.5), without Fast Open: our SYN-ACK is the first that we send."""
+    host = Host()
+    ask(host)
+    c = host.tcp.open(host.now, PEER, HTTP, options=CONNECT)
+    assert host.take() == []
+    peer = Peer(host, HTTP, c.local_port)
+    peer.irs = c.iss
+    host.tcp.on_segment(host.now, PEER, HERE, peer.segment(SYN, 0, mss=1460), 0, 0)
+    (answer,) = host.take()
+    assert (letters(answer), answer.seq, answer.fast_open, answer.payload) == ("S.", c.iss, None, b"")
+    assert c.send(host.now, b"data") == 4
+    assert peer.send(ACK, 1, 1) == ["P. 1:5(4) ack 1"]
+    assert c.state == states.ESTABLISHED
+
+
 def test_switched_off() -> None:
     host = Host(tcp_fastopen=2)
     with pytest.raises(SocketError, match="EOPNOTSUPP"):
