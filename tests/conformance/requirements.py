@@ -150,7 +150,7 @@ RFC_9293: Final = (
     _r("SHLD-22", "3.9.1.9", "and TCP passes it on unchanged", "see MUST-48"),
     _r("SHLD-23", "3.9.1.9", "applications do not change it often", "asks it of applications; see MUST-48"),
     _r("MUST-43", "3.9.1.1", "OPEN takes a local address"),
-    _r("SHLD-8", "3.8.2", "ECN (RFC 3168)", "not yet"),
+    _r("SHLD-8", "3.8.2", "ECN (RFC 3168)"),
 )
 
 RFC_5961: Final = (

@@ -89,6 +89,7 @@ def test_a_syn_that_was_lost_is_sent_again_without(fallback: int, flags: int) ->
     assert [segment.flags for segment in host.take()] == [flags]
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 def test_a_mark_is_echoed_until_cwr() -> None:
     """Section 6.1.3: every ACK has ECE from the mark on until a segment with CWR comes; a mark on that one counts."""
     host = Host(tcp_delack_ms=0)
@@ -104,6 +105,7 @@ def test_a_mark_is_echoed_until_cwr() -> None:
     assert c.status(host.now).ca_state == "Open"
 
 
+@pytest.mark.rfc("9293", "SHLD-8")
 def test_the_sender_halves_once_in_a_round_trip_and_tells() -> None:
     """Section 6.1.2: as for a loss, but nothing is sent again; CWR on the first new data; no second reduction before
     what was outstanding is acknowledged."""
