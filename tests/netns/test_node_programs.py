@@ -238,7 +238,8 @@ except socket.gaierror as error:
     print(error.errno == socket.EAI_NONAME, "h1, h2, l1" in str(error))
 print(socket.gethostname(), socket.getfqdn("10.0.0.1"), socket.gethostbyname("l1"))
 print(*socket.getaddrinfo("l1", "http")[0][4])
-print(errno_of(tcp().setsockopt, socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 1))
+md5_signatures = 14  # of tcp(7)
+print(errno_of(tcp().setsockopt, socket.IPPROTO_TCP, md5_signatures, 1))
 """
     assert programs.python("h2", text).ok().splitlines() == [
         "ECONNREFUSED",
