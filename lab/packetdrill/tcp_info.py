@@ -90,6 +90,8 @@ def tcp_info(c: Connection, now: int) -> dict[str, int]:
         "tcpi_busy_time": told.busy_time // 1000,
         "tcpi_rwnd_limited": told.rwnd_limited // 1000,
         "tcpi_sndbuf_limited": told.sndbuf_limited // 1000,
+        "tcpi_delivery_rate": told.delivery_rate,
+        "tcpi_delivered_ce": segments(told.delivered_ce),
         "tcpi_delivered": told.delivered_segs,
         "tcpi_data_segs_in": told.data_segs_in,
         "tcpi_data_segs_out": told.data_segs_out,

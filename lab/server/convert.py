@@ -132,6 +132,10 @@ def connection(lab: str, node: str, info: TcpInfo) -> connection_pb2.Connection:
         last_data_received_ns=info.last_data_received,
         last_ack_sent_ns=info.last_ack_sent,
         last_ack_received_ns=info.last_ack_received,
+        pacing_rate=info.pacing_rate,
+        delivery_rate=info.delivery_rate,
+        delivery_rate_app_limited=info.delivery_rate_app_limited,
+        delivered_ce=info.delivered_ce,
     )
     if info.rtt:
         message.rtt.CopyFrom(duration(info.rtt))

@@ -18,6 +18,8 @@ _WSCALE: Final = 4
 _SACK: Final = 2
 #: What the kernel says for "no threshold yet".
 INFINITE: Final = 0x7FFF_FFFF
+#: ... for a connection that is not paced ...
+_UNPACED: Final = 2**64 - 1
 #: ... and for "no round trip measured yet" (min_rtt).
 _NO_RTT: Final = 0xFFFF_FFFF
 
@@ -34,6 +36,7 @@ class RawInfo(NamedTuple):
     options: int
     snd_wscale: int
     rcv_wscale: int
+    app_limited: int
     rto: int
     ato: int
     snd_mss: int
@@ -66,10 +69,12 @@ class RawInfo(NamedTuple):
     min_rtt: int
     data_segs_in: int
     data_segs_out: int
+    delivery_rate: int
     busy_time: int
     rwnd_limited: int
     sndbuf_limited: int
     delivered: int
+    delivered_ce: int
     bytes_sent: int
     bytes_retrans: int
     dsack_dups: int
@@ -103,6 +108,7 @@ def parse(data: bytes) -> RawInfo:
         options=v[5],
         snd_wscale=v[6] & 15,
         rcv_wscale=v[6] >> 4,
+        app_limited=v[7] & 1,
         rto=v[8],
         ato=v[9],
         snd_mss=v[10],
@@ -135,10 +141,12 @@ def parse(data: bytes) -> RawInfo:
         min_rtt=v[39],
         data_segs_in=v[40],
         data_segs_out=v[41],
+        delivery_rate=v[42],
         busy_time=v[43],
         rwnd_limited=v[44],
         sndbuf_limited=v[45],
         delivered=v[46],
+        delivered_ce=v[47],
         bytes_sent=v[48],
         bytes_retrans=v[49],
         dsack_dups=v[50],
@@ -202,6 +210,9 @@ def tcp_info(
         pmtu=raw.pmtu,
         snd_cwnd=raw.snd_cwnd * mss,
         snd_ssthresh=INFINITE if raw.snd_ssthresh >= INFINITE else raw.snd_ssthresh * mss,
+        pacing_rate=0 if raw.pacing_rate == _UNPACED else raw.pacing_rate,
+        delivery_rate=raw.delivery_rate,
+        delivery_rate_app_limited=bool(raw.app_limited),
         snd_wnd=raw.snd_wnd,
         rcv_wnd=raw.rcv_wnd,
         unacked=unacked,
@@ -222,6 +233,7 @@ def tcp_info(
         bytes_acked=max(raw.bytes_acked - not_data[0], 0),
         bytes_received=max(raw.bytes_received - not_data[1], 0),
         delivered=max(raw.bytes_acked - not_data[0], 0),
+        delivered_ce=raw.delivered_ce * mss,
         delivered_segs=raw.delivered,
         segs_in=raw.segs_in,
         segs_out=raw.segs_out,

@@ -291,6 +291,12 @@ def _info(one: Row) -> str:
     for name in ("busy_time", "rwnd_limited", "sndbuf_limited"):
         if one[name]:
             words.append(f"{name.removesuffix('_time')}:{one[name] // 10**6}ms")
+    if one["pacing_rate"]:
+        words.append(f"pacing_rate {one['pacing_rate'] * 8}bps")
+    if one["delivery_rate"]:
+        words.append(f"delivery_rate {one['delivery_rate'] * 8}bps")
+    if one["delivery_rate_app_limited"]:
+        words.append("app_limited")
     if one["unacked"]:
         words.append(f"unacked:{-(-one['unacked'] // mss)}")
     if one["retrans"] or one["total_retrans"]:

@@ -87,7 +87,7 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.backoff & 0xFF,
         sum(bit for word, bit in _OPTIONS if word in one.options),
         one.snd_wscale | one.rcv_wscale << 4,
-        0,
+        int(one.delivery_rate_app_limited),
         us(one.rto),
         us(one.ato),
         one.snd_mss,
@@ -112,8 +112,8 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         us(one.rcv_rtt),
         one.rcv_space,
         one.total_retrans,
-        0,
-        0,
+        one.pacing_rate or _UNPACED,
+        _UNPACED,
         one.bytes_acked,
         one.bytes_received,
         one.segs_out,
@@ -122,12 +122,12 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         us(one.min_rtt),
         one.data_segs_in,
         one.data_segs_out,
-        0,
+        one.delivery_rate,
         one.busy_time // MICROSECOND,
         one.rwnd_limited // MICROSECOND,
         one.sndbuf_limited // MICROSECOND,
         one.delivered_segs,
-        0,
+        -(-one.delivered_ce // mss),
         one.bytes_sent,
         one.bytes_retrans,
         one.dsack_dups,
@@ -147,4 +147,6 @@ _OPTIONS: Final = (("timestamps", 1), ("sack", 2), ("wscale", 4), ("ecn", 8), ("
 _INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _INFINITE: Final = 0x7FFF_FFFF
+#: What Linux says of a rate that nothing bounds.
+_UNPACED: Final = 2**64 - 1
 _U32: Final = 0xFFFF_FFFF

@@ -41,6 +41,9 @@ class TcpInfo:
     pmtu: int  # bytes
     snd_cwnd: int  # bytes
     snd_ssthresh: int  # bytes
+    pacing_rate: int  # bytes per second; 0: not paced
+    delivery_rate: int  # bytes per second, of the last sample; 0: none yet
+    delivery_rate_app_limited: bool  # whether that was all that the user wrote
     snd_wnd: int  # bytes
     rcv_wnd: int  # bytes
     unacked: int  # bytes sent and not acknowledged
@@ -61,6 +64,7 @@ class TcpInfo:
     bytes_acked: int
     bytes_received: int
     delivered: int  # bytes known to have reached the peer
+    delivered_ce: int  # of these bytes, those that met congestion (ECN)
     delivered_segs: int  # segments known to have reached the peer, SYN included (tcpi_delivered)
     segs_in: int
     segs_out: int
@@ -134,6 +138,9 @@ def info(c: Tcb, now: int) -> TcpInfo:
         pmtu=c.mtu,
         snd_cwnd=c.congestion.cwnd,
         snd_ssthresh=c.congestion.ssthresh,
+        pacing_rate=c.congestion.pacing_rate,
+        delivery_rate=c.delivery_rate,
+        delivery_rate_app_limited=c.rate.sample_app_limited,
         snd_wnd=c.snd_wnd,
         rcv_wnd=c.rcv_wnd,
         unacked=c.snd_nxt - c.snd_una,
@@ -154,6 +161,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
         bytes_acked=c.bytes_acked,
         bytes_received=c.bytes_received,
         delivered=c.delivered,
+        delivered_ce=c.delivered_ce,
         delivered_segs=c.board.arrived,
         segs_in=c.segs_in,
         segs_out=c.segs_out,
