@@ -22,7 +22,6 @@ _WITHOUT_EFFECT: Final = frozenset(
 class Config:
     """What a run of a script starts from; packetdrill's names and defaults."""
 
-    ip_version: str = "ipv4"
     local_ip: bytes = b""
     remote_ip: bytes = b""
     gateway_ip: bytes = b""
@@ -36,16 +35,6 @@ class Config:
     ts_ecr_scaled: bool = False
     strict_segments: bool = False
 
-    @property
-    def version_6(self) -> bool:
-        """Whether packets are IPv6."""
-        return self.ip_version == "ipv6"
-
-    @property
-    def header_len(self) -> int:
-        """Bytes of the IP header."""
-        return 40 if self.version_6 else 20
-
 
 def configure(script: Script) -> Config:
     """The options of `script`. Raises InvalidArgument for a value that cannot be, NotExpressible for an option that
@@ -53,9 +42,8 @@ def configure(script: Script) -> Config:
     config = Config()
     for name, value, line in script.options:
         if name == "ip_version":
-            if value not in ("ipv4", "ipv6"):
+            if value != "ipv4":
                 raise NotExpressible(line, f"--ip_version={value}")
-            config.ip_version = value
         elif name in ("local_ip", "remote_ip", "gateway_ip"):
             setattr(config, name, _address(line, name, value))
         elif name in ("bind_port", "connect_port"):
@@ -74,13 +62,9 @@ def configure(script: Script) -> Config:
             config.strict_segments = True
         elif name not in _WITHOUT_EFFECT:
             raise NotExpressible(line, f"option --{name}")
-    six = config.version_6
-    config.local_ip = config.local_ip or ipaddress.ip_address("fd3d:0a0b:17d6::1" if six else "192.168.0.1").packed
-    config.remote_ip = config.remote_ip or ipaddress.ip_address("2001:db8::1" if six else "192.0.2.1").packed
+    config.local_ip = config.local_ip or bytes((192, 168, 0, 1))
+    config.remote_ip = config.remote_ip or bytes((192, 0, 2, 1))
     config.gateway_ip = config.gateway_ip or _neighbour(config.local_ip)
-    for name, address in (("local_ip", config.local_ip), ("remote_ip", config.remote_ip)):
-        if (len(address) == 16) != six:
-            raise InvalidArgument(f"--{name}: not an {config.ip_version} address", name)
     return config
 
 
@@ -92,9 +76,12 @@ def _neighbour(address: bytes) -> bytes:
 
 def _address(line: int, name: str, value: str) -> bytes:
     try:
-        return ipaddress.ip_address(value).packed
+        address = ipaddress.ip_address(value).packed
     except ValueError:
         raise InvalidArgument(f"line {line}: --{name}: {value!r} is no IP address", name, line) from None
+    if len(address) != 4:
+        raise NotExpressible(line, f"--{name}={value}, which is not IPv4")
+    return address
 
 
 def _number(line: int, name: str, value: str, lowest: int, highest: int) -> int:

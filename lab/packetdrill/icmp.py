@@ -45,7 +45,7 @@ def error_about(line: int, packet: IcmpPacket, flow: Flow) -> bytes:
     code = _number(packet.code_name, "code_") if packet.code_name else 0
     if code < 0 and packet.code_name in _CODES:
         code = _CODES.index(packet.code_name)
-    if kind < 0 or code < 0 or flow.config.version_6:
+    if kind < 0 or code < 0:
         raise NotExpressible(line, f"icmp {packet.type_name} {packet.code_name}".strip())
     return segment.encode_error(flow.quoted(packet.seq, packet.size), kind, code, packet.mtu)
 

@@ -118,12 +118,12 @@ class CongestionControl:
     # What happens on the way.
 
     def slow_start(self, ack: Ack) -> int:
-        """Grow as slow start does (RFC 5681 section 3.1, RFC 3465 section 2.2) and no further than ssthresh. Returns
-        the bytes that are left for congestion avoidance."""
+        """Grow as slow start does (RFC 5681 section 3.1, RFC 3465 section 2.2) and no further than ssthresh, by what
+        newly arrived: what SACK told before is not counted again. Returns what is left for congestion avoidance."""
         room = self.ssthresh - self.cwnd
         if room <= 0:
-            return ack.acked
-        step = ack.acked
+            return ack.delivered
+        step = ack.delivered
         if self.abc_limit and step > self.abc_limit * self.mss:
             step = self.abc_limit * self.mss
         if step <= room:

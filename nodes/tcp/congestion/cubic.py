@@ -56,7 +56,7 @@ class Cubic(CongestionControl):
             if not acked:
                 return
         else:
-            acked = ack.acked
+            acked = ack.delivered
         now = ack.now
         cwnd = self.cwnd
         if self._epoch < 0:
@@ -84,7 +84,7 @@ class Cubic(CongestionControl):
         if hystart.leaves(ack):
             self.ssthresh = self.cwnd
             self._hystart = None
-            return ack.acked
+            return ack.delivered
         before = self.cwnd
         left = self.slow_start(ack)
         if hystart.conservative:

@@ -26,7 +26,8 @@ def grown(window: int, rtt: int, seconds: int) -> list[tuple[float, float]]:
     cubic.on_loss(0, cubic.cwnd)
     cubic.on_recovered(0)
     ack = Ack()
-    ack.acked, ack.srtt = 2 * MSS, rtt
+    ack.acked = ack.delivered = 2 * MSS
+    ack.srtt = rtt
     now = 0
     seen = []
     while now < seconds * SECOND:
@@ -67,7 +68,8 @@ def test_less_than_before_makes_room() -> None:
     cubic.cwnd = cubic.ssthresh
     k = ((680 - 560) / 0.4) ** (1 / 3)
     ack = Ack()
-    ack.acked, ack.srtt = MSS, 100 * MILLISECOND
+    ack.acked = ack.delivered = MSS
+    ack.srtt = 100 * MILLISECOND
     now = 0
     while now < k * SECOND:
         now += 100 * MILLISECOND * MSS // cubic.cwnd
