@@ -1,7 +1,7 @@
 """SYN cookies (RFC 4987 section 3.6): when the SYN queue is full, the SYN-ACK itself says what a queue would keep.
 
 Its number holds the minute and which of four MSS the peer has, under two keyed hashes; its timestamp holds, in its
-lowest bits, window scale and SACK, which a peer without timestamps therefore loses. The layout is Linux's.
+lowest bits, window scale, SACK and ECN, which a peer without timestamps therefore loses. The layout is Linux's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.base.clock import MILLISECOND, SECOND
-from nodes.packet.tcp import SYN, Segment
+from nodes.packet.tcp import CWR, ECE, SYN, Segment
 from nodes.tcp.isn import IsnGenerator
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -29,6 +29,7 @@ _LOW: Final = 0xFF_FFFF
 _SCALE: Final = 0xF
 _NO_SCALE: Final = 0xF
 _SACK: Final = 0x10
+_ECN: Final = 0x20
 _STAMP_BITS: Final = 6
 
 
@@ -47,10 +48,11 @@ def bake(c: Tcb, isn: IsnGenerator, now: int) -> None:
     c.iss = (_hash(c, isn, b"cookie") + c.irs + (count << _COUNT_SHIFT) + low) & MASK
     if not c.timestamps:
         c.sack = False
+        c.ecn = False
         c.scaling = False
         c.rcv_shift = 0
         return
-    said = (c.snd_shift if c.scaling else _NO_SCALE) | (_SACK if c.sack else 0)
+    said = (c.snd_shift if c.scaling else _NO_SCALE) | (_SACK if c.sack else 0) | (_ECN if c.ecn else 0)
     clock = now // MILLISECOND
     stamp = clock >> _STAMP_BITS << _STAMP_BITS | said
     if stamp > clock:
@@ -83,6 +85,8 @@ def eat(c: Tcb, isn: IsnGenerator, now: int, segment: Segment) -> Segment | None
     syn.tsval = segment.tsval
     syn.tsecr = segment.tsecr
     syn.sack_permitted = said & _SACK != 0
+    if said & _ECN:
+        syn.flags |= ECE | CWR
     if scale != _NO_SCALE:
         if not parameters.tcp_window_scaling:
             return None

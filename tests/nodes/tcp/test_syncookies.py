@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nodes.base.clock import SECOND
-from nodes.packet.tcp import ABSENT, ACK, RST, SYN, Segment
+from nodes.packet.tcp import ABSENT, ACK, CWR, ECE, RST, SYN, Segment
 from nodes.tcp import states
 from nodes.tcp.connection import Connection
 from nodes.tcp.listener import Listener
@@ -79,6 +79,22 @@ def test_without_timestamps_only_the_mss_is_kept() -> None:
     info = accepted(listener).status(host.now)
     # Of Linux's four MSS (536, 1300, 1440, 1460) the next below.
     assert (info.options, info.snd_mss, info.snd_wnd) == ((), 1440, 1000)
+
+
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_ecn_goes_with_the_timestamps(timestamps: bool) -> None:
+    """RFC 3168 section 6.1.1: both ends agree on ECN, or neither does."""
+    host, listener = listening(tcp_ecn=1)
+    peer = Peer(host, 1000, HTTP)
+    options = LINUX_SYN if timestamps else {"mss": 1460}
+    host.tcp.on_segment(host.now, PEER, HERE, peer.segment(SYN | ECE | CWR, 0, **options), 0, 0)
+    (answer,) = host.take()
+    assert bool(answer.flags & ECE) == timestamps
+    peer.irs = answer.seq
+    if timestamps:
+        peer.tsval, peer.tsecr = 560, answer.tsval
+    peer.send(ACK, 1, 1)
+    assert accepted(listener).ecn == timestamps
 
 
 @pytest.mark.parametrize(("mss", "kept"), [(100, 536), (1299, 536), (1300, 1300), (9000, 1460)])
