@@ -237,7 +237,7 @@ def second_rst(c: Tcb, now: int, seq: int, segment: Segment) -> None:
 
 def fourth_syn(c: Tcb, now: int, segment: Segment) -> None:
     """Fourth: SYN. A passive SYN-RECEIVED goes back to its listener; the others challenge (RFC 5961 section 4.2)."""
-    if c.listener is not None:
+    if c.listener is not None and c.state == states.SYN_RECEIVED:
         discard(c, now, segment, causes.SYN_IN_WINDOW)
         change_state(c, now, states.CLOSED, causes.SYN_IN_WINDOW)
         return

@@ -192,3 +192,17 @@ def test_close_of_the_listener_of_a_connection_that_was_closed_before_it_was_acc
     assert c.state == states.CLOSED
     assert [letters(segment) for segment in host.take()] in (["R"], ["R."])
     assert host.tcp.next_deadline() == NEVER
+
+
+def test_a_syn_for_a_connection_that_was_closed_before_it_was_accepted() -> None:
+    """It has left SYN-RECEIVED, so the SYN is challenged (RFC 5961 section 4.2)."""
+    host = Host()
+    host.tcp.listen(0, b"", HTTP, 4)
+    peer = Peer(host, 5000, HTTP)
+    peer.send(SYN, 0, mss=1460)
+    (c,) = host.tcp.connections.values()
+    peer.irs = c.iss
+    c.close(0)
+    peer.got()
+    assert peer.send(SYN, 1) == [f". {c.snd_nxt - c.iss}:{c.snd_nxt - c.iss}(0) ack 1"]
+    assert c.state == states.FIN_WAIT_1
