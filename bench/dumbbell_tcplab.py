@@ -18,7 +18,7 @@ from lab.backends.until import Until
 from lab.topology.loader import topology_from_mapping
 from nodes.base.events import LEVEL_CONGESTION
 
-BUFFERS = {"tcp_rmem": 16_000_000, "tcp_wmem": 16_000_000}
+BUFFERS = {"tcp_rmem": 16_000_000, "tcp_wmem": 16_000_000, "tcp_congestion_control": "newreno"}
 
 
 def main() -> None:
@@ -45,9 +45,9 @@ def main() -> None:
         lab = SimLab("bench", topology, 1, Path(directory) / "spool", LEVEL_CONGESTION, capture=False)
         lab.start_app("h2", "sink", {"port": 80})
         sender = lab.start_app("h1", "bulk", {"to": "h2", "port": 80, "bytes": total})
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         lab.advance(Until(apps=(sender.name,)))
-        wall = time.perf_counter() - began
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         statistics = lab.link_statistics("r1-r2")["r1->r2"]
         window = max(one.snd_cwnd // one.snd_mss for one in lab.connections("h1"))
         received = sum(one.bytes_received for one in lab.connections("h2"))
@@ -62,6 +62,7 @@ def main() -> None:
                 "bytes": received,
                 "wall": wall,
                 "packets_per_s": packets / wall,
+                "packets_per_cpu_s": packets / cpu,
                 "window_segments": window,
                 "lab_s": lab.now() / 1e9,
                 "frames_on_bottleneck": statistics["packets_in"],

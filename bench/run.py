@@ -2,11 +2,12 @@
 
 Dumbbell h1 - r1 - r2 - h2 with a 10 ms bottleneck, 1448-byte segments, one NewReno transfer: data packets carried per
 second of wall time, in tcplab (trace level congestion, no capture) and in ns-3 (PyPI `ns3`), alternating, median of
-three. Then tcplab's own: the cost of a packet as the window grows, and what the API costs. Then goodput over a direct
-veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs root. Then frames through
-the link engine, beside a bare relay in Python and the kernel's bridge; last, how late timers are in real time.
+three. Then tcplab's own: the cost of a packet as the window, the flows or the nodes grow, and what the API costs.
+Then goodput over a direct veth, to and from the kernel, beside pmd-pytcp (PyPI) on its TAP interface; this part needs
+root. Then frames through the link engine, beside a bare relay in Python and the kernel's bridge; last, how late
+timers are in real time.
 
-    python bench/run.py [dumbbell] [window] [api] [veth] [engine] [timers]      all without a name
+    python bench/run.py [dumbbell] [window] [scale] [api] [veth] [engine] [timers]      all without a name
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ def measure(script: str, *arguments: object) -> dict[str, Any]:
 
 
 def dumbbell() -> None:
-    print("Data packets per second of wall time (median of 3)")
-    print(f"{'bottleneck':>14} {'tcplab':>10} {'ns-3':>10} {'tcplab/ns-3':>12}")
+    print("Data packets per second of wall time, and of CPU time, where others used the machine too (median of 3)")
+    print(f"{'bottleneck':>14} {'per second of':>14} {'tcplab':>10} {'ns-3':>10} {'tcplab/ns-3':>12}")
     for rate, total in TRANSFERS.items():
         ours, theirs = [], []
         for _ in range(RUNS):
-            ours.append(measure("dumbbell_tcplab.py", rate, total)["packets_per_s"])
-            theirs.append(measure("dumbbell_ns3.py", rate, total)["packets_per_s"])
-        a, b = statistics.median(ours), statistics.median(theirs)
-        print(f"{rate // 1_000_000:>7} Mbit/s {a:>10,.0f} {b:>10,.0f} {a / b:>12.2f}")
+            ours.append(measure("dumbbell_tcplab.py", rate, total))
+            theirs.append(measure("dumbbell_ns3.py", rate, total))
+        for words, name in (("wall time", "packets_per_s"), ("CPU time", "packets_per_cpu_s")):
+            a, b = (statistics.median(one[name] for one in runs) for runs in (ours, theirs))
+            print(f"{rate // 1_000_000:>7} Mbit/s {words:>14} {a:>10,.0f} {b:>10,.0f} {a / b:>12.2f}")
 
 
 def window() -> None:
@@ -52,6 +54,16 @@ def window() -> None:
     for delay_ms in (1, 10, 40):
         found = measure("dumbbell_tcplab.py", 1_000_000_000, 20_000_000, delay_ms)
         print(f"{delay_ms:>5} ms {found['window_segments']:>17,.0f} {1e6 / found['packets_per_s']:>14.1f}")
+
+
+def scale() -> None:
+    print("\nWhat a data packet costs as a lab grows, us of CPU time; memory")
+    for kind, numbers in (("flows", (1, 10, 100, 1000)), ("nodes", (10, 100, 1000))):
+        for number in numbers:
+            found = measure("scale_tcplab.py", kind, number)
+            print(f"{number:>8,} {kind:<28} {found['cpu_us_per_packet']:>10.1f}")
+    for name, value in measure("scale_tcplab.py", "memory").items():
+        print(f"{name:>37} {value:>10,}")
 
 
 def api() -> None:
@@ -141,6 +153,7 @@ def timers() -> None:
 PARTS = {
     "dumbbell": dumbbell,
     "window": window,
+    "scale": scale,
     "api": api,
     "veth": veth,
     "engine": engine,

@@ -27,6 +27,12 @@ class Gate:
         if self.on_change is not None:
             self.on_change()
 
+    def next(self, what: str) -> Waiter[None]:
+        """Await this for the next `notify`, however long it takes: what most do, without a coroutine in between."""
+        waiter: Waiter[None] = Waiter(what)
+        self._waiters.append(waiter)
+        return waiter
+
     async def wait(self, what: str, deadline_ns: int) -> None:
         """Wait for the next `notify`. Raises TimeoutError at `deadline_ns` of lab time (NEVER: no limit)."""
         waiter: Waiter[None] = Waiter(what)

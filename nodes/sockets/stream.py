@@ -103,7 +103,10 @@ class StreamSocket:
         if not data and not c.eof:
             deadline = driver.deadline(timeout_ns)
             while not data and not c.eof:
-                await self.gate.wait(self._awaited_data, deadline)
+                if deadline == NEVER:
+                    await self.gate.next(self._awaited_data)
+                else:
+                    await self.gate.wait(self._awaited_data, deadline)
                 data = c.receive(driver.now(), limit)
         driver.flush()
         return data
