@@ -113,6 +113,7 @@ class Direction:
         self._last_release = 0
         self._plain_arrivals = scheduler.sequence(self._arrive_plain)
         self._arrivals = scheduler.sequence(self._arrive)
+        self._transmissions = scheduler.sequence(self._transmit)
         self._set(impairments)
 
     # What is asked of it.
@@ -372,7 +373,7 @@ class Direction:
         self._queue_changed(now)
         if not self._transmitting:
             self._transmitting = True
-            self._scheduler.post(self._busy_until, self._transmit, None)
+            self._transmissions.post(self._busy_until, None)
 
     def _transmit(self, _: None) -> None:
         """The line has become free: serialise what waits; with a rate that is one packet, without one all."""
@@ -386,7 +387,7 @@ class Direction:
             self._serialise(now, packet)
         if self._queue.packets:
             self._transmitting = True
-            self._scheduler.post(self._busy_until, self._transmit, None)
+            self._transmissions.post(self._busy_until, None)
 
     def _serialise(self, now: int, packet: Packet) -> None:
         """Put the packet on the line, which is free, and from there on the wire."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
@@ -20,8 +20,8 @@ SECOND: Final = 1_000_000_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 
-#: Later than any instant a lab can reach (292 years); "no deadline".
-NEVER: Final = (1 << 63) - 1
+#: Later than any instant a lab can reach (146 years); "no deadline". Compiled code compares ints of 63 bits at once.
+NEVER: Final = (1 << 62) - 1
 
 
 class Timer:
@@ -78,32 +78,29 @@ class SimSequence(Sequence):
     """A Sequence of a SimScheduler. Its calls keep their places among all others, but only the next one is in the
     heap: so the heap holds as many entries as there are wires, not as many as there are frames on them."""
 
-    __slots__ = ("_sim", "_waiting")
+    __slots__ = ("_sim", "waiting")
 
     def __init__(self, scheduler: SimScheduler, fn: Callable[[Any], None]) -> None:
         super().__init__(scheduler, fn)
         self._sim = scheduler
-        #: (time, number, arg), the one in the heap first.
-        self._waiting: deque[tuple[int, int, Any]] = deque()
+        #: Entries of the heap; the first one is there.
+        self.waiting: deque[_Entry] = deque()
 
     def post(self, time_ns: int, arg: Any) -> None:
         sim = self._sim
         sim._count = count = sim._count + 1
         if time_ns < sim._now:
             time_ns = sim._now
-        waiting = self._waiting
+        entry = (time_ns, count, self, arg)
+        waiting = self.waiting
         if not waiting:
-            heappush(sim._heap, (time_ns, count, None, self))
-        waiting.append((time_ns, count, arg))
+            heappush(sim._heap, entry)
+        waiting.append(entry)
 
-    def take(self) -> Any:
-        """The argument of the call whose entry was taken from the heap; the next one's goes there."""
-        waiting = self._waiting
-        _, _, arg = waiting.popleft()
-        if waiting:
-            time_ns, count, _ = waiting[0]
-            heappush(self._sim._heap, (time_ns, count, None, self))
-        return arg
+
+#: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled, (time, number,
+#: sequence, arg) of the next one of a sequence.
+_Entry = tuple[Any, ...]  # not tuple[int, ...]: compiled, those are taken apart and made anew
 
 
 class SimScheduler(Scheduler):
@@ -117,9 +114,7 @@ class SimScheduler(Scheduler):
         self._now = 0
         self._count = 0
         self._stopped = False
-        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled,
-        #: (time, number, None, sequence) of the next one of a sequence.
-        self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
+        self._heap: list[_Entry] = []
 
     def now(self) -> int:
         return self._now
@@ -160,16 +155,27 @@ class SimScheduler(Scheduler):
         last = before + max_calls
         self._stopped = False
         while heap and calls < last:
-            entry = heappop(heap)
-            time_ns, _, fn, arg = entry
+            entry = heap[0]
+            time_ns: int = entry[0]
             if time_ns > limit_ns:
-                heappush(heap, entry)
                 break
-            if fn is None:
-                fn = arg.fn
+            fn = entry[2]
+            arg = entry[3]
+            if isinstance(fn, SimSequence):
+                waiting = fn.waiting
+                fn = fn.fn
+                waiting.popleft()
+                if waiting:
+                    heapreplace(heap, waiting[0])
+                else:
+                    heappop(heap)
+            else:
+                heappop(heap)
                 if fn is None:
-                    continue
-                arg = arg.take() if isinstance(arg, SimSequence) else arg.arg
+                    fn = arg.fn
+                    if fn is None:
+                        continue
+                    arg = arg.arg
             self._now = time_ns
             self.calls = calls = calls + 1
             fn(arg)

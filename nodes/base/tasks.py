@@ -139,6 +139,7 @@ class TaskRunner:
         self._queue: list[tuple[int, int, Task]] = []
         self._count = 0
         self._drain_scheduled = False
+        self._drains = scheduler.sequence(self.drain)
 
     def spawn(self, order: int, name: str, coro: Coroutine[Any, None, Any]) -> Task:
         """Start a coroutine; its first step is taken at the current instant, not inside this call."""
@@ -179,4 +180,4 @@ class TaskRunner:
         heapq.heappush(self._queue, (task.order, self._count, task))
         if not self._drain_scheduled:
             self._drain_scheduled = True
-            self.scheduler.post(self.scheduler.now(), self.drain, None)
+            self._drains.post(self.scheduler.now(), None)

@@ -401,18 +401,26 @@ class Tcb:
 
     def next_deadline(self) -> int:
         """The earliest of the connection's deadlines, or NEVER."""
-        return min(
-            self.rto_at,
-            self.delack_at,
-            self.persist_at,
-            self.keepalive_at,
-            self.time_wait_at,
-            self.fin_wait_2_at,
-            self.user_timeout_at,
-            self.reordering_at,
-            self.probe_at,
-            self.pacing_at,
-        )
+        deadline = self.rto_at
+        if self.delack_at < deadline:
+            deadline = self.delack_at
+        if self.persist_at < deadline:
+            deadline = self.persist_at
+        if self.keepalive_at < deadline:
+            deadline = self.keepalive_at
+        if self.time_wait_at < deadline:
+            deadline = self.time_wait_at
+        if self.fin_wait_2_at < deadline:
+            deadline = self.fin_wait_2_at
+        if self.user_timeout_at < deadline:
+            deadline = self.user_timeout_at
+        if self.reordering_at < deadline:
+            deadline = self.reordering_at
+        if self.probe_at < deadline:
+            deadline = self.probe_at
+        if self.pacing_at < deadline:
+            deadline = self.pacing_at
+        return deadline
 
     @property
     def opening(self) -> bool:
