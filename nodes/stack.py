@@ -192,7 +192,8 @@ class Stack(IpOutput):
         total = first + second + third + addresses
         if first >> 24 != 0x45:  # options, or no IPv4 packet
             start = _IP_START + (first >> 22 & 0x3C) if first >> 28 == 4 else 0
-            total += sum16(frame[_HEADERS.size : start])
+            if start > _HEADERS.size:
+                total += sum16(frame[_HEADERS.size : start])
         if not _HEADERS.size <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False

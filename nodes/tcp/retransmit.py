@@ -142,6 +142,6 @@ def _over(c: Tcb, now: int, limit: int) -> bool:
     if not c.retransmits:
         return False
     lowest, highest = parameters.tcp_rto_min_ms, parameters.tcp_rto_max_ms
-    doublings = min(limit, (highest // lowest).bit_length() - 1)
+    doublings = min(limit, max(highest // lowest, 1).bit_length() - 1)
     most = ((2 << doublings) - 1) * lowest + (limit - doublings) * highest
     return now - c.retrans_at >= most * MILLISECOND

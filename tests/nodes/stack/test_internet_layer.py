@@ -435,3 +435,13 @@ def test_errors_to_one_host_are_limited_but_not_those_of_path_mtu_discovery() ->
     assert [errors(1, Ipv4Packet(SRC, DST, 17, b"0123456789", 1)) for _ in range(8)] == [1] * 6 + [0, 0]
     assert [errors(1, Ipv4Packet(SRC, DST, 6, bytes(1400), fragment=DONT_FRAGMENT)) for _ in range(8)] == [1] * 8
     assert [errors(1 + SECOND, Ipv4Packet(SRC, DST, 17, b"0123456789", 1)) for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("first", [*range(0x40, 0x45), 0x00, 0x35, 0x65, 0xFF])
+def test_a_header_that_is_none_goes_nowhere(first: int) -> None:
+    """Versions that are not 4, and lengths below the least."""
+    stack = router()
+    sent = bytearray(frame(Ipv4Packet(SRC, DST, 17, b"12345678")))
+    sent[14] = first
+    stack.on_frame(1, 0, bytes(sent))
+    assert stack.pull() == [] and stack.counters.IpInHdrErrors == 1

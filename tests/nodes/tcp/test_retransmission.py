@@ -395,3 +395,12 @@ def test_cost_of_an_ack_does_not_grow_with_the_window() -> None:
     wire.run(until=lambda: got[0] > 3_000_000)
     assert len(c.board) * 1448 <= (1 << 20) + 1448
     assert not wire.a.counters.TcpRetransSegs
+
+
+def test_a_lowest_rto_above_the_highest() -> None:
+    """Knobs may contradict each other: the connection is still given up some time."""
+    host = Host(tcp_rto_min_ms=120_000, tcp_rto_max_ms=1000, tcp_retries2=3)
+    c, _ = client(host)
+    c.send(0, b"x")
+    host.after(3600 * SECOND)
+    assert (c.state, c.error) == (states.CLOSED, "ETIMEDOUT")
