@@ -46,13 +46,21 @@ def test_a_level_records_what_it_says(under: Under, level: str) -> None:
     assert "frame" not in kinds  # capture is off
 
 
-def test_events_are_numbered_and_in_order(pair: Pair) -> None:
-    exchange(pair)
-    events = list(pair.lab.trace())
+def test_events_are_numbered_and_in_order(under: Under) -> None:
+    """But for those that the lab itself says came too late (docs/real-time.md)."""
+    with under.lab(level="all") as lab:
+        exchange(Pair(lab, under.api))
+        events = list(lab.trace())
+        assert events[-1].time_ns <= lab.now_ns()
+        directory = lab.run_directory
     assert [one.seq for one in events] == sorted({one.seq for one in events})
-    times = [one.time_ns for one in events]
-    assert times == sorted(times)
-    assert times[-1] <= pair.lab.now_ns()
+    manifest = json.loads((Path(directory) / "manifest.json").read_text())
+    latest = 0
+    late = 0
+    for one in events:
+        late += one.time_ns < latest
+        latest = max(latest, one.time_ns)
+    assert late <= manifest.get("late_events", 0)
 
 
 def test_cause_comes_before_effect(pair: Pair) -> None:

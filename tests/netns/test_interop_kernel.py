@@ -18,6 +18,7 @@ from lab.topology.loader import topology_from_mapping
 from nodes.agent.payload import Payload
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.events import LEVEL_STATES
+from nodes.tcp.congestion import CONTROLS
 from nodes.tcp.info import TcpInfo
 from tests.netns.pairwise import Case, all_pairs, pairs_of
 
@@ -28,10 +29,13 @@ KERNEL: Final = "h2"
 #: Longest that anything here may take, lab time.
 PATIENCE: Final = 240 * SECOND
 
+#: Congestion controls of our stack: all that it has.
+OUR_CONTROLS: Final = tuple(sorted(CONTROLS))
 FACTORS: Final = {
     "loss": ("5%", "1%", "0%"),
     "mtu": (1500, 576, 9000),
     "control": ("cubic", "reno", "bbr"),
+    "ours": OUR_CONTROLS,
     "without": ("", "tcp_timestamps", "tcp_sack", "tcp_window_scaling"),
     "reorder": (False, True),
     "sender": (OURS, KERNEL),
@@ -46,7 +50,13 @@ def size_of(case: Case) -> int:
 
 
 def name_of(case: Case) -> str:
-    words = [f"{case['sender']}-sends", f"{case['opener']}-opens", case["control"], case["mtu"], f"loss-{case['loss']}"]
+    words = [
+        f"{case['sender']}-sends",
+        f"{case['opener']}-opens",
+        f"{case['ours']}-{case['control']}",
+        case["mtu"],
+        f"loss-{case['loss']}",
+    ]
     words += ["reorder"] if case["reorder"] else []
     words += [f"no-{case['without']}"] if case["without"] else []
     return "-".join(map(str, words))
@@ -138,7 +148,11 @@ def test_every_byte_arrives(make: Callable[..., Lab], case: Case) -> None:
         # One in a hundred skips the delay, and so overtakes all that entered in the last millisecond.
         impairments |= {"delay": "1ms", "reorder": "1%"}
     lab = make({str(case["without"]): 0} if case["without"] else {}, mtu=case["mtu"], **impairments)
-    numbers = connect(lab, str(case["opener"]), {KERNEL: {"TCP_CONGESTION": str(case["control"])}})
+    numbers = connect(
+        lab,
+        str(case["opener"]),
+        {KERNEL: {"TCP_CONGESTION": str(case["control"])}, OURS: {"TCP_CONGESTION": str(case["ours"])}},
+    )
     sender, receiver = str(case["sender"]), other(str(case["sender"]))
     size = size_of(case)
     payload = Payload(bytes(range(251)), size)
@@ -150,6 +164,7 @@ def test_every_byte_arrives(make: Callable[..., Lab], case: Case) -> None:
     assert (received.result.length, received.result.sha256) == (size, payload.sha256())
     _agreed_options(lab, numbers, str(case["without"]))
     assert status(lab, numbers, KERNEL).congestion == case["control"]
+    assert status(lab, numbers, OURS).congestion == case["ours"]
 
     lab.shutdown(sender, numbers[sender])
     end = lab.receive(receiver, numbers[receiver], timeout_ns=PATIENCE)
@@ -169,12 +184,10 @@ def test_every_byte_arrives(make: Callable[..., Lab], case: Case) -> None:
 
 
 def _agreed_options(lab: Lab, numbers: dict[str, int], without: str) -> None:
-    expected = {"timestamps", "wscale"} - {
-        "tcp_timestamps": {"timestamps"},
-        "tcp_window_scaling": {"wscale"},
-    }.get(without, set())
+    everything = {"tcp_timestamps": "timestamps", "tcp_window_scaling": "wscale", "tcp_sack": "sack"}
+    expected = set(everything.values()) - {everything.get(without)}
     for node in numbers:
-        assert expected == {"timestamps", "wscale"} & set(status(lab, numbers, node).options)
+        assert expected == set(everything.values()) & set(status(lab, numbers, node).options)
 
 
 # Closing, both ways.
