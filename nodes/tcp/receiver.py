@@ -91,17 +91,16 @@ def take(c: Tcb, limit: int) -> bytes:
         data = queue[0] if len(queue) == 1 else b"".join(queue)
         queue.clear()
     else:
-        parts = []
         left = limit
-        while left:
-            part = queue[0]
-            if len(part) > left:
-                queue[0] = part[left:]
-                part = part[:left]
-            else:
-                queue.popleft()
-            parts.append(part)
-            left -= len(part)
+        count = 0
+        while left and len(queue[count]) <= left:
+            left -= len(queue[count])
+            count += 1
+        parts = queue[:count]
+        del queue[:count]
+        if left:
+            parts.append(queue[0][:left])
+            queue[0] = queue[0][left:]
         data = b"".join(parts)
     c.buffered -= len(data)
     return data
