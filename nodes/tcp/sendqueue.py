@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from typing import Final
+
+#: Used up writes that are kept at the front of the list before they are cut off.
+_SLACK: Final = 64
 
 
 class SendQueue:
@@ -12,10 +15,12 @@ class SendQueue:
     where PSH belongs (RFC 9293 section 3.9.1.2).
     """
 
-    __slots__ = ("_more", "_offset", "_writes", "at_write_end", "length")
+    __slots__ = ("_first", "_more", "_offset", "_writes", "at_write_end", "length")
 
     def __init__(self) -> None:
-        self._writes: deque[bytes] = deque()
+        #: From `_first` on; a list, because an empty deque takes 700 bytes. Empty when nothing is queued.
+        self._writes: list[bytes] = []
+        self._first = 0
         self._offset = 0
         self._more = False
         self.length = 0
@@ -33,7 +38,7 @@ class SendQueue:
     def take(self, size: int) -> bytes:
         """Remove and return the first `size` bytes, 0 < size <= length."""
         self.length -= size
-        first = self._writes[0]
+        first = self._writes[self._first]
         start = self._offset
         end = start + size
         if end < len(first):
@@ -42,7 +47,7 @@ class SendQueue:
             return first[start:end]
         parts = []
         while True:
-            self._writes.popleft()
+            self._pop()
             self._offset = 0
             part = first[start:] if start else first
             parts.append(part)
@@ -50,7 +55,7 @@ class SendQueue:
             if size == 0:
                 self.at_write_end = not self._more or len(self._writes) > 0
                 break
-            first = self._writes[0]
+            first = self._writes[self._first]
             start = 0
             if size < len(first):
                 self._offset = size
@@ -59,8 +64,21 @@ class SendQueue:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def _pop(self) -> None:
+        """The first write is used up."""
+        writes = self._writes
+        writes[self._first] = b""
+        self._first += 1
+        if self._first == len(writes):
+            writes.clear()
+            self._first = 0
+        elif self._first >= _SLACK and self._first * 2 >= len(writes):
+            del writes[: self._first]
+            self._first = 0
+
     def clear(self) -> None:
         """Forget everything."""
         self._writes.clear()
+        self._first = 0
         self._offset = 0
         self.length = 0
