@@ -16,7 +16,8 @@ class Tahoe(NewReno):
     rules_recovery = True
 
     def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
-        super().__init__(mss, initial_window, abc_limit)
+        # Every ACK adds one segment, also the one that acknowledges all that was behind the loss.
+        super().__init__(mss, initial_window, 1)
         self._repairing = False
 
     def on_every_ack(self, ack: Ack) -> None:
