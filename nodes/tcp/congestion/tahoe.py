@@ -21,8 +21,8 @@ class Tahoe(NewReno):
         self._repairing = False
 
     def on_every_ack(self, ack: Ack) -> None:
-        if self._repairing:
-            self.slow_start(ack)
+        if self._repairing and ack.acked:
+            self.cwnd = min(self.cwnd + self.mss, self.ssthresh)
 
     def on_loss(self, now: int, flight: int) -> None:
         self.on_timeout(now, flight, True)
