@@ -20,11 +20,16 @@ FIELDS = (
     "tcp.checksum.status",
     "udp.checksum.status",
     "icmp.checksum.status",
+    "icmpv6.checksum.status",
+    "icmp.type",
+    "icmpv6.type",
     "_ws.malformed",
     "tcp.flags.str",
     *(f"tcp.analysis.{flag}" for flag in RESEND_FLAGS),
 )
 BAD = "0"
+#: Messages that quote a packet, cut, so that the checksum inside cannot be verified (Wireshark 4.0 tries all the same).
+QUOTING = {"icmp.type": ("3", "11"), "icmpv6.type": ("1", "2", "3", "4")}
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def test_wireshark_agrees_with_the_trace(name: str, tmp_path: Path) -> None:
         for packet in packets:
             assert not packet.fields["_ws.malformed"], (capture.name, packet)
             bad = [field for field in FIELDS if field.endswith("checksum.status") and packet.fields[field] == BAD]
+            if any(packet.fields[field] in kinds for field, kinds in QUOTING.items()):
+                bad = [field for field in bad if field.startswith("icmp")]
             assert not bad or "corrupted" in packet.fields["frame.comment"].lower(), (capture.name, packet)
         node, interface = capture.stem.split("-", 1)
         sent = [packet for packet in packets if packet.outbound]
