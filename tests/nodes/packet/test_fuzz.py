@@ -120,8 +120,7 @@ def test_ipv6_round_trip(
 ) -> None:
     packet = Ipv6Packet(src, dst, next_header, payload, hop_limit, traffic_class, flow_label)
     decoded = decode_ipv6(encode_ipv6(packet) + b"padding of the frame")
-    for name in Ipv6Packet.__slots__:
-        assert getattr(decoded, name) == getattr(packet, name)
+    assert fields(decoded) == fields(packet)
 
 
 @given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16), BYTE, BYTE, WORD32, st.binary())
