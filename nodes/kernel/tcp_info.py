@@ -15,6 +15,8 @@ SIZE: Final = _LAYOUT.size
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _TIMESTAMPS: Final = 1
 _WSCALE: Final = 4
+_ECN: Final = 8
+_SYN_DATA: Final = 32
 _SACK: Final = 2
 #: What the kernel says for "no threshold yet".
 INFINITE: Final = 0x7FFF_FFFF
@@ -179,6 +181,10 @@ def tcp_info(
         agreed.append("sack")
     if raw.options & _WSCALE:
         agreed.append("wscale")
+    if raw.options & _ECN:
+        agreed.append("ecn")
+    if raw.options & _SYN_DATA:
+        agreed.append("syn_data")
     mss = raw.snd_mss
     last = min(raw.last_data_recv, raw.last_ack_recv)
     return TcpInfo(

@@ -42,6 +42,8 @@ NAMES: Final = (
     "TcpExtTCPRenoRecovery",  # fast recoveries entered, without SACK
     "TcpExtTCPSackRecovery",  # fast recoveries entered, with SACK
     "TcpExtTCPFullUndo",  # recoveries taken back because nothing was lost
+    "TcpExtTCPDSACKOldSent",  # ACKs that told of data received twice and before that acknowledged
+    "TcpExtTCPDSACKOfoSent",  # the same, of data beyond a hole
     "TcpExtTCPDSACKRecv",  # ACKs that told of data received twice
     "TcpExtTCPLossProbes",  # tail loss probes sent
     "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
@@ -108,6 +110,8 @@ class Counters:
     TcpExtTCPRenoRecovery: int
     TcpExtTCPSackRecovery: int
     TcpExtTCPFullUndo: int
+    TcpExtTCPDSACKOldSent: int
+    TcpExtTCPDSACKOfoSent: int
     TcpExtTCPDSACKRecv: int
     TcpExtTCPLossProbes: int
     TcpExtTCPLossProbeRecovery: int

@@ -66,6 +66,11 @@ def came_twice(c: Tcb, left: int, right: int) -> None:
     """Have the next ACK tell (RFC 2883)."""
     if c.sack and c.tcp.parameters.tcp_dsack:
         c.received.twice(left, right)
+        counters = c.tcp.counters
+        if left < c.rcv_nxt:
+            counters.TcpExtTCPDSACKOldSent += 1
+        else:
+            counters.TcpExtTCPDSACKOfoSent += 1
 
 
 def deliver(c: Tcb, data: bytes) -> None:
