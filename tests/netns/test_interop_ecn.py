@@ -1,0 +1,49 @@
+"""ECN between our TCP and Linux's: agreed whoever opens, marked by the link both ways, obeyed without a loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.backends.catalogue import make_lab
+from lab.topology.loader import topology_from_mapping
+from nodes.agent.payload import Payload
+from nodes.base.clock import SECOND
+from nodes.base.events import LEVEL_STATES
+
+pytestmark = pytest.mark.requires("root")
+
+SIZE = 2_000_000
+
+
+@pytest.mark.parametrize("opener", ["h1", "h2"])
+@pytest.mark.parametrize("control", ["cubic", "reno"])
+def test_marks_in_both_directions(control: str, opener: str, tmp_path: Path) -> None:
+    server = "h2" if opener == "h1" else "h1"
+    description = {
+        "nodes": {
+            "h1": {"kind": "host", "parameters": {"tcp_ecn": 1, "tcp_congestion_control": control}},
+            "h2": {"kind": "linux", "parameters": {"net.ipv4.tcp_ecn": 1}},
+        },
+        "links": [{"endpoints": "h1-h2", "rate": "20mbit", "delay": "5ms", "ecn_threshold": 20_000}],
+    }
+    lab = make_lab("netns", "ecn", topology_from_mapping(description), 1, tmp_path / "spool", LEVEL_STATES, False)
+    try:
+        accepted = lab.accept(server, lab.listen(server, 80).number, timeout_ns=60 * SECOND)
+        opened = lab.open(opener, server, 80, timeout_ns=60 * SECOND)
+        lab.wait(opened, accepted)
+        ends = {opener: opened.connection, server: accepted.connection}
+        for source, sink in (("h1", "h2"), ("h2", "h1")):
+            sent = lab.send(source, ends[source], Payload(b"x", SIZE))
+            received = lab.receive(
+                sink, ends[sink], max_bytes=SIZE, min_bytes=SIZE, keep=False, timeout_ns=120 * SECOND
+            )
+            lab.wait(sent, received)
+        assert "ecn" in lab.status("h1", ends["h1"]).options
+        for statistics in lab.link_statistics("h1-h2").values():
+            assert statistics["marked"] > 0
+            assert statistics["dropped_queue"] == 0
+        assert lab.counters("h1")["TcpExtTCPDeliveredCE"] > 0
+    finally:
+        lab.close_lab()
