@@ -85,6 +85,14 @@ def pytest_configure(config: pytest.Config) -> None:
         place = str(make_compiled())
         sys.path.insert(0, place)
         os.environ["PYTHONPATH"] = place
+        # At once: pytest puts the checkout before it again. What is imported stays.
+        import lab
+        import tcplab
+        from nodes.tcp import connection
+
+        found = [str(module.__file__) for module in (lab, tcplab, connection)]
+        if not all(one.startswith(place) for one in found) or not found[-1].endswith(".so"):
+            raise pytest.UsageError(f"--compiled, but imported was {', '.join(found)}")
     # How long an example takes depends on what else the machine does.
     hypothesis.settings.register_profile("tcplab", deadline=None)
     hypothesis.settings.load_profile("tcplab")

@@ -19,7 +19,7 @@ Everything else has RFC 5681's behaviour already. Windows are bytes, times ns, r
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -85,14 +85,14 @@ class CongestionControl:
     methods below change them."""
 
     #: The name in tcp_congestion_control and TCP_CONGESTION.
-    name = ""
+    name: ClassVar[str] = ""
     #: True: cwnd is what the methods say also while losses are repaired; the stack does not reduce it (RFC 6937).
-    rules_recovery = False
+    rules_recovery: ClassVar[bool] = False
     #: True: `pacing_rate` is set here; the stack does not derive it from the window where tcp_pacing asks for that.
-    paces = False
+    paces: ClassVar[bool] = False
     #: True: ECN is wanted even if tcp_ecn does not ask for it, every mark is echoed and no mark reduces the window by
     #: itself: RFC 8257 instead of RFC 3168. `on_every_ack` sees `ack.ece`.
-    exact_ecn = False
+    exact_ecn: ClassVar[bool] = False
 
     def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
         self.mss = mss
