@@ -195,27 +195,6 @@ def test_every_congestion_control_of_ours(make: Callable[..., Lab], control: str
     assert status(lab, numbers, OURS).total_retrans > 0
 
 
-@pytest.mark.parametrize("opener", [OURS, KERNEL])
-@pytest.mark.parametrize("sender", [OURS, KERNEL])
-def test_congestion_is_marked_instead_of_dropped(make: Callable[..., Lab], opener: str, sender: str) -> None:
-    """RFC 3168: both ends agree, the queue marks CE, the receiver echoes, the sender slows down; nothing is lost."""
-    lab = make({"tcp_ecn": 1}, rate="20mbit", delay="5ms", limit=200, ecn_threshold="30kb")
-    lab.set_parameters(OURS, {"tcp_ecn": 1})
-    numbers = connect(lab, opener)
-    payload = Payload(b"marked", 4_000_000)
-    receiver = other(sender)
-    received = lab.receive(receiver, numbers[receiver], max_bytes=payload.length, min_bytes=payload.length, keep=False)
-    lab.wait(lab.send(sender, numbers[sender], payload, timeout_ns=PATIENCE), received)
-    assert received.result.sha256 == payload.sha256()
-    for node in numbers:
-        assert "ecn" in status(lab, numbers, node).options
-    counted = lab.link_statistics(f"{OURS}-{KERNEL}")[f"{sender}->{receiver}"]
-    assert counted["marked"] > 0
-    assert counted["dropped_queue"] == 0
-    told = status(lab, numbers, sender)
-    assert (told.total_retrans, told.delivered_ce > 0) == (0, True)
-
-
 @pytest.mark.parametrize("sender", [OURS, KERNEL])
 def test_what_comes_twice_is_reported(make: Callable[..., Lab], sender: str) -> None:
     """RFC 2883: the receiver of a duplicate says so in its ACK, and the sender counts it."""
