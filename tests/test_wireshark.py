@@ -28,6 +28,8 @@ FIELDS = (
     *(f"tcp.analysis.{flag}" for flag in RESEND_FLAGS),
 )
 BAD = "0"
+#: Experiments that no interface sees anything of.
+WITHIN_A_HOST = ("self-connect",)
 #: Messages that quote a packet, cut, so that the checksum inside cannot be verified (Wireshark 4.0 tries all the same).
 QUOTING = {"icmp.type": ("3", "11"), "icmpv6.type": ("1", "2", "3", "4")}
 
@@ -61,7 +63,7 @@ def dissect(capture: Path) -> list[Packet]:
 
 @pytest.mark.slow
 @pytest.mark.requires("tshark")
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in WITHIN_A_HOST])
 def test_wireshark_agrees_with_the_trace(name: str, tmp_path: Path) -> None:
     bundle = run_experiment(name, tmp_path / name)
     segments = parquet.read_table(bundle / "tables" / "segments.parquet").to_pylist()
