@@ -250,12 +250,13 @@ def test_simultaneous_open(make: Callable[..., Lab]) -> None:
     lab.wait(*opening.values())
     numbers = {node: operation.connection for node, operation in opening.items()}
     await_states(lab, numbers, h1="ESTABLISHED", h2="ESTABLISHED")
-    for node in numbers:
-        lab.wait(lab.send(node, numbers[node], Payload(b"both", 100_000)))
-    for node in numbers:
-        received = lab.receive(node, numbers[node], max_bytes=100_000, min_bytes=100_000, keep=False)
-        lab.wait(received)
-        assert received.result.sha256 == Payload(b"both", 100_000).sha256()
+    received = {
+        node: lab.receive(node, numbers[node], max_bytes=100_000, min_bytes=100_000, keep=False) for node in numbers
+    }
+    sent = [lab.send(node, numbers[node], Payload(b"both", 100_000)) for node in numbers]
+    lab.wait(*sent, *received.values())
+    for operation in received.values():
+        assert operation.result.sha256 == Payload(b"both", 100_000).sha256()
 
 
 @pytest.mark.parametrize("resetting", [OURS, KERNEL])
@@ -300,9 +301,9 @@ def test_linger_of_seconds_delivers_and_closes_in_order(make: Callable[..., Lab]
     numbers = connect(lab, OURS)
     lab.set_option(lingering, numbers[lingering], "SO_LINGER", 10)
     data = Payload(b"linger", 300_000)
+    received = lab.receive(reader, numbers[reader], max_bytes=400_000, min_bytes=400_000, keep=False)
     lab.wait(lab.send(lingering, numbers[lingering], data))
     lab.close(lingering, numbers[lingering])
-    received = lab.receive(reader, numbers[reader], max_bytes=400_000, min_bytes=400_000, keep=False)
     lab.wait(received)
     assert (received.result.sha256, received.result.eof) == (data.sha256(), True)
     await_states(lab, numbers, **{lingering: "FIN-WAIT-2", reader: "CLOSE-WAIT"})
