@@ -280,18 +280,24 @@ def test_we_half_close_and_nc_goes_on(bench: Bench) -> None:
         bench.net.create_server(("", 7)) as listener,
         bench.program("nc", "-nN", OURS, "7", stdin=subprocess.PIPE) as process,
     ):
-        assert process.stdin is not None and process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None and stdout is not None
+
+        def tell() -> None:
+            stdin.write(answer)
+            stdin.close()
+
         accepted, _ = listener.accept()
         with accepted, ThreadPoolExecutor() as pool:
-            heard = pool.submit(process.stdout.read, len(question))
+            heard = pool.submit(stdout.read, len(question))
             accepted.sendall(question)
             accepted.shutdown(socket.SHUT_WR)
             assert heard.result(30) == question
             assert accepted.info().state_name in ("FIN-WAIT-1", "FIN-WAIT-2")
-            process.stdin.write(answer)
-            process.stdin.close()
+            told = pool.submit(tell)
             assert whole(accepted) == answer
             assert accepted.info().state_name == "TIME-WAIT"
+            told.result()
         assert process.wait(30) == 0
 
 
