@@ -263,7 +263,7 @@ def test_where_no_program_can_run_is_said(server: Server, mixed: Lab, tmp_path: 
         (("py", mixed.name, "h2", "none.py"), b"none.py: there is no such file"),
         (("py", mixed.name, "h2"), b"is a file that ends in .py"),
         (("py", str(tmp_path / "here.py")), b"this is no node of a lab"),
-        (("ss",), b"no agent of a tcplab node answers in this network namespace"),
+        (("ss",), b"this is no node of a lab; from outside: tcplab ss LAB NODE"),
     ):
         done = tcplab_command(server, *arguments)
         assert done.returncode in (2, 3)
