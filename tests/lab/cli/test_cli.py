@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,12 +158,10 @@ def test_bad_arguments(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_of_two_gigabytes_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "huge.yaml").open("wb") as file:
-        file.truncate(2 << 30)
-    started = time.monotonic()
+        file.truncate(1 << 42)  # which nobody reads in the time that `tcplab` is given here
     assert "larger than" in one_line(tcplab("validate", "huge.yaml", cwd=tmp_path))
-    assert time.monotonic() - started < 5
 
 
 def digests(directory: Path) -> dict[str, str]:

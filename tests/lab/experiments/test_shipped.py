@@ -44,8 +44,6 @@ def test_it_holds(name: str, tmp_path: Path) -> None:
     outcome = outcome_of(name, tmp_path / "run")
     assert outcome.ok, "\n".join(outcome.lines())
     assert outcome.results
-    limit_ms = {"demo": 2000, "keepalive": 1000, "lost-last-ack": 1000}.get(name, 10_000)
-    assert outcome.wall_ms < limit_ms
 
 
 @pytest.mark.parametrize("name", SHIPPED)
