@@ -139,6 +139,8 @@ class Lab(ABC):
     operations: Operations
     #: Called when the lab or a node has FAILED by itself, for whoever shows states.
     on_change: Callable[[], None] = staticmethod(lambda: None)
+    #: Of a real-time lab: called when `next_time` has become earlier, also within `pump`.
+    on_earlier: Callable[[], None] = staticmethod(lambda: None)
     #: Where events go; `sink.subscribe` listens, `sink.path` is the spool for readers.
     sink: SpoolWriter
 

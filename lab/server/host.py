@@ -50,6 +50,7 @@ class LabHost:
         self._failure = ""
         self._holder = ""
         self._waiting = 0
+        self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.TimerHandle | None = None
         self._created = timestamp_pb2.Timestamp()
@@ -106,6 +107,7 @@ class LabHost:
         """From now on what happens in a real-time lab is handled in the running loop. Nothing to do for others."""
         if self.lab.real_time:
             self.lab.on_change = self._on_lab
+            self.lab.on_earlier = self._arm
             asyncio.get_running_loop().add_reader(self.lab.fileno(), self._pump)
             self._pump()
 
@@ -132,11 +134,9 @@ class LabHost:
         def on_future(future: asyncio.Future[Any]) -> None:
             if future.cancelled():
                 task.cancel()
-                self.called()
 
         task.on_done(on_done)
         future.add_done_callback(on_future)
-        self.called()
         return future
 
     def tap(self, interface: str) -> Wire:
@@ -145,11 +145,6 @@ class LabHost:
         with self.lab.inside(node):
             return Wire(name, interface, self.lab.epoch_ns)
 
-    def called(self) -> None:
-        """To be told after every call: it may have set a timer."""
-        if self.lab.real_time and not self.ended:
-            self._arm()
-
     def _on_lab(self) -> None:
         self.news.tell()
         self.on_change()
@@ -157,8 +152,10 @@ class LabHost:
     def _pump(self) -> None:
         if self.ended:
             return
+        self._pumping = True
         with self._failing():
             self.lab.pump()
+        self._pumping = False
         self.news.tell()
         self._arm()
         if self._flushing is None:
@@ -170,6 +167,8 @@ class LabHost:
             self.flush()
 
     def _arm(self) -> None:
+        if self.ended or self._pumping:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -222,7 +221,6 @@ class LabHost:
                 stopped = advance.step(1)
                 if stopped is not None:
                     return stopped
-                self.called()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(WAIT_NS / SECOND):
                         await changed.wait()

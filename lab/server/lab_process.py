@@ -226,7 +226,7 @@ class Control:
 
 
 def _handlers(host: LabHost) -> Handlers:
-    handlers = Handlers(host.called)
+    handlers = Handlers()
     for module, servicer in (
         (lab_pb2, LabService(host)),
         (node_pb2, NodeService(host)),

@@ -31,11 +31,9 @@ RAISED: Final = grpc.aio.AbortError
 
 
 class Handlers(grpc.GenericRpcHandler):
-    """Handlers by the full names of their methods (`/tcplab.v1.LabService/GetLab`). `called()` is told after each call
-    that is no stream."""
+    """Handlers by the full names of their methods (`/tcplab.v1.LabService/GetLab`)."""
 
-    def __init__(self, called: Callable[[], None] = lambda: None) -> None:
-        self._called = called
+    def __init__(self) -> None:
         self.by_method: dict[str, Handler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
@@ -46,7 +44,7 @@ class Handlers(grpc.GenericRpcHandler):
         for method in service.methods:
             call = getattr(servicer, method.name, None)
             if call is not None:
-                self.by_method[path_of(method)] = _handler(method, call, self._called)
+                self.by_method[path_of(method)] = _handler(method, call)
 
 
 def path_of(method: MethodDescriptor) -> str:
@@ -68,7 +66,7 @@ def parse(request_class: type[Message], data: bytes) -> Any:
         raise InvalidArgument(f"the request is no {request_class.__name__}: {error}") from None
 
 
-def _handler(method: MethodDescriptor, call: Callable[[Any, Any], Any], called: Callable[[], None]) -> Handler:
+def _handler(method: MethodDescriptor, call: Callable[[Any, Any], Any]) -> Handler:
     request_class = message_factory.GetMessageClass(method.input_type)
 
     async def unary(data: bytes, context: Context) -> bytes | None:
@@ -77,7 +75,6 @@ def _handler(method: MethodDescriptor, call: Callable[[Any, Any], Any], called: 
             request = parse(request_class, data)
             resource = names.resource_of(request)
             answer = call(request, context)
-            called()
             message: Message = await answer if inspect.isawaitable(answer) else answer
             return message.SerializeToString()
         except RAISED:

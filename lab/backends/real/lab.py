@@ -77,6 +77,7 @@ class RealLab(HostedLab):
         super().__init__(name, topology, seed, sink, runner, hosts, wires)
         #: Called when a member has ended by itself, for whoever shows states.
         self.on_change: Callable[[], None] = _nothing
+        self._scheduler.on_earlier = self._on_earlier
         self.epoch_ns = self._scheduler.epoch_ns
         self._engine = engine
         self._nodes = dict(nodes)
@@ -134,6 +135,9 @@ class RealLab(HostedLab):
         self._held = {one for one in self._held if one[0] != node}
         self._listen_to(member)
         self.on_change()
+
+    def _on_earlier(self) -> None:
+        self.on_earlier()
 
     def _on_say(self, message: Message) -> None:
         """A member says something nobody asked for; there is nothing of that kind here."""

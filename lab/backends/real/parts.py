@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from lab.backends.base import Progress
 from lab.backends.real.crew import Crew
+from lab.backends.real.guest import GuestScheduler
 from lab.backends.real.member import RunningMember
 from lab.backends.real.merge import Merge
 from lab.engine.process import serve as serve_engine
@@ -22,7 +23,6 @@ from lab.topology.model import SWITCH, Node, Topology, Wire
 from lab.trace.spool import SpoolWriter
 from nodes.base.events import LEVEL_SEGMENTS
 from nodes.base.random import Randomness
-from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
 
 #: The link engine's niceness, where it is allowed.
@@ -72,7 +72,7 @@ class Parts(NamedTuple):
     """Of a lab that runs. `direct`: the links that the kernel carries."""
 
     sink: SpoolWriter
-    scheduler: RealScheduler
+    scheduler: GuestScheduler
     runner: TaskRunner
     merge: Merge
     randomness: Randomness
@@ -103,7 +103,7 @@ def make_parts(
         sink = SpoolWriter(spool, level, capture)
         undo.callback(spool.unlink, missing_ok=True)
         undo.callback(sink.close)
-        scheduler = RealScheduler(time.monotonic_ns())
+        scheduler = GuestScheduler(time.monotonic_ns())
         undo.callback(scheduler.close)
         runner = TaskRunner(scheduler)
         randomness = Randomness(seed)
