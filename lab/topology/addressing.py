@@ -3,7 +3,7 @@
 Interfaces joined by a link or by switches share a subnet. A topology of one subnet uses 10.0.0.0/24, its hosts numbered
 from 1 in the file's order; one of several uses 10.0.1.0/24, 10.0.2.0/24 ... in the order of their first links. A subnet
 takes a shorter prefix when it needs one. An address in the file decides the subnet of all interfaces it shares it with.
-With `ipv6` a subnet has fd00:0:0:N::/64 too (addressing6.py), its N that of 10.0.N.0.
+With `ipv6` a subnet has fd00:0:0:N::/64 too, its N that of 10.0.N.0 (subnets.py).
 MACs are 02:00:00:00:00:01 and so on. Routes follow fewest hops, the earlier router in the file when equal; only routers
 forward, and linux nodes with ip_forward. A host for which one router leads everywhere gets a default route alone.
 """
@@ -12,30 +12,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from lab.topology.addressing6 import addresses6, refuse6
 from lab.topology.file import LINUX, NO_IPV6, ROUTER, SWITCH, TopologySpec
 from lab.topology.model import Interface, Node, Route, Topology, Wire
+from lab.topology.subnets import IPV4, IPV6, Address, Key, Network, give_addresses
 from nodes.base.errors import InvalidArgument
 from nodes.kernel.sysctls import forwards
-
-_Key = tuple[str, int]  # node, index of the interface
+from nodes.packet.ipv6 import MIN_MTU
 
 
 def assign(topology: Topology, given: TopologySpec) -> Topology:
     """The topology with addresses, MACs and routes. Raises InvalidArgument with the path of the field."""
     kinds = {name: node.kind for name, node in topology.nodes.items()}
     segments = _segments(topology, kinds)
-    networks, addresses = _addresses(topology, given, segments)
-    networks6: list[IPv6Network] = []
-    ipv6: dict[_Key, IPv6Interface] = {}
+    networks, addresses = give_addresses(IPV4, topology, given, segments)
+    networks6: list[Network] = []
+    ipv6: dict[Key, Address] = {}
     if topology.ipv6 == NO_IPV6:
-        refuse6(given)
+        _refuse_ipv6(given)
     else:
-        networks6, ipv6 = addresses6(topology, given, segments)
+        _check_mtus(topology)
+        networks6, ipv6 = give_addresses(IPV6, topology, given, segments)
     macs = _macs(topology, given, kinds)
-    done: dict[_Key, Interface] = {}
+    done: dict[Key, Interface] = {}
     for wire in topology.links.values():
         for interface in (wire.a, wire.b):
             key = (interface.node, interface.index)
@@ -90,94 +89,29 @@ def _segments(topology: Topology, kinds: dict[str, str]) -> list[list[Interface]
     return segments
 
 
-def _addresses(
-    topology: Topology, given: TopologySpec, segments: list[list[Interface]]
-) -> tuple[list[IPv4Network], dict[_Key, IPv4Interface]]:
-    """The network of each segment, and the address of each interface."""
-    fixed = _given_addresses(topology, given)
-    networks: list[IPv4Network | None] = [None] * len(segments)
-    for number, segment in enumerate(segments):
-        for interface in segment:
-            address = fixed.get((interface.node, interface.index))
-            if address is None:
-                continue
-            network = networks[number]
-            path = _path(interface, "address")
-            if network is not None and network != address.network:
-                raise InvalidArgument(f"{address} is not in {network}, the subnet of this segment", path)
-            for other in networks[:number]:
-                if other is not None and other.overlaps(address.network):
-                    raise InvalidArgument(f"{address.network} is also the subnet of another segment, {other}", path)
-            networks[number] = address.network
-    taken = [network for network in networks if network is not None]
-    start = int(IPv4Network("10.0.0.0/24" if len(segments) == 1 else "10.0.1.0/24").network_address)
-    result: list[IPv4Network] = []
-    addresses: dict[_Key, IPv4Interface] = {}
-    users: dict[int, Interface] = {}
-    for number, segment in enumerate(segments):
-        network = networks[number]
-        if network is None:
-            size = max(256, 1 << (len(segment) + 1).bit_length())
-            while True:
-                start = -(-start // size) * size
-                network = IPv4Network((start, 33 - size.bit_length()))
-                start += size
-                if not any(network.overlaps(other) for other in taken):
-                    break
-        result.append(network)
-        own = {int(address.ip) for one in segment if (address := fixed.get((one.node, one.index)))}
-        free = iter(
-            value
-            for value in range(int(network.network_address) + 1, int(network.broadcast_address))
-            if value not in own
-        )
-        for interface in segment:
-            key = (interface.node, interface.index)
-            address = fixed.get(key)
-            if address is None:
-                value = next(free, None)
-                if value is None:
-                    raise InvalidArgument(f"{network} has no address left for {interface}", f"nodes.{interface.node}")
-                address = IPv4Interface((value, network.prefixlen))
-            if int(address.ip) in users:
-                raise InvalidArgument(
-                    f"{address.ip} is also the address of {users[int(address.ip)]}", _path(interface, "address")
-                )
-            users[int(address.ip)] = interface
-            addresses[key] = address
-    return result, addresses
+def _check_mtus(topology: Topology) -> None:
+    for number, wire in enumerate(topology.links.values()):
+        if wire.mtu < MIN_MTU:
+            raise InvalidArgument(
+                f"{wire.mtu} is too small for IPv6, which needs {MIN_MTU} or more", f"links[{number}].mtu"
+            )
 
 
-def _given_addresses(topology: Topology, given: TopologySpec) -> dict[_Key, IPv4Interface]:
-    fixed: dict[_Key, IPv4Interface] = {}
-    for wire in topology.links.values():
-        for interface in (wire.a, wire.b):
-            own = given.nodes[interface.node].interfaces.get(interface.name)
-            if own is None or not own.address:
-                continue
-            path = _path(interface, "address")
-            try:
-                address = IPv4Interface(own.address)
-            except ValueError:
-                raise InvalidArgument(f"{own.address} is not an address like 10.0.0.1/24", path) from None
-            network = address.network
-            if network.prefixlen > 30 or network.prefixlen < 8:
-                raise InvalidArgument(f"{own.address} has a prefix length that is not in 8 to 30", path)
-            if address.ip in (network.network_address, network.broadcast_address):
-                raise InvalidArgument(f"{address.ip} is the network or broadcast address of {network}", path)
-            if address.ip.is_multicast or address.ip.is_loopback or address.ip.is_unspecified or address.ip.is_reserved:
-                raise InvalidArgument(f"{address.ip} cannot be the address of a host", path)
-            fixed[interface.node, interface.index] = address
-    return fixed
+def _refuse_ipv6(given: TopologySpec) -> None:
+    for name, node in given.nodes.items():
+        for interface, own in node.interfaces.items():
+            if own.ipv6:
+                path = f"nodes.{name}.interfaces.{interface}.ipv6"
+                raise InvalidArgument("the topology has no IPv6; give it `ipv6: dual`", path)
 
 
-def _macs(topology: Topology, given: TopologySpec, kinds: dict[str, str]) -> dict[_Key, bytes]:
+def _macs(topology: Topology, given: TopologySpec, kinds: dict[str, str]) -> dict[Key, bytes]:
     """MACs of all interfaces but those of switches, numbered in the order of nodes."""
     by_node: dict[str, list[Interface]] = {name: [] for name in topology.nodes}
     for wire in topology.links.values():
         for interface in (wire.a, wire.b):
             by_node[interface.node].append(interface)
-    macs: dict[_Key, bytes] = {}
+    macs: dict[Key, bytes] = {}
     users: dict[bytes, Interface] = {}
     ordered = [
         one
@@ -201,9 +135,9 @@ def _routes(
     topology: Topology,
     kinds: dict[str, str],
     segments: list[list[Interface]],
-    networks: list[IPv4Network],
-    networks6: list[IPv6Network],
-    interfaces: dict[_Key, Interface],
+    networks: list[Network],
+    networks6: list[Network],
+    interfaces: dict[Key, Interface],
 ) -> dict[str, list[Route]]:
     """For each node its routes to the segments it is not on: a search outwards from each segment."""
     at: dict[str, list[tuple[int, Interface]]] = {name: [] for name in topology.nodes}

@@ -127,9 +127,12 @@ class Scoreboard:
 
     def clear(self) -> None:
         """Forget everything but how much arrived."""
-        arrived = self.arrived
-        self.__init__()  # type: ignore[misc]
-        self.arrived = arrived
+        self._records.clear()
+        self._known.clear()
+        self._lost.clear()
+        self._head = self._order = 0
+        self.flying = self.lost = self.sacked = 0
+        self.first_sent = self.last_sent = None
 
     # Order of transmission.
 

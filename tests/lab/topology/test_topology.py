@@ -272,7 +272,7 @@ def test_a_network_may_be_disconnected_or_without_links() -> None:
         ("nodes: {h1: {interfaces: {eth0: {ipv6: 'fd00::1/64'}}}, h2: }\nlinks: [h1-h2]", "give it `ipv6: dual`"),
         (
             "ipv6: dual\nnodes: {h1: {interfaces: {eth0: {ipv6: 'fe80::1/64'}}}, h2: }\nlinks: [h1-h2]",
-            "fe80::1 cannot be the address that a host is given",
+            "fe80::1 cannot be the address of a host",
         ),
         (
             "ipv6: dual\nnodes: {h1: {interfaces: {eth0: {ipv6: 'fd00::/64'}}}, h2: }\nlinks: [h1-h2]",
