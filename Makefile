@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 # Outside CI a component that cannot be had leaves its tests out, and the last lines say which; in CI it fails.
 MISSING := $(if $(CI),,--allow-missing)
 
+# Tests start hundreds of processes; where this is set each would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check static fuzz bench proto clean user dev
 
 demo: user
