@@ -198,7 +198,7 @@ class Run(_message.Message):
     seed: _builtins.int
     """Its seed."""
     time_ns: _builtins.int
-    """Lab time reached, ns."""
+    """Lab time reached, ns. Of the run of a lab it is set when the lab has ended; until then Lab.time_ns tells."""
     error: _builtins.str
     """Why it could not be carried out."""
     directory: _builtins.str
