@@ -21,7 +21,8 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
     # RFC 6582 section 3.2 step 1: duplicates of data sent before the last recovery mean nothing new.
     if c.dup_acks != tcp.parameters.tcp_reordering or c.snd_una <= c.recover or not c.board:
         return
-    flight = c.snd_nxt - c.snd_una
+    # What limited transmit has sent does not count (RFC 5681 section 3.2, step 2): it went beyond the window.
+    flight = min(c.snd_nxt - c.snd_una, c.congestion.cwnd)
     c.in_recovery = True
     c.partial_acked = False
     c.recover = c.snd_nxt

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from nodes.base.clock import MILLISECOND
 from nodes.tcp.mutants import rfc793_rtt
 from nodes.tcp.tcb import Tcb
+
+#: G, the granularity of the clock (RFC 6298 section 4), ns: timers on the machine's clock are as good as this.
+GRANULARITY: Final = MILLISECOND
 
 
 def sample(c: Tcb, now: int, rtt: int) -> None:
@@ -30,7 +35,7 @@ def sample(c: Tcb, now: int, rtt: int) -> None:
         # Linux floors the variance term, so the RTO stays the minimum above SRTT also on a steady path.
         rto = c.srtt + (variance if variance > lowest else lowest)
     else:
-        rto = c.srtt + variance
+        rto = c.srtt + (variance if variance > GRANULARITY else GRANULARITY)
         if rto < lowest:
             rto = lowest
     highest = parameters.tcp_rto_max_ms * MILLISECOND

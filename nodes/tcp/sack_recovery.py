@@ -109,7 +109,7 @@ def _find_lost(c: Tcb, now: int) -> None:
     if not c.tcp.parameters.tcp_recovery:
         _count(c)
         return
-    wait = rack.detect(c, now, rack.reordering_window(c, board.sacked // c.mss))
+    wait = rack.detect(c, now, rack.reordering_window(c, board.sacked_segments))
     if wait:
         c.reordering_at = now + wait
         timers.trace_set(c, now, TIMER_REORDERING, c.reordering_at, 0)
@@ -140,7 +140,8 @@ def _count(c: Tcb) -> None:
 
 
 def enter(c: Tcb, now: int, outstanding: int, delivered: int) -> None:
-    """Something is lost: recovery begins (RFC 6675 section 5, RFC 6937 section 3)."""
+    """Something is lost: recovery begins (RFC 6675 section 5, RFC 6937 section 3). Of what is outstanding, what went
+    beyond the window by limited transmit does not count for ssthresh (RFC 5681 section 3.2, step 2)."""
     tcp = c.tcp
     undo.remember(c, now)
     c.in_recovery = True
@@ -149,7 +150,7 @@ def enter(c: Tcb, now: int, outstanding: int, delivered: int) -> None:
     tcp.counters.TcpExtTCPSackRecovery += 1
     tcp.sink.recovery(now, tcp.node, c.number, causes.SACK_RECOVERY, True, FAST_RECOVERY, c.recover & MASK)
     congestion = c.congestion
-    congestion.on_loss(now, outstanding)
+    congestion.on_loss(now, min(outstanding, congestion.cwnd))
     if not congestion.rules_recovery:
         prr.on_ack(c, c.prr, delivered, False)
     ecn.reduced(c)

@@ -64,8 +64,8 @@ class Sent:
 
 
 class Scoreboard:
-    """`flying`, `lost` and `sacked` are bytes of sequence space in each state; `flying` is RFC 6675's pipe. `arrived`
-    counts the segments that are known to have arrived, in all."""
+    """`flying`, `lost` and `sacked` are bytes of sequence space in each state; `flying` is RFC 6675's pipe.
+    `sacked_segments` counts those in the third, `arrived` the segments that are known to have arrived, in all."""
 
     __slots__ = (
         "_head",
@@ -79,6 +79,7 @@ class Scoreboard:
         "last_sent",
         "lost",
         "sacked",
+        "sacked_segments",
     )
 
     def __init__(self) -> None:
@@ -93,6 +94,7 @@ class Scoreboard:
         self.flying = 0
         self.lost = 0
         self.sacked = 0
+        self.sacked_segments = 0
         #: Of those on their way, what was sent first and last.
         self.first_sent: Sent | None = None
         self.last_sent: Sent | None = None
@@ -127,11 +129,13 @@ class Scoreboard:
 
     def clear(self) -> None:
         """Forget everything but how much arrived."""
+        for record in self._records:
+            record.earlier = record.later = None
         self._records.clear()
+        self._head = self._order = 0
         self._known.clear()
         self._lost.clear()
-        self._head = self._order = 0
-        self.flying = self.lost = self.sacked = 0
+        self.flying = self.lost = self.sacked = self.sacked_segments = 0
         self.first_sent = self.last_sent = None
 
     # Order of transmission.
@@ -211,6 +215,7 @@ class Scoreboard:
                 size = record.end - record.seq
                 record.state = FLYING
                 self.sacked -= size
+                self.sacked_segments -= 1
                 self.flying += size
                 self._link(record)
 
@@ -314,6 +319,7 @@ class Scoreboard:
             self.lost -= size
         else:
             self.sacked -= size
+            self.sacked_segments -= 1
             return
         self.arrived += 1
 
@@ -368,6 +374,7 @@ class Scoreboard:
             self.lost -= size
         record.state = SACKED
         self.sacked += size
+        self.sacked_segments += 1
         self.arrived += 1
 
     def _look(self, record: Sent) -> None:

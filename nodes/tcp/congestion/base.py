@@ -109,8 +109,9 @@ class CongestionControl:
         raise NotImplementedError
 
     def ssthresh_after_loss(self, now: int, flight: int) -> int:
-        """The new ssthresh when loss shows with `flight` bytes in flight. RFC 5681 equation (4)."""
-        return max(flight // 2, 2 * self.mss)
+        """The new ssthresh when loss shows with `flight` bytes in flight: RFC 5681 equation (4), in whole segments as
+        in Linux, for what a window has above them is not used and yet takes its time to be acknowledged."""
+        return max(flight // (2 * self.mss), 2) * self.mss
 
     def on_every_ack(self, ack: Ack) -> None:
         """Something has arrived, whatever the state, before anything else is done about it; for controls by models."""

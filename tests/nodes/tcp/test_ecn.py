@@ -115,7 +115,8 @@ def test_the_sender_halves_once_in_a_round_trip_and_tells() -> None:
     assert len(host.take()) == 10
     give(host, peer.segment(ACK | ECE, 1, 1 + MSS))
     status = c.status(host.now)
-    assert (status.snd_cwnd, status.snd_ssthresh, status.ca_state) == (4 * MSS + MSS // 2,) * 2 + ("CWR",)
+    # Half of nine, in whole segments.
+    assert (status.snd_cwnd, status.snd_ssthresh, status.ca_state) == (4 * MSS, 4 * MSS, "CWR")
     sent = []
     for acked in range(2, 11):
         sent += give(host, peer.segment(ACK | ECE, 1, 1 + acked * MSS))

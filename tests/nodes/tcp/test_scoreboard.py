@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from nodes.packet.tcp import ACK
+from nodes.packet.tcp import ACK, RST
+from nodes.tcp import states
 from nodes.tcp.scoreboard import FLYING, LOST, SACKED, Scoreboard, Sent
+from tests.nodes.tcp.harness import Host, client
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=24)
 #: What happens next: a kind, and two numbers that choose where.
@@ -110,3 +113,18 @@ def test_it_agrees_with_a_plain_list(sizes: list[int], steps: list[tuple[str, in
             sent = sent.later
         assert sorted(order) == order
         assert sorted(order) == sorted((one.sent_at, one.seq) for one in model if one.state == FLYING)
+
+
+def test_a_connection_that_ends_leaves_no_segments() -> None:
+    """Compiled code kept what was outstanding for ever."""
+    host = Host()
+    gc.collect()
+    before = sum(type(one) is Sent for one in gc.get_objects())
+    for _ in range(10):
+        c, peer = client(host)
+        c.send(host.now, bytes(10_000))
+        peer.send(RST, 1)
+        assert c.state == states.CLOSED
+    host.take()
+    gc.collect()
+    assert sum(type(one) is Sent for one in gc.get_objects()) == before
