@@ -47,10 +47,22 @@ class Cubic(CongestionControl):
         self._prior = 0
         self._rest = 0
         self._est_rest = 0
+        #: When the last ACK came, and whether the window grew by it.
+        self._seen = 0
+        self._grew = False
         #: All this as it was before the last reduction.
         self._undo = (0, -1, 0, 0, 0)
 
+    def on_every_ack(self, ack: Ack) -> None:
+        since = ack.now - self._seen
+        if self._epoch >= 0 and (not self._grew or since > 2 * ack.srtt):
+            # The window was not the limit, or nothing was sent: that time does not count (section 4.2).
+            self._epoch += since
+        self._seen = ack.now
+        self._grew = False
+
     def on_ack(self, ack: Ack) -> None:
+        self._grew = True
         if self.cwnd < self.ssthresh:
             acked = self._start_slowly(ack)
             if not acked:
@@ -122,7 +134,10 @@ class Cubic(CongestionControl):
         self._epoch = -1
 
     def on_undo(self, now: int, cwnd: int, ssthresh: int) -> None:
+        later = self.cwnd > cwnd
         super().on_undo(now, cwnd, ssthresh)
+        if later:
+            return  # it has grown beyond that since (section 4.9.2)
         self._w_max, self._epoch, self._k, self._w_est, self._prior = self._undo
 
     def on_idle(self, now: int, restart_window: int) -> None:

@@ -58,7 +58,7 @@ def test_a_window_with_its_highest_bit_set_is_large() -> None:
 
 
 @pytest.mark.rfc("9293", "SHLD-15", "SHLD-16", "MUST-34")
-@pytest.mark.rfc("7323", "2.4")
+@pytest.mark.rfc("7323", "2.4-1", "2.4-4")
 def test_a_window_that_shrinks() -> None:
     """Ten segments are in flight when the peer takes back room for five of them."""
     host = Host()
@@ -211,7 +211,7 @@ def test_no_open_to_everybody(address: tuple[int, int, int, int]) -> None:
 # RFC 6298
 
 
-@pytest.mark.rfc("6298", "2.4", "2.5")
+@pytest.mark.rfc("6298", "1", "2.4", "2.5")
 def test_lowest_and_highest_rto() -> None:
     """Profile rfc, after round trips of no time: the first time-out after 1 s; then doubled, up to 120 s."""
     host = Host("rfc", tcp_retries2=12)
@@ -255,7 +255,7 @@ def test_rto_after_a_syn_that_was_lost() -> None:
 # RFC 5681
 
 
-@pytest.mark.rfc("5681", "3.2-6")
+@pytest.mark.rfc("5681", "3.2-9", "3.2-10")
 def test_further_duplicate_acks_inflate_the_window() -> None:
     host = Host(tcp_congestion_control="reno")
     c, peer = client(host)
@@ -270,7 +270,7 @@ def test_further_duplicate_acks_inflate_the_window() -> None:
         assert c.congestion.cwnd == window + more * MSS
 
 
-@pytest.mark.rfc("5681", "4.2-4")
+@pytest.mark.rfc("5681", "4.2-7")
 @pytest.mark.parametrize("state", [states.ESTABLISHED, states.FIN_WAIT_1, states.FIN_WAIT_2])
 def test_one_segment_is_answered_with_one_ack_at_most(state: int) -> None:
     _host, _c, peer, seq, ack = scenes.SCENES[state](Host())
@@ -291,7 +291,7 @@ def test_one_segment_is_answered_with_one_ack_at_most(state: int) -> None:
 # RFC 7323
 
 
-@pytest.mark.rfc("7323", "2.2-1")
+@pytest.mark.rfc("7323", "2.2-3")
 def test_a_window_scale_counts_only_in_a_syn() -> None:
     host = Host()
     c, peer = client(host, scale=1, window=1000)
@@ -299,7 +299,7 @@ def test_a_window_scale_counts_only_in_a_syn() -> None:
     assert c.status(0).snd_wnd == 2000
 
 
-@pytest.mark.rfc("7323", "3.2-1", "3.2-6")
+@pytest.mark.rfc("7323", "3.2-1")
 def test_timestamps_in_syns() -> None:
     """A SYN-ACK has them if the SYN had; a SYN echoes nothing."""
     host = Host()
@@ -315,7 +315,7 @@ def test_timestamps_in_syns() -> None:
     assert ours.tsval != ABSENT and ours.tsecr == 0
 
 
-@pytest.mark.rfc("7323", "3.2-3", "3.2-5")
+@pytest.mark.rfc("7323", "3.2-5", "5.2-5")
 def test_timestamps_and_resets() -> None:
     """Ours has them; the peer's is taken without."""
     host = Host()
@@ -329,7 +329,7 @@ def test_timestamps_and_resets() -> None:
     assert (other.state, other.error) == (states.CLOSED, "ECONNRESET")
 
 
-@pytest.mark.rfc("7323", "5.4", "7.1")
+@pytest.mark.rfc("7323", "4.1", "5.4-1", "5.4-3", "7")
 def test_timestamp_clock() -> None:
     """A millisecond is a tick; each connection, and each host, starts somewhere else."""
     first = []
@@ -353,7 +353,8 @@ def test_timestamp_clock() -> None:
 # RFC 2018, RFC 6675
 
 
-@pytest.mark.rfc("2018", "8")
+@pytest.mark.rfc("2018", "5-3", "8-3")
+@pytest.mark.rfc("6675", "4-2")
 def test_what_sack_told_is_kept_until_it_is_acknowledged() -> None:
     """The receiver has discarded what it had told of, as it may: everything is sent again."""
     host = Host(tcp_early_retrans=0)
@@ -374,7 +375,7 @@ def test_what_sack_told_is_kept_until_it_is_acknowledged() -> None:
     assert [one for one in sent if f"{1 + 2 * MSS}:" in one]
 
 
-@pytest.mark.rfc("6675", "5.1")
+@pytest.mark.rfc("6675", "5.1-4", "5.1-5", "5.1-6")
 def test_no_recovery_begins_after_a_timeout_before_all_is_acknowledged() -> None:
     host = Host(tcp_early_retrans=0)
     c, peer = opened(host)
@@ -394,7 +395,7 @@ def test_no_recovery_begins_after_a_timeout_before_all_is_acknowledged() -> None
 # RFC 8985
 
 
-@pytest.mark.rfc("8985", "3.1")
+@pytest.mark.rfc("8985", "4-1")
 def test_without_sack_no_probe() -> None:
     """The tail is lost: without SACK only the time-out tells."""
     host = Host()
@@ -410,7 +411,8 @@ def test_without_sack_no_probe() -> None:
     assert host.counters.TcpExtTCPLossProbes == 0
 
 
-@pytest.mark.rfc("8985", "6.2-2", "6.2-3", "6.3")
+@pytest.mark.rfc("8985", "1", "3.3.2-2", "4-3", "6.2-2", "8")
+@pytest.mark.rfc("2018", "5.1-1")
 def test_a_segment_is_waited_for_a_quarter_of_a_round_trip() -> None:
     """Segment 1 has arrived before segment 0: it may be late by a quarter of the least round trip."""
     host = Host()
@@ -425,7 +427,7 @@ def test_a_segment_is_waited_for_a_quarter_of_a_round_trip() -> None:
     assert peer.got() == [resent(peer, 0)]
 
 
-@pytest.mark.rfc("8985", "6.2-5")
+@pytest.mark.rfc("8985", "3.3.2-1")
 def test_three_segments_beyond_leave_no_doubt() -> None:
     """No reordering was seen, so there is no waiting."""
     host = Host()
@@ -436,7 +438,7 @@ def test_three_segments_beyond_leave_no_doubt() -> None:
     assert resent(peer, 0) in sacked(peer, 0, (1, 3))
 
 
-@pytest.mark.rfc("8985", "6.2-4", "6.2-6")
+@pytest.mark.rfc("8985", "3.3.2-3", "3.3.2-4", "3.3.2-5", "4-4")
 @pytest.mark.parametrize(("told", "quarters"), [(1, 2), (2, 3), (6, 4)])
 def test_what_came_twice_widens_the_window_up_to_a_round_trip(told: int, quarters: int) -> None:
     """Each D-SACK, once per round trip, adds a quarter of the least round trip; never above the smoothed one."""
@@ -459,7 +461,7 @@ def test_what_came_twice_widens_the_window_up_to_a_round_trip(told: int, quarter
     assert peer.got() == [resent(peer, sent)]
 
 
-@pytest.mark.rfc("8985", "6.2-1")
+@pytest.mark.rfc("8985", "1")
 def test_the_echo_of_a_first_transmission_is_no_sample_of_the_second() -> None:
     """Segment 0 was late, not lost: its ACK follows 1 ms after it was sent again. Were that taken for a round trip,
     all that was sent before would count as lost."""
@@ -498,7 +500,7 @@ def lost_tail(probes_lost: int) -> Wire:
     return wire
 
 
-@pytest.mark.rfc("8985", "7.4")
+@pytest.mark.rfc("8985", "7.4.2-1", "7.4.2-2")
 def test_a_loss_that_the_probe_repaired_slows_down() -> None:
     wire = lost_tail(0)
     assert wire.a.counters.TcpExtTCPLossProbes == 1
@@ -508,7 +510,7 @@ def test_a_loss_that_the_probe_repaired_slows_down() -> None:
     assert min(windows) < 20 * MSS < windows[0]
 
 
-@pytest.mark.rfc("8985", "7.2-2")
+@pytest.mark.rfc("8985", "7.3-1", "7.3-3", "7.3-7")
 def test_one_probe_per_flight() -> None:
     """The probe is lost too: the time-out follows, not another probe."""
     wire = lost_tail(1)
@@ -519,7 +521,6 @@ def test_one_probe_per_flight() -> None:
 # RFC 9438
 
 
-@pytest.mark.rfc("9438", "4.8")
 def test_a_timeout_of_cubic() -> None:
     """ssthresh is 0.7 of what was in flight; slow start follows."""
     host = Host(tcp_early_retrans=0, tcp_congestion_control="cubic")
@@ -531,7 +532,7 @@ def test_a_timeout_of_cubic() -> None:
     assert (c.congestion.ssthresh, c.congestion.cwnd) == (7 * MSS, MSS)
 
 
-@pytest.mark.rfc("9438", "4.10")
+@pytest.mark.rfc("9438", "4.10-1")
 def test_slow_start_of_cubic() -> None:
     """It adds what is acknowledged, as many segments at most as tcp_abc says (RFC 5681, RFC 3465)."""
     host = Host(tcp_congestion_control="cubic", tcp_abc=2)

@@ -59,7 +59,7 @@ def test_syn_ack_is_retried_and_forgotten() -> None:
 
 
 @pytest.mark.rfc("9293", "MUST-19", "MUST-20")
-@pytest.mark.rfc("6298", "5.1", "5.4", "5.5", "5.6")
+@pytest.mark.rfc("6298", "5-1", "5.1", "5.4", "5.5", "5.6")
 def test_rto_backs_off_and_gives_up() -> None:
     """RFC 6298 section 5.5 and 5.7: doubled each time up to tcp_rto_max; RFC 9293 3.8.3: given up at R2. Linux counts
     R2 in time, 15 times the lowest RTO here, from the first retransmission (6.18: 4 of them, the end after 6.4 s)."""
@@ -76,26 +76,37 @@ def test_rto_backs_off_and_gives_up() -> None:
         assert host.counters.TcpExtTCPTimeouts == len(resent)
 
 
-@pytest.mark.rfc("6298", "2.2", "2.3")
+@pytest.mark.rfc("6298", "2.2", "2.3-1", "2.3-2", "2.3-3", "2.3-4")
 def test_estimator() -> None:
-    """RFC 6298 section 2: SRTT = R, RTTVAR = R/2, then beta = 1/4 and alpha = 1/8; RTO = SRTT + 4 RTTVAR."""
+    """RFC 6298 section 2, by hand: 100 ms, then 300 ms. RTTVAR = 3/4 50 + 1/4 |100 - 300|, SRTT = 7/8 100 + 1/8 300."""
+    host = Host("rfc", tcp_rto_min_ms=1, tcp_timestamps=0)
+    c = host.tcp.open(0, PEER, HTTP)
+    peer = Peer(host, HTTP, c.local_port)
+    peer.irs = c.iss
+    host.after(100 * MILLISECOND)
+    peer.send(SYN | ACK, 0, 1, mss=MSS)
+    c.send(host.now, b"x")
+    host.now += 300 * MILLISECOND
+    peer.send(ACK, 1, 2)
+    first, second = (
+        [e[name] / MILLISECOND for name in ("sample_ns", "srtt_ns", "rttvar_ns", "rto_ns")] for e in host.sink.of("rtt")
+    )
+    assert first == [100, 100, 50, 300]
+    assert second == [300, 125, 87.5, 475]
+
+
+@pytest.mark.rfc("6298", "4")
+def test_rto_on_a_path_that_does_not_vary() -> None:
+    """RFC 6298 section 4: what the clock cannot tell apart counts, or each ACK would come with the time-out."""
     host = Host("rfc", tcp_rto_min_ms=1)
     c, peer = client(host)
-    samples = host.sink.of("rtt")
-    assert samples[0]["sample_ns"] == 1  # an instant handshake still counts as something
-    host.sink.events.clear()
-    for n, round_trip in enumerate((100, 300)):
+    for n in range(100):
         c.send(host.now, b"x")
-        host.now += round_trip * MILLISECOND
+        host.now += 1500 * MILLISECOND
         peer.send(ACK, 1, 2 + n)
-    first, second = host.sink.of("rtt")
-    ms = MILLISECOND
-    assert (first["sample_ns"], second["sample_ns"]) == (100 * ms, 300 * ms)
-    assert first["srtt_ns"] == (7 * 1 + 100 * ms) // 8
-    assert first["rttvar_ns"] == (3 * 0 + 100 * ms - 1) // 4
-    assert second["srtt_ns"] == (7 * first["srtt_ns"] + 300 * ms) // 8
-    assert second["rttvar_ns"] == (3 * first["rttvar_ns"] + abs(first["srtt_ns"] - 300 * ms)) // 4
-    assert second["rto_ns"] == second["srtt_ns"] + 4 * second["rttvar_ns"]
+    last = host.sink.of("rtt")[-1]
+    assert 4 * last["rttvar_ns"] < MILLISECOND
+    assert last["rto_ns"] == last["srtt_ns"] + MILLISECOND
 
 
 @pytest.mark.rfc("9293", "MUST-18")
@@ -133,7 +144,7 @@ def test_timestamps_give_a_sample_of_a_segment_sent_twice() -> None:
 
 
 @pytest.mark.parametrize(("profile", "segments"), [("linux", 10), ("rfc", 3)])
-@pytest.mark.rfc("5681", "3.1-1")
+@pytest.mark.rfc("5681", "2", "3.1-2", "3.1-3")
 def test_initial_window(profile: str, segments: int) -> None:
     """RFC 6928 section 2 (linux), RFC 5681 section 3.1 (rfc): what goes before the first ACK."""
     host = Host(profile, tcp_wmem=65536)
@@ -141,7 +152,7 @@ def test_initial_window(profile: str, segments: int) -> None:
     assert len(peer.got()) == segments
 
 
-@pytest.mark.rfc("5681", "3.1-2")
+@pytest.mark.rfc("5681", "3.1-4")
 def test_initial_window_after_lost_syns() -> None:
     """RFC 5681 section 3.1: one segment, when the SYN was lost (Linux: more than once)."""
     host = Host()
@@ -156,7 +167,7 @@ def test_initial_window_after_lost_syns() -> None:
 
 
 @pytest.mark.rfc("9293", "MUST-19")
-@pytest.mark.rfc("5681", "3", "3.1-3", "3.1-4", "3.1-5")
+@pytest.mark.rfc("5681", "3", "3.1-1", "3.1-8", "3.1-9", "3.1-10", "3.1-11")
 def test_slow_start_and_avoidance() -> None:
     """RFC 5681 section 3.1: one segment more per ACK below ssthresh, one per window above it."""
     host = Host("rfc", tcp_wmem=1 << 20)
@@ -177,7 +188,7 @@ def test_slow_start_and_avoidance() -> None:
     assert grown == 1
 
 
-@pytest.mark.rfc("5681", "3.2-3", "3.2-4", "3.2-5", "4.3")
+@pytest.mark.rfc("5681", "3.1-7", "3.2-3", "3.2-4", "3.2-7", "3.2-8", "3.2-9", "4.3-1", "4.3-2", "4.3-4")
 def test_fast_retransmit_and_newreno() -> None:
     """RFC 5681 section 3.2 and RFC 6582 section 3.2: the third duplicate ACK resends; a partial ACK resends the next
     hole; the full ACK ends recovery with cwnd at ssthresh. RFC 3042: the first two duplicates each let one go."""
@@ -208,17 +219,20 @@ def test_fast_retransmit_and_newreno() -> None:
     assert host.counters.TcpExtTCPTimeouts == 0
 
 
-@pytest.mark.rfc("5681", "3.2-7")
+@pytest.mark.rfc("5681", "3.2-12")
 def test_reno_leaves_recovery_at_the_first_new_ack() -> None:
     """RFC 5681 section 3.2, step 6."""
     host = Host(tcp_congestion_control="reno")
-    _c, peer = flood(host, 20)
+    c, peer = client(host)
+    c.send(0, bytes(20 * MSS))
     peer.got()
     for _ in range(3):
         peer.send(ACK, 1, 1)
     peer.send(ACK, 1, 1 + 3 * MSS)
     assert [e["entered"] for e in host.sink.of("recovery")] == [1, 0]
     assert len(host.sink.of("retransmit")) == 1
+    status = c.status(0)
+    assert status.snd_cwnd == status.snd_ssthresh == 5 * MSS
 
 
 @pytest.mark.parametrize("spoil", [{"payload": b"x"}, {"window": 60_000}])
@@ -235,7 +249,7 @@ def test_not_every_repeated_ack_is_a_duplicate(spoil: dict[str, object]) -> None
     assert not host.sink.of("retransmit")
 
 
-@pytest.mark.rfc("5681", "3.1-6", "3.1-7")
+@pytest.mark.rfc("5681", "3.1-7", "3.1-13", "3.1-14")
 @pytest.mark.rfc("6298", "5.4")
 def test_timeout_collapses_the_window_and_resends_all_in_order() -> None:
     """RFC 5681 section 3.1: ssthresh = flight / 2, loss window of one segment; RFC 6298 5.4: the earliest first; then
@@ -256,7 +270,7 @@ def test_timeout_collapses_the_window_and_resends_all_in_order() -> None:
     assert [(e["entered"], e["algorithm"]) for e in host.sink.of("recovery")] == [(1, 2), (0, 2)]
 
 
-@pytest.mark.rfc("5681", "3.1-8")
+@pytest.mark.rfc("5681", "3.1-13")
 def test_second_timeout_keeps_ssthresh() -> None:
     """RFC 5681 section 3.1: when the segment was already sent again by timeout, ssthresh is held."""
     host = Host(tcp_congestion_control="newreno")
@@ -329,6 +343,8 @@ def test_congestion_control_of_ones_own() -> None:
     assert len(peer.send(ACK, 1, 1 + 4 * MSS)) == 4
 
 
+@pytest.mark.rfc("7323", "5.7")
+@pytest.mark.rfc("5681", "3.1-5")
 def test_smaller_mtu_resends_in_smaller_segments() -> None:
     """RFC 1191 section 6.3, RFC 5927 section 7: "fragmentation needed" about data in flight lowers the MSS at once;
     about data not in flight it is ignored."""
@@ -340,6 +356,7 @@ def test_smaller_mtu_resends_in_smaller_segments() -> None:
     assert peer.got() == []
     host.tcp.on_icmp_error(0, *quote, (peer.irs + 1) & 0xFFFFFFFF, 3, 4, 600)
     assert peer.got()[0] == ". 1:561(560) ack 1"
+    assert c.status(0).snd_cwnd == 10 * 560  # type: ignore[attr-defined]
     seen = 561
     while seen < 1 + 2 * MSS:
         for line in peer.send(ACK, 1, seen):
