@@ -42,7 +42,13 @@ HOT = (
     "lab/links/switch.py",
 )
 #: Of these packages: for processes and machines, not for frames.
-COLD = ("nodes/base/processes.py", "nodes/base/real.py", "nodes/base/sleep.py", "nodes/base/histogram.py")
+COLD = (
+    "nodes/base/processes.py",
+    "nodes/base/real.py",
+    "nodes/base/sleep.py",
+    "nodes/base/histogram.py",
+    "nodes/tcp/congestion/plugin.py",
+)
 #: Where `tcplab version` reads why the code is not compiled.
 NOTE = "lab/data/pure.txt"
 

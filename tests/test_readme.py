@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,17 @@ def test_the_python_client_does_what_its_comments_say(tmp_path: Path) -> None:
     assert 1.0 <= float(printed[0]) < 1.1  # RFC 6298 section 2.1: the first RTO is one second
     assert re.fullmatch("[0-9a-f]{64}", printed[1])
     assert any("accepted" in line.lower() for line in printed[2:])
+
+
+def test_the_page_on_congestion_controls_works(tmp_path: Path) -> None:
+    """Its file and its experiment, as they stand in docs/own-congestion-control.md."""
+    page = (ROOT / "docs" / "own-congestion-control.md").read_text()
+    blocks = [textwrap.dedent(one) for one in re.findall(r"(?:^    .*\n|^\n(?=\n*    ))+", page, re.MULTILINE)]
+    python = next(one for one in blocks if "class Gentle" in one)
+    experiment = next(one for one in blocks if "name: gentle" in one)
+    (tmp_path / "gentle.py").write_text(python.lstrip())
+    (tmp_path / "gentle.yaml").write_text(experiment.lstrip())
+    printed = run(sys.executable, "-m", "lab.cli.main", "run", "gentle.yaml", cwd=tmp_path)
+    assert "note" not in printed
+    manifest = json.loads((tmp_path / "runs" / "gentle-1-1" / "manifest.json").read_text())
+    assert manifest["congestion_controls"] == {"gentle.py": hashlib.sha256(python.lstrip().encode()).hexdigest()}

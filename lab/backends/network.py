@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from lab.links.mesh import Mesh
@@ -14,6 +14,7 @@ from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
 from nodes.sockets.driver import Send
 from nodes.stack import Stack
+from nodes.tcp.congestion.base import CongestionControl
 from nodes.tcp.parameters import Parameters
 
 
@@ -35,7 +36,7 @@ class Network:
         for order, node in enumerate(topology.nodes.values()):
             if node.kind != SWITCH:
                 assert node.kind in (HOST, ROUTER)
-                stack = make_stack(node, randomness, sink)
+                stack = make_stack(node, topology.controls, randomness, sink)
                 ports[node.name] = []
                 self.hosts[node.name] = StackHost(stack, scheduler, runner, order, ports[node.name], resolve)
         mesh = Mesh(topology, scheduler, randomness, sink, topology.addresses, self._receiver)
@@ -52,9 +53,12 @@ class Network:
         return partial(self.hosts[interface.node].receive_frame, interface.index)
 
 
-def make_stack(node: Node, randomness: Randomness, sink: EventSink) -> Stack:
-    """The stack of a node of a topology, with its interfaces, routes and parameters."""
+def make_stack(
+    node: Node, controls: Mapping[str, type[CongestionControl]], randomness: Randomness, sink: EventSink
+) -> Stack:
+    """The stack of a node of a topology, with its interfaces, routes and parameters, and users' congestion controls."""
     parameters = Parameters()
+    parameters.controls.update(controls)
     parameters.set_all(node.parameters)
     stack = Stack(node.name, parameters, randomness, sink)
     for interface in node.interfaces:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def start(
         seed=seed,
         backend=backend,
         level=level,
-        more={"name": name, "topology": dict(topology.spec), "capture": capture, **more},
+        more={"name": name, "topology": dict(topology.spec), "capture": capture, **_hashes(topology), **more},
     )
     try:
         return bundle, make_lab(backend, name, topology, seed, bundle.spool, level, capture, progress)
@@ -59,6 +60,13 @@ def start(
         if not existed:
             directory.rmdir()
         raise
+
+
+def _hashes(topology: Topology) -> dict[str, Any]:
+    """What users' code ran, by its SHA-256; the code itself is in the topology."""
+    files: Mapping[str, str] = topology.spec.get("congestion_controls", {})
+    hashes = {name: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for name, text in files.items()}
+    return {"congestion_controls": hashes} if hashes else {}
 
 
 def rerun(run: Path, directory: Path) -> Bundle:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.controls import Controls
 from lab.cli.output import Json, print_json, print_table
 from lab.cli.topo import Custom, Topo, described
 from nodes.base.errors import InvalidArgument
@@ -45,6 +46,7 @@ def up(
         str, typer.Option(help="What the trace records: states, congestion, segments or all.")
     ] = "segments",
     capture: Annotated[bool, typer.Option("--capture/--no-capture", help="Keep every frame.")] = True,
+    control: Controls = None,
     stay: Annotated[
         bool, typer.Option("--stay", help="Stay until interrupted, saying what becomes of it; then delete it.")
     ] = False,
@@ -59,17 +61,31 @@ def up(
 
     from lab.cli.remote import controller_at
     from lab.cli.stay import stay_until_interrupted
+    from lab.topology.sources import listed_beside
+    from lab.yamltext import read_file
 
     if bool(topology) == bool(topo):
         raise InvalidArgument("topology: give one, FILE or NAME, or --topo TOPO", "topology")
-    source: str | Path | Mapping[str, Any] = Path(topology) if topology.endswith((".yaml", ".yml")) else topology
+    source: str | Path | Mapping[str, Any] = topology
+    controls = control or []
+    if topology.endswith((".yaml", ".yml")):
+        source = Path(topology)
+        controls = [*listed_beside(read_file(source)), *controls]
     if topo:
         source = described(topo, custom)
     with controller_at(server) as controller:
         name = name or _name_of(topology or topo)
         if replace and name in [one.name for one in controller.labs()]:
             controller.lab(name).delete()
-        lab = controller.create_lab(source, seed=seed, name=name, level=level, capture=capture, backend=backend)
+        lab = controller.create_lab(
+            source,
+            seed=seed,
+            name=name,
+            level=level,
+            capture=capture,
+            backend=backend,
+            congestion_controls=controls,
+        )
         made = lab.info()
         if as_json:
             print_json({"name": lab.name, "backend": made.backend, "directory": made.directory})

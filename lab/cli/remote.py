@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lab.cli.output import print_json
-from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from tcplab.client import Controller, errors
 from tcplab.client.address import default_socket
 
@@ -29,6 +29,8 @@ def controller_at(address: str | None) -> Iterator[Controller]:
         raise AlreadyExists(str(error)) from None
     except errors.InvalidArgument as error:
         raise InvalidArgument(str(error), error.field) from None
+    except errors.PermissionDenied as error:
+        raise PermissionDenied(str(error)) from None
     except errors.Unavailable as error:
         where = address or f"unix:{default_socket()}"
         raise FailedPrecondition(f"no server answers at {where} ({error}); `tcplab serve` starts one") from None
@@ -37,11 +39,18 @@ def controller_at(address: str | None) -> Iterator[Controller]:
 
 
 def run_on_server(
-    address: str, text: str, seed: int | None, out: Path | None, as_json: bool, backend: str = ""
+    address: str,
+    text: str,
+    seed: int | None,
+    out: Path | None,
+    as_json: bool,
+    backend: str = "",
+    controls: Sequence[Path] = (),
 ) -> bool:
-    """Run an experiment there, print its report; with `out` its files are copied here. Whether it passed."""
+    """Run an experiment there with the congestion controls of these files, print its report; with `out` its files are
+    copied here. Whether it passed."""
     with controller_at(address) as controller:
-        run = controller.start_run(text + "\n", seed=seed, backend=backend)
+        run = controller.start_run(text + "\n", seed=seed, backend=backend, congestion_controls=controls)
         message = run.wait()
         if out is not None:
             run.save(out)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.controls import Controls
 from lab.cli.output import Json, print_json
 from nodes.base.errors import AlreadyExists
 
@@ -43,6 +44,7 @@ def run(
     export: Annotated[
         bool, typer.Option("--export/--no-export", help="Write pcapng files, tables and verdicts beside the trace.")
     ] = True,
+    control: Controls = None,
     server: Annotated[
         str | None,
         typer.Option(
@@ -59,10 +61,13 @@ def run(
     """
     from lab.experiments import spec as experiments
     from lab.spec import read_file
+    from lab.topology.sources import Sources, listed_beside, read_files
 
     path = experiments.find(experiment)
     value = read_file(path)
-    spec = experiments.load(value, changes or (), backend)
+    sources = Sources(read_files(control or []))
+    listed = listed_beside(value)
+    spec = experiments.load(value, changes or (), backend, sources)
     text = experiments.text_with(path.read_text("utf-8-sig"), changes or ())
     if out is not None and replace:
         remove_run(out)
@@ -71,7 +76,8 @@ def run(
 
         if out is not None and out.exists() and any(out.iterdir()):
             raise AlreadyExists(f"{out}: exists and is not empty; give another directory, or --replace the run in it")
-        ok = run_on_server(server, text, seed, out, as_json, backend)
+        sent = [*listed, *(control or [])]
+        ok = run_on_server(server, text, seed, out, as_json, backend, sent)
     else:
         from lab.experiments.runner import run as run_here
 

@@ -70,6 +70,14 @@ def serve(
             metavar="NAME,...", help="With --access: host names and addresses by which clients reach this server."
         ),
     ] = "localhost,127.0.0.1,::1",
+    allow_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code",
+            envvar="TCPLAB_ALLOW_CODE",
+            help="Run congestion controls that clients send: Python code, which may do whatever you may.",
+        ),
+    ] = False,
     until_eof: Annotated[
         bool,
         typer.Option("--until-eof", help="End when standard input does: for programs that start their own controller."),
@@ -109,5 +117,6 @@ def serve(
         certificate=cert,
         key=key,
         token=token,
+        allow_code=allow_code,
     )
     serve_here(settings, ready, until_eof)

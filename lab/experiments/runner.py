@@ -24,8 +24,9 @@ from lab.experiments.report import Outcome
 from lab.experiments.script import Script
 from lab.experiments.spec import Experiment
 from lab.trace.bundle import Bundle
+from lab.trace.spool_reader import SpoolReader
 from nodes.base.errors import TcplabError
-from nodes.base.events import LEVEL_NAMES
+from nodes.base.events import CONTROL, LEVEL_NAMES
 
 
 def run(
@@ -107,6 +108,8 @@ def conclude(
     for name, app in lab.apps.items():
         if app.error:
             notes.append(f"app {name} on {app.node} ended with {app.error}")
+    for event in SpoolReader(bundle.spool, kinds=(CONTROL,)) if lab.topology.controls else ():
+        notes.append(f"congestion control {event['control']} on {event.node} has failed: {event['why']}")
     notes += words(lab.facts().get("fidelity", {}))
     results = check(experiment.expect, script.evidence(), experiment.tolerance_ns)
     outcome = Outcome(

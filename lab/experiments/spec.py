@@ -38,13 +38,16 @@ from lab.links.impairments import Impairments
 from lab.links.rules import RuleSpec
 from lab.shipped import shipped_files
 from lab.topology.build import build
-from lab.topology.file import ParametersKind, TopologySpec, check_parameters
-from lab.topology.loader import topology_from_value
+from lab.topology.file import ControlsKind, ParametersKind, TopologySpec, check_parameters
+from lab.topology.loader import NONE, topology_from_value
 from lab.topology.model import Topology
+from lab.topology.sources import Sources
 from nodes.base.clock import SECOND
 from nodes.base.errors import InvalidArgument, NotFound, Unsupported
 from nodes.base.events import LEVEL_NAMES
 from nodes.packet.address import parse_address
+from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.plugin import load_controls
 
 DEFAULT_STOP_NS: Final = 300 * SECOND
 
@@ -149,6 +152,11 @@ class Experiment:
     links: dict[str, LinkChange] = spec.of(
         spec.Map(spec.Nested(LinkChange)), default={}, doc="Changes to links of the topology, by name."
     )
+    congestion_controls: dict[str, str] = spec.of(
+        ControlsKind(),
+        default={},
+        doc="Python files beside this one, each with a congestion control that tcp_congestion_control may then name.",
+    )
     nodes: dict[str, dict[str, Any]] = spec.of(
         spec.Map(ParametersKind()), default={}, doc="Parameters of nodes by name, such as tcp_syn_retries."
     )
@@ -168,10 +176,11 @@ class Experiment:
 
     def __post_init__(self) -> None:
         nodes = self.topology.nodes
+        controls = {**self.topology.controls, **self.own_controls()}
         for name, parameters in self.nodes.items():
             if name not in nodes:
                 raise InvalidArgument(_unknown("node", name, nodes), f"nodes.{name}")
-            check_parameters(nodes[name].kind, parameters, f"nodes.{name}")
+            check_parameters(nodes[name].kind, parameters, f"nodes.{name}", controls)
         for name, change in self.links.items():
             wire = self.topology.links.get(name)
             if wire is None:
@@ -193,6 +202,13 @@ class Experiment:
                 self._check_level(KIND_BY_NAME[step.when.event].level, f"timeline[{index}].when")
         for index, expectation in enumerate(self.expect):
             self._check_level(expectation.level, f"expect[{index}]")
+
+    def own_controls(self) -> dict[str, type[CongestionControl]]:
+        """The congestion controls of its files, by name. Raises InvalidArgument."""
+        try:
+            return load_controls(self.congestion_controls)
+        except InvalidArgument as error:
+            raise InvalidArgument(str(error), "congestion_controls") from None
 
     def _check_level(self, level: int, place: str) -> None:
         """That the trace has what is looked for: what is not recorded would not be missed."""
@@ -233,7 +249,8 @@ class Experiment:
             links.append(
                 dataclasses.replace(link, impairments={**link.impairments, **change.changes}, directions=directions)
             )
-        return build(dataclasses.replace(topology, nodes=nodes, links=tuple(links)))
+        controls = {**topology.congestion_controls, **self.congestion_controls}
+        return build(dataclasses.replace(topology, nodes=nodes, links=tuple(links), congestion_controls=controls))
 
 
 def _is_address(text: str) -> bool:
@@ -278,10 +295,10 @@ def backends_of(value: spec.Value) -> tuple[str, ...]:
     return tuple(spec.Items(spec.Text(choices=BACKENDS), 1).parse(given, "backends"))
 
 
-def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = "") -> Experiment:
+def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = "", sources: Sources = NONE) -> Experiment:
     """Read an experiment as it is on a backend, the first of its own when none is named; each override is `path=value`,
-    as `--set` takes it, and counts more than `live`. Raises InvalidArgument, Unsupported when the experiment is not for
-    that backend."""
+    as `--set` takes it, and counts more than `live`; `sources` are the files of congestion controls. Raises
+    InvalidArgument, PermissionDenied, Unsupported when the experiment is not for that backend."""
     known = backends_of(value)
     backend = backend or known[0]
     check_backend(backend)
@@ -293,6 +310,9 @@ def load(value: spec.Value, overrides: Sequence[str] = (), backend: str = "") ->
     if backend in REAL:
         _be_live(value)
     _override(value, overrides)
+    sources.supply(value)
+    if isinstance(value.data, dict) and "topology" in value.data:
+        sources.supply(value.data["topology"], "topology", False)
     return spec.parse(Experiment, value)
 
 

@@ -74,6 +74,8 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     token: str = ""
+    #: Whether Python code that clients send (congestion controls) may be run: as this user.
+    allow_code: bool = False
 
     def __post_init__(self) -> None:
         if len(os.fsencode(self.socket)) > _MAX_PATH:
@@ -163,7 +165,9 @@ class Controller:
         self.nursery = Nursery(pid, control)
         self.runs = Runs(settings.runs.absolute(), self.nursery)
         socket = str(settings.socket.absolute())
-        self.labs = Labs(self.nursery, self.runs, private, settings.state.absolute(), socket, settings.keep)
+        self.labs = Labs(
+            self.nursery, self.runs, private, settings.state.absolute(), socket, settings.keep, settings.allow_code
+        )
         self.handlers = self._handlers()
         self.health = health.aio.HealthServicer()
 
@@ -193,8 +197,8 @@ class Controller:
         handlers.add(by_name["LabService"], LabsService(self.labs))
         handlers.add(by_name["BackendService"], BackendService(self.nursery))
         handlers.add(by_name["AppService"], AppKinds())
-        handlers.add(by_name["ExperimentService"], ExperimentService(self.nursery))
-        handlers.add(by_name["RunService"], RunService(self.runs))
+        handlers.add(by_name["ExperimentService"], ExperimentService(self.nursery, self.settings.allow_code))
+        handlers.add(by_name["RunService"], RunService(self.runs, self.settings.allow_code))
         router = Router(self.labs)
         for service in SERVICES:
             router.add_to(handlers, service)

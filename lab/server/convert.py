@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import duration_pb2
@@ -328,3 +328,13 @@ def app(lab: str, info: AppInfo, given: Mapping[str, str]) -> app_pb2.App:
         results={name: str(value) for name, value in info.results.items()},
         error=info.error,
     )
+
+
+def uploaded(files: Iterable[lab_pb2.SourceFile]) -> dict[str, str]:
+    """Files of a request, by name. Raises InvalidArgument for a name that comes twice."""
+    found: dict[str, str] = {}
+    for file in files:
+        if file.name in found:
+            raise InvalidArgument(f"congestion_controls: {file.name[:80]!r} is there twice", "congestion_controls")
+        found[file.name] = file.text
+    return found

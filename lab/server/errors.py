@@ -6,6 +6,7 @@ AlreadyExists        ALREADY_EXISTS       ResourceInfo
 FailedPrecondition   FAILED_PRECONDITION  PreconditionFailure; ErrorInfo UNSUPPORTED for Unsupported
 SocketError          FAILED_PRECONDITION  ErrorInfo: the reason is the errno name, `words` RFC 9293's;
                      UNAVAILABLE          when nobody was reached: refused, unreachable, timed out by TCP
+PermissionDenied     PERMISSION_DENIED
 ResourceExhausted    RESOURCE_EXHAUSTED
 Cancelled            CANCELLED
 TimeoutError         DEADLINE_EXCEEDED    an operation's own timeout, in lab time
@@ -28,6 +29,7 @@ from nodes.base.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     SocketError,
     TcplabError,
@@ -46,6 +48,7 @@ _CODES: Final[tuple[tuple[type[BaseException], grpc.StatusCode], ...]] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
+    (PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
     (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Cancelled, grpc.StatusCode.CANCELLED),
     (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),

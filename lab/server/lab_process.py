@@ -31,6 +31,7 @@ from lab.server import journal
 from lab.server import line as lines
 from lab.server.app_service import AppService
 from lab.server.attack_service import AttackService
+from lab.server.convert import uploaded
 from lab.server.errors import status_of
 from lab.server.host import LabHost
 from lab.server.journal import Owned
@@ -41,8 +42,9 @@ from lab.server.operation_service import OperationService
 from lab.server.serving import OPTIONS, Handlers
 from lab.server.tcp_service import TcpService
 from lab.server.trace_service import TraceService
-from lab.topology.loader import find_topology, topology_from_text
+from lab.topology.loader import NONE, find_topology, topology_from_text
 from lab.topology.model import Topology
+from lab.topology.sources import Sources
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.events import LEVEL_SEGMENTS
 from tcplab.v1 import app_pb2, attack_pb2, lab_pb2, link_pb2, node_pb2, operation_pb2, tcp_pb2, trace_pb2
@@ -60,6 +62,7 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
 
     `job`: request (base64), lab, run (their ids), directory (of the run), socket (where to serve); for a real-time lab
     also state (the journal's directory), controller (its socket), keep (whether it goes on without a controller).
+    allow_code: whether Python code that came with the request may be run.
     """
     request = lab_pb2.CreateLabRequest.FromString(base64.b64decode(job["request"]))
     owned: Owned | None = None
@@ -68,7 +71,9 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
         if request.backend in REAL:
             owned = _own(job)
             more["owner"] = owned.path.name
-        host = make(request, job["lab"], job["run"], Path(job["directory"]), job["keep"], _Progress(line), **more)
+        sources = Sources(uploaded(request.congestion_controls), job["allow_code"])
+        place = Path(job["directory"])
+        host = make(request, job["lab"], job["run"], place, job["keep"], _Progress(line), sources, **more)
     except Exception as error:
         if owned is not None:
             owned.remove()
@@ -113,13 +118,14 @@ def make(
     directory: Path,
     keep: bool = False,
     progress: Progress | None = None,
+    sources: Sources = NONE,
     **more: Any,
 ) -> LabHost:
-    """The lab and its run, in whose manifest `more` is.
+    """The lab and its run, in whose manifest `more` is. `sources` are its files of congestion controls.
 
     Raises InvalidArgument, NotFound, Unsupported, and leaves nothing behind then.
     """
-    topology = _topology(request)
+    topology = _topology(request, sources)
     seed = request.seed if request.HasField("seed") else 1
     if seed < 0:
         raise InvalidArgument(f"seed: {seed} is not 0 to {(1 << 63) - 1}", "seed")
@@ -132,14 +138,14 @@ def make(
     return LabHost(name, run_name, lab, bundle, keep)
 
 
-def _topology(request: lab_pb2.CreateLabRequest) -> Topology:
+def _topology(request: lab_pb2.CreateLabRequest, sources: Sources) -> Topology:
     source = request.WhichOneof("source")
     if source is None:
         raise InvalidArgument("topology: is missing; give topology (a name) or topology_yaml (a text)", "topology")
     try:
         if source == "topology":
-            return find_topology(request.topology)
-        return topology_from_text(request.topology_yaml)
+            return find_topology(request.topology, sources)
+        return topology_from_text(request.topology_yaml, sources=sources)
     except InvalidArgument as error:
         field = f"{source}.{error.field}" if error.field else source
         raise InvalidArgument(f"{source}: {error}", field, error.line) from None

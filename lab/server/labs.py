@@ -106,10 +106,17 @@ class LabRecord:
 class Labs:
     """Labs by name, oldest first. `sockets` is the private directory where they serve; `state` has the journal of
     real-time labs, `controller` is the socket by which the journal names this controller, `keep` whether labs go on
-    without it when nothing else is asked."""
+    without it when nothing else is asked, `allow_code` whether they run Python code that clients send."""
 
     def __init__(
-        self, nursery: Nursery, runs: Runs, sockets: Path, state: Path, controller: str, keep: bool = True
+        self,
+        nursery: Nursery,
+        runs: Runs,
+        sockets: Path,
+        state: Path,
+        controller: str,
+        keep: bool = True,
+        allow_code: bool = False,
     ) -> None:
         self.nursery = nursery
         self.runs = runs
@@ -120,6 +127,7 @@ class Labs:
         self._state = state
         self._controller = controller
         self._keep = keep
+        self._allow_code = allow_code
         self._made = 0
         self._reserved: set[str] = set()
         self._watchers: set[asyncio.Queue[Change]] = set()
@@ -156,6 +164,7 @@ class Labs:
                     "state": str(self._state),
                     "controller": self._controller,
                     "keep": keep,
+                    "allow_code": self._allow_code,
                 }
                 child = await self.nursery.child(f"lab {name}", job, keep)
                 while (answer := await child.heard()) is not None and "progress" in answer:

@@ -16,6 +16,8 @@ from lab.experiments.script import Script
 from lab.experiments.spec import Experiment
 from lab.server import line as lines
 from lab.server.errors import status_of
+from lab.topology.loader import NONE
+from lab.topology.sources import Sources
 from nodes.base.errors import InvalidArgument
 
 #: Scheduled calls between looks at the line to the controller.
@@ -26,9 +28,9 @@ _REPORT_EVERY: Final = 0.2
 
 def run(job: dict[str, Any], line: socket.socket) -> None:
     """Do the experiment. `job`: yaml, overrides, seed (null: the experiment's), directory, backend; field, the
-    request's."""
+    request's; congestion_controls (file -> text), allow_code (whether they, and those in the yaml, may be run)."""
     try:
-        experiment = load(job["yaml"], job["overrides"], job["field"], job["backend"])
+        experiment = load(job["yaml"], job["overrides"], job["field"], job["backend"], _sources(job))
         text = experiments.text_with(job["yaml"], job["overrides"])
         bundle, lab = prepare(experiment, text, Path(job["directory"]), job["seed"], job["backend"])
     except Exception as error:
@@ -55,19 +57,23 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
 
 
 def validate(job: dict[str, Any], line: socket.socket) -> None:
-    """Only read the experiment. `job`: yaml, field."""
+    """Only read the experiment. `job`: yaml, field, congestion_controls, allow_code."""
     try:
-        experiment = load(job["yaml"], (), job["field"])
+        experiment = load(job["yaml"], (), job["field"], sources=_sources(job))
     except Exception as error:
         _fail(line, error)
         return
     lines.send(line, {"experiment": experiment.name, "description": experiment.description})
 
 
-def load(text: str, overrides: Any, field: str, backend: str = "") -> Experiment:
+def _sources(job: dict[str, Any]) -> Sources:
+    return Sources(job["congestion_controls"], job["allow_code"])
+
+
+def load(text: str, overrides: Any, field: str, backend: str = "", sources: Sources = NONE) -> Experiment:
     """Raises InvalidArgument with the place in the text; `field` is the request's."""
     try:
-        return experiments.load(spec.read_text(text), overrides, backend)
+        return experiments.load(spec.read_text(text), overrides, backend, sources)
     except InvalidArgument as error:
         place = f"{field}.{error.field}" if error.field else field
         raise InvalidArgument(f"{field}: {error}", place, error.line) from None

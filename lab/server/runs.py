@@ -16,7 +16,7 @@ from google.rpc import status_pb2
 from lab.backends.catalogue import check_backend
 from lab.server import names
 from lab.server.children import Child, Nursery
-from lab.server.convert import fidelity
+from lab.server.convert import fidelity, uploaded
 from lab.server.errors import CallFailed, OutOfRange
 from lab.server.live_capture import Wire
 from lab.server.news import News
@@ -187,8 +187,9 @@ class Runs:
 class RunService:
     """RunService of the API."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, allow_code: bool) -> None:
         self.runs = runs
+        self._allow_code = allow_code
         self._requests: Requests[run_pb2.Run] = Requests()
 
     async def CreateRun(self, request: run_pb2.CreateRunRequest, context: Context) -> run_pb2.Run:
@@ -215,6 +216,8 @@ class RunService:
             "seed": seed,
             "directory": str(run.directory),
             "field": source,
+            "congestion_controls": uploaded(request.congestion_controls),
+            "allow_code": self._allow_code,
         }
         await self.runs.start(run, job, run.name)
         return run.message
@@ -276,8 +279,9 @@ class RunService:
 class ExperimentService:
     """ExperimentService of the API."""
 
-    def __init__(self, nursery: Nursery) -> None:
+    def __init__(self, nursery: Nursery, allow_code: bool) -> None:
         self.nursery = nursery
+        self._allow_code = allow_code
 
     async def ListExperiments(
         self, request: run_pb2.ListExperimentsRequest, context: Context
@@ -289,11 +293,20 @@ class ExperimentService:
     async def ValidateExperiment(
         self, request: run_pb2.ValidateExperimentRequest, context: Context
     ) -> run_pb2.ValidateExperimentResponse:
-        return run_pb2.ValidateExperimentResponse(experiment=await self._read(request.yaml))
+        return run_pb2.ValidateExperimentResponse(
+            experiment=await self._read(request.yaml, uploaded(request.congestion_controls))
+        )
 
-    async def _read(self, text: str) -> run_pb2.Experiment:
+    async def _read(self, text: str, controls: Mapping[str, str] | None = None) -> run_pb2.Experiment:
         """In a process of its own: reading a large file takes a while."""
-        child = await self.nursery.child("validation", {"what": "validate", "yaml": text, "field": "yaml"})
+        job = {
+            "what": "validate",
+            "yaml": text,
+            "field": "yaml",
+            "congestion_controls": controls or {},
+            "allow_code": self._allow_code,
+        }
+        child = await self.nursery.child("validation", job)
         answer = await child.heard()
         how = await child.ended()
         if answer is None:

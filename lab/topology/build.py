@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lab import spec
@@ -33,6 +33,8 @@ from lab.topology.file import (
 from lab.topology.loops import first_loop
 from lab.topology.model import Interface, Node, Topology, Wire
 from nodes.base.errors import InvalidArgument
+from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.plugin import load_controls
 
 MAX_NODES: Final = 1000
 MAX_LINKS: Final = 4000
@@ -45,15 +47,24 @@ def build(topology: TopologySpec) -> Topology:
     if len(topology.nodes) > MAX_NODES or len(topology.links) > MAX_LINKS:
         what = f"{len(topology.nodes)} nodes and {len(topology.links)} links"
         raise InvalidArgument(f"{what}; {MAX_NODES} and {MAX_LINKS} are allowed", "nodes")
-    nodes = {name: _node(topology, name, node) for name, node in topology.nodes.items()}
+    controls = _controls(topology.congestion_controls)
+    nodes = {name: _node(topology, name, node, controls) for name, node in topology.nodes.items()}
     wires = _Wiring(topology, nodes).wires()
     _refuse_switch_loops(nodes, wires)
     links = {wire.name: wire for wire in wires}
     plain = spec.plain(topology)
-    return assign(Topology(topology.name, topology.description, nodes, links, plain, topology.ipv6), topology)
+    made = Topology(topology.name, topology.description, nodes, links, plain, topology.ipv6, controls)
+    return assign(made, topology)
 
 
-def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
+def _controls(files: Mapping[str, str]) -> dict[str, type[CongestionControl]]:
+    try:
+        return load_controls(files)
+    except InvalidArgument as error:
+        raise InvalidArgument(str(error), "congestion_controls") from None
+
+
+def _node(topology: TopologySpec, name: str, node: NodeSpec, controls: Mapping[str, type[CongestionControl]]) -> Node:
     """Defaults -> kinds -> groups -> the node's own."""
     group = topology.groups.get(node.group)
     if node.group and group is None:
@@ -73,7 +84,7 @@ def _node(topology: TopologySpec, name: str, node: NodeSpec) -> Node:
         switch = settings.switch or switch
         stp = stp if settings.stp is None else settings.stp
         if kind != SWITCH:
-            check_parameters(kind, settings.parameters, f"{path}.parameters")
+            check_parameters(kind, settings.parameters, f"{path}.parameters", controls)
             parameters.update(settings.parameters)
             container = container.with_fields(settings.container, f"{path}.container")
     if kind == ROUTER:

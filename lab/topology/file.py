@@ -13,6 +13,8 @@ from lab.links.impairments import Impairments
 from lab.topology.container import ContainerSpec
 from nodes.base.errors import InvalidArgument
 from nodes.kernel import sysctls
+from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.plugin import FILE_PATTERN, FILE_WORDS
 from nodes.tcp.parameters import NAMES, Parameters
 
 HOST: Final = "host"
@@ -75,9 +77,13 @@ class ParametersKind(spec.Kind):
         }
 
 
-def check_parameters(kind: str, parameters: Mapping[str, int | str], path: str) -> None:
-    """Check them for a node of this kind; what a kernel takes, only it can say. Raises InvalidArgument."""
+def check_parameters(
+    kind: str, parameters: Mapping[str, int | str], path: str, controls: Mapping[str, type[CongestionControl]]
+) -> None:
+    """Check them for a node of this kind, with users' `controls`; what a kernel takes, only it can say. Raises
+    InvalidArgument."""
     scratch = Parameters()
+    scratch.controls.update(controls)
     for name, value in parameters.items():
         try:
             if kind == LINUX:
@@ -200,6 +206,21 @@ class LinkSpec:
     )
 
 
+class ControlsKind(spec.Kind):
+    """Python files that nodes may have their congestion control from: name -> text. A file lists the names; whoever
+    reads it puts the texts there (sources.py)."""
+
+    inner: ClassVar[spec.Kind] = spec.Map(spec.Text(), FILE_PATTERN, FILE_WORDS)
+
+    def parse(self, value: spec.Value, path: str) -> dict[str, str]:
+        files: dict[str, str] = self.inner.parse(value, path)
+        return files
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        names = {"type": "array", "items": {"type": "string", "pattern": f"^{FILE_PATTERN}$"}}
+        return {"anyOf": [names, self.inner.schema(defs)]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TopologySpec:
     """A topology: nodes and links."""
@@ -222,6 +243,11 @@ class TopologySpec:
     )
     nodes: dict[str, NodeSpec] = spec.of(
         spec.Map(spec.Nested(NodeSpec), NODE_PATTERN, NODE_WORDS), doc="Nodes by name; the order counts."
+    )
+    congestion_controls: dict[str, str] = spec.of(
+        ControlsKind(),
+        default={},
+        doc="Python files beside this one, each with a congestion control that tcp_congestion_control may then name.",
     )
     link_defaults: dict[str, Any] = spec.partial(Impairments, doc="Impairments of every link.")
     links: tuple[LinkSpec, ...] = spec.of(spec.Items(spec.Nested(LinkSpec)), default=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab import spec
 from lab.shipped import shipped_files
@@ -13,7 +13,11 @@ from lab.topology.build import build
 from lab.topology.file import TopologySpec
 from lab.topology.generators import GENERATORS, generate
 from lab.topology.model import Topology
+from lab.topology.sources import Sources
 from nodes.base.errors import InvalidArgument, NotFound
+
+#: No files but those beside a file that lists them.
+NONE: Final = Sources()
 
 
 def load_topology(argument: str | Path) -> Topology:
@@ -23,38 +27,39 @@ def load_topology(argument: str | Path) -> Topology:
     """
     text = str(argument)
     if isinstance(argument, Path) or "/" in text or "\\" in text or text.endswith((".yaml", ".yml")):
-        return _read(spec.read_file(argument), Path(argument).stem)
+        return _read(spec.read_file(argument), Path(argument).stem, NONE)
     return find_topology(text)
 
 
-def find_topology(name: str) -> Topology:
-    """A shipped topology by name, or a generator such as `linear,3`. Reads no other file. Raises NotFound."""
+def find_topology(name: str, sources: Sources = NONE) -> Topology:
+    """A shipped topology by name, or a generator such as `linear,3`; `sources` are more files of congestion controls.
+    Reads no other file. Raises NotFound."""
     shipped = shipped_files("topologies")
     if name in shipped:
-        return _read(spec.read_file(shipped[name]), name)
+        return _read(spec.read_file(shipped[name]), name, sources)
     generated = generate(name)
     if generated is not None:
-        return topology_from_mapping(generated)
+        return _read(spec.wrap(generated), "", sources)
     near = difflib.get_close_matches(name, shipped, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(shipped) or 'none'}"
     usages = ", ".join(usage for _, usage, _, _ in GENERATORS.values())
     raise NotFound(f"no topology {name!r}; {hint}; and generators: {usages}; a file is named with its .yaml")
 
 
-def topology_from_text(text: str, source: str = "") -> Topology:
-    """From YAML text; `source` is the file name that errors show."""
-    return _read(spec.read_text(text, source), Path(source).stem)
+def topology_from_text(text: str, source: str = "", sources: Sources = NONE) -> Topology:
+    """From YAML text; `source` is the file name that errors show, `sources` are the files of congestion controls."""
+    return _read(spec.read_text(text, source), Path(source).stem, sources)
 
 
 def topology_from_mapping(data: Any, source: str = "") -> Topology:
     """From plain data: what a file would hold."""
-    return _read(spec.wrap(data, source), "")
+    return _read(spec.wrap(data, source), "", NONE)
 
 
 def topology_from_value(value: spec.Value, path: str = "") -> Topology:
     """From a value inside another file (an experiment's `topology:`), at `path` there: a name or a mapping."""
     if not isinstance(value.data, str):
-        return _read(value, "", path)
+        return _read(value, "", NONE, path)
     try:
         return find_topology(value.data)
     except (NotFound, InvalidArgument) as error:
@@ -63,7 +68,8 @@ def topology_from_value(value: spec.Value, path: str = "") -> Topology:
         raise value.error(path, str(error)) from None
 
 
-def _read(value: spec.Value, name: str, path: str = "") -> Topology:
+def _read(value: spec.Value, name: str, sources: Sources, path: str = "") -> Topology:
+    sources.supply(value, path)
     topology = spec.parse(TopologySpec, value, path)
     if not topology.name:
         topology = dataclasses.replace(topology, name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lab.links.impairments import Impairments
@@ -12,6 +12,7 @@ from lab.topology.container import DEFAULT, ContainerSpec
 from lab.topology.file import AUTO, HOST, IPV6_PREFERRED, LINUX, NO_IPV6, ROUTER, SWITCH
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.packet.address import address_text, parse_address
+from nodes.tcp.congestion.base import CongestionControl
 
 __all__ = ["HOST", "LINUX", "ROUTER", "SWITCH", "Interface", "Node", "Route", "Topology", "Wire"]
 
@@ -83,7 +84,8 @@ class Wire:
 
 @dataclass(frozen=True)
 class Topology:
-    """Nodes and links in the file's order. `spec` is the file's content in canonical form, for manifests."""
+    """Nodes and links in the file's order. `spec` is the file's content in canonical form, for manifests;
+    `controls` are users' congestion controls."""
 
     name: str
     description: str
@@ -91,6 +93,7 @@ class Topology:
     links: Mapping[str, Wire]
     spec: Mapping[str, Any]
     ipv6: str = NO_IPV6
+    controls: Mapping[str, type[CongestionControl]] = field(default_factory=dict, compare=False)
 
     def addresses(self, node: str) -> Sequence[bytes]:
         """The addresses of a node, first interface first, IPv4 first unless IPv6 is preferred. Raises NotFound."""

@@ -19,6 +19,7 @@ from nodes.base.events import (
     ATTACK,
     ATTACK_INJECTED,
     CHALLENGE_ACK,
+    CONTROL,
     DISCARD,
     ERROR,
     LINK,
@@ -36,7 +37,7 @@ from nodes.packet.tcp import ACK, FIN, PSH, RST, SYN
 LEFT: Final = 0
 RIGHT: Final = 1
 
-_KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, MUTANT, TIMER, ATTACK, LINK)
+_KINDS: Final = (SEGMENT, SACK, STATE, RESET, CHALLENGE_ACK, DISCARD, ERROR, MUTANT, CONTROL, TIMER, ATTACK, LINK)
 _MASK: Final = 0xFFFFFFFF
 #: Rows that one row worth keeping costs: its neighbours and the elision between.
 _ROWS_EACH: Final = 3
@@ -306,6 +307,10 @@ class Ladder:
             self.rows.append(Remark(side, time_ns, "challenge ACK suppressed by its limit", why.section, bad=True))
         elif kind == MUTANT:
             self.rows.append(Remark(side, time_ns, f"wrong on purpose: {event['mutant']}", "", bad=True))
+        elif kind == CONTROL:
+            self.rows.append(
+                Remark(side, time_ns, f"congestion control {event['control']}: {event['why']}", "", bad=True)
+            )
         elif kind == ERROR:
             words = f"user sees {event['errno_name']}" + (f": {why.words}" if why.words else "")
             self.rows.append(Remark(side, time_ns, words, why.section, bad=True))

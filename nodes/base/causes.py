@@ -117,6 +117,7 @@ TOO_MANY_ORPHANS: Final = 146
 TIME_WAIT_OVERFLOW: Final = 147
 NO_FIN_WAIT_2: Final = 148
 MTU_RAISED: Final = 155
+CONTROL_FAILED: Final = 156
 # calls that RFC 9293 does not allow in the state
 ERROR_DOES_NOT_EXIST: Final = 160
 ERROR_ALREADY_EXISTS: Final = 161
@@ -128,6 +129,7 @@ ERROR_ABORTED: Final = 166
 ERROR_TIMED_OUT: Final = 167
 ERROR_NO_ROUTE: Final = 168
 ERROR_INSUFFICIENT_RESOURCES: Final = 169
+ERROR_CONTROL_FAILED: Final = 170
 # attacks
 ATTACK: Final = 180
 MUTANT: Final = 181
@@ -242,6 +244,8 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     NO_FIN_WAIT_2: CauseInfo(
         "NO_FIN_WAIT_2", "tcp(7) TCP_LINGER2", "the user does not want to wait for the peer's FIN"
     ),
+    CONTROL_FAILED: CauseInfo("CONTROL_FAILED", "tcp(7) TCP_CONGESTION", "the user's congestion control has failed"),
+    ERROR_CONTROL_FAILED: CauseInfo("ERROR_CONTROL_FAILED", "tcp(7) TCP_CONGESTION", "congestion control failed"),
     ATTACK: CauseInfo("ATTACK", "", "injected by an attack"),
     MUTANT: CauseInfo("MUTANT", "", "wrong on purpose: a mutant's doing"),
 }

@@ -40,6 +40,10 @@ class Unsupported(FailedPrecondition):
     """This backend or kernel cannot do it; the message says what is missing and what works instead."""
 
 
+class PermissionDenied(TcplabError):
+    """Whoever runs this does not allow it; the message says how it is allowed."""
+
+
 class ResourceExhausted(TcplabError):
     """A bounded thing is full: ports, buffers, queues, file sizes."""
 

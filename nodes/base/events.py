@@ -42,6 +42,7 @@ CALL: Final = 15
 LISTENER: Final = 16
 ERROR: Final = 17
 MUTANT: Final = 18
+CONTROL: Final = 19
 FRAME: Final = 32
 VERDICT: Final = 33
 DELIVERY: Final = 34
@@ -267,6 +268,9 @@ KINDS: Final[tuple[Kind, ...]] = (
         _F("errno_name", "I", "name", "POSIX name, such as ETIMEDOUT."),)),
     Kind(MUTANT, "mutant", LEVEL_STATES, "The TCP of this connection is wrong on purpose.", (
         _F("mutant", "I", "name", "In what, such as two-way-handshake."),)),
+    Kind(CONTROL, "control", LEVEL_STATES, "The user's congestion control has failed, and its connection with it.", (
+        _F("control", "I", "name", "Its name."),
+        _F("why", "I", "name", "What it did, such as mine.py:12: ZeroDivisionError: division by zero."))),
     Kind(FRAME, "frame", LEVEL_OFF, "A frame entered a link (with capture).", (_LINK_NAME, _FRAME_NUMBER),
          "data", "The frame, from its Ethernet header on."),
     Kind(VERDICT, "verdict", LEVEL_CONGESTION, "What a link did to a frame (PASSED: level segments).", (
@@ -457,6 +461,11 @@ class EventSink:
         """The TCP of a connection is wrong on purpose (interned name)."""
         if self.level >= LEVEL_STATES:
             self.emit(MUTANT, time_ns, node, conn, 0, (mutant,))
+
+    def control(self, time_ns: int, node: int, conn: int, control: int, why: int) -> None:
+        """A user's congestion control has failed."""
+        if self.level >= LEVEL_STATES:
+            self.emit(CONTROL, time_ns, node, conn, 0, (control, why))
 
     def verdict(self, time_ns: int, link: int, frame: int, verdict: int, rule: int, delay_ns: int) -> None:
         """What a link decided on the `frame`-th frame of a direction. PASSED is recorded from level segments on."""

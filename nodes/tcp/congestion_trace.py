@@ -23,6 +23,7 @@ def start(c: Tcb, now: int, syn_was_lost: bool) -> None:
     window = c.mss if syn_was_lost else initial_window(c)
     control = StopAndWait if parameters.mutants.stop_and_wait else parameters.controls[c.options.congestion]
     c.congestion = control(c.mss, window, parameters.tcp_abc)
+    _watch(c, now)
     record(c, now, causes.INITIAL_WINDOW)
 
 
@@ -33,7 +34,18 @@ def replace(c: Tcb, now: int) -> None:
     control = parameters.controls[c.options.congestion](c.mss, cwnd, parameters.tcp_abc)
     control.ssthresh = c.congestion.ssthresh
     c.congestion = control
+    _watch(c, now)
     record(c, now, causes.NONE)
+
+
+def _watch(c: Tcb, now: int) -> None:
+    """A user's control that fails ends its connection, but never in the middle of something."""
+
+    def on_failure(now: int) -> None:
+        c.control_failed_at = now
+        c.tcp.timers.wake(c, now)
+
+    c.congestion.watch(now, on_failure)
 
 
 def restart_after_idle(c: Tcb, now: int) -> None:

@@ -133,7 +133,7 @@ class Connection(Tcb):
         if self.user_closed:
             self._illegal(now, CALL_RECEIVE, "EBADF", causes.ERROR_CLOSING)
         if not self.rcv_queue and self.error_pending:
-            raise SocketError(self.error, causes.CAUSES[self.error_cause].words)
+            raise SocketError(self.error, self._error_words())
         return receiver.look(self, limit)
 
     def take_error(self) -> str:
@@ -268,7 +268,12 @@ class Connection(Tcb):
     def _raise_pending(self) -> NoReturn:
         """Tell an outstanding call how the connection ended (3.10.7.4): no fault of the call's, so no illegal event."""
         self.error_pending = False
-        raise SocketError(self.error, causes.CAUSES[self.error_cause].words)
+        raise SocketError(self.error, self._error_words())
+
+    def _error_words(self) -> str:
+        words = causes.CAUSES[self.error_cause].words
+        failure = self.congestion.failure()
+        return f"{words}: {failure}" if failure else words
 
     def _illegal(self, now: int, call: int, errno_name: str, words: int) -> NoReturn:
         tcp = self.tcp

@@ -11,6 +11,8 @@ from nodes.tcp.tcb import Tcb, change_state
 
 def expire(c: Tcb, now: int) -> None:
     """Serve every deadline of `c` at or before `now`. Each step looks again, since the one before may have ended it."""
+    if c.control_failed_at <= now:
+        _control_failed(c, now)
     if c.user_timeout_at <= now:
         _user_timeout(c, now)
     if c.time_wait_at <= now:
@@ -49,3 +51,14 @@ def _user_timeout(c: Tcb, now: int) -> None:
     if c.synchronized:
         segments.send_reset(c, now, c.snd_nxt, causes.USER_TIMEOUT_EXPIRED)
     closing.give_up(c, now, causes.USER_TIMEOUT_EXPIRED)
+
+
+def _control_failed(c: Tcb, now: int) -> None:
+    """The user's congestion control raised something, or has a window that is none: there is no sending without it."""
+    tcp = c.tcp
+    c.control_failed_at = NEVER
+    tcp.sink.control(
+        now, tcp.node, c.number, tcp.sink.name(c.options.congestion), tcp.sink.name(c.congestion.failure())
+    )
+    segments.send_reset(c, now, c.snd_nxt, causes.CONTROL_FAILED)
+    closing.fail(c, now, causes.CONTROL_FAILED, "ECONNABORTED", causes.ERROR_CONTROL_FAILED)

@@ -118,6 +118,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         )
     ),
     *(
+        _T(state, CLOSED, causes.CONTROL_FAILED, "tcp(7) TCP_CONGESTION")
+        for state in (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK)
+    ),
+    *(
         _T(state, CLOSED, causes.KEEPALIVE_PROBES_EXHAUSTED, "RFC 9293 3.8.4")
         for state in (ESTABLISHED, FIN_WAIT_2, CLOSE_WAIT)
     ),

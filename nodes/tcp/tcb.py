@@ -63,6 +63,7 @@ class Tcb:
         "chrono_since",
         "close_on_established",
         "congestion",
+        "control_failed_at",
         "cwnd_limited",
         "cwnd_seen",
         "cwr_due",
@@ -348,6 +349,8 @@ class Tcb:
         self.reordering_at = NEVER
         self.probe_at = NEVER
         self.wake_at = NEVER
+        #: When the user's congestion control failed: the connection fails as soon as that is done which goes on.
+        self.control_failed_at = NEVER
 
         # for the user
         self.synchronized = False
@@ -419,6 +422,8 @@ class Tcb:
             deadline = self.probe_at
         if self.pacing_at < deadline:
             deadline = self.pacing_at
+        if self.control_failed_at < deadline:
+            deadline = self.control_failed_at
         return deadline
 
     @property
@@ -480,6 +485,7 @@ def _release(c: Tcb) -> None:
     """RFC 9293 section 3.10.5: all queues flushed but what the user may still read; no timer runs."""
     c.rto_at = c.delack_at = c.persist_at = c.keepalive_at = NEVER
     c.time_wait_at = c.fin_wait_2_at = c.user_timeout_at = c.reordering_at = c.probe_at = c.pacing_at = NEVER
+    c.control_failed_at = NEVER
     c.snd_queue.clear()
     c.board.clear()
     c.reassembly.clear()

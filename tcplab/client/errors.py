@@ -109,7 +109,7 @@ class Unauthenticated(Error):
 
 
 class PermissionDenied(Error):
-    """The token does not allow it."""
+    """The token, or whoever started the controller, does not allow it."""
 
     code = "PERMISSION_DENIED"
 

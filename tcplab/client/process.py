@@ -37,6 +37,7 @@ class PrivateController:
             "--runs",
             str(Path(runs).absolute() if runs is not None else self._directory / "runs"),
             "--until-eof",
+            "--allow-code",  # it is the user's own
         ]
         with log.open("wb") as errors:
             self._process = subprocess.Popen(

@@ -232,6 +232,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """too many connections in TIME-WAIT (tcp(7) tcp_max_tw_buckets)."""
     CAUSE_NO_FIN_WAIT_2: _Cause.ValueType  # 148
     """the user does not want to wait for the peer's FIN (tcp(7) TCP_LINGER2)."""
+    CAUSE_CONTROL_FAILED: _Cause.ValueType  # 156
+    """the user's congestion control has failed (tcp(7) TCP_CONGESTION)."""
+    CAUSE_ERROR_CONTROL_FAILED: _Cause.ValueType  # 170
+    """congestion control failed (tcp(7) TCP_CONGESTION)."""
     CAUSE_ATTACK: _Cause.ValueType  # 180
     """injected by an attack."""
     CAUSE_MUTANT: _Cause.ValueType  # 181
@@ -450,6 +454,10 @@ CAUSE_TIME_WAIT_OVERFLOW: Cause.ValueType  # 147
 """too many connections in TIME-WAIT (tcp(7) tcp_max_tw_buckets)."""
 CAUSE_NO_FIN_WAIT_2: Cause.ValueType  # 148
 """the user does not want to wait for the peer's FIN (tcp(7) TCP_LINGER2)."""
+CAUSE_CONTROL_FAILED: Cause.ValueType  # 156
+"""the user's congestion control has failed (tcp(7) TCP_CONGESTION)."""
+CAUSE_ERROR_CONTROL_FAILED: Cause.ValueType  # 170
+"""congestion control failed (tcp(7) TCP_CONGESTION)."""
 CAUSE_ATTACK: Cause.ValueType  # 180
 """injected by an attack."""
 CAUSE_MUTANT: Cause.ValueType  # 181

@@ -414,6 +414,7 @@ class EventBody(_message.Message):
     LISTENER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     MUTANT_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
@@ -496,6 +497,10 @@ class EventBody(_message.Message):
         """The TCP of this connection is wrong on purpose."""
 
     @_builtins.property
+    def control(self) -> Global___ControlEvent:
+        """The user's congestion control has failed, and its connection with it."""
+
+    @_builtins.property
     def frame(self) -> Global___FrameEvent:
         """A frame entered a link (with capture)."""
 
@@ -552,6 +557,7 @@ class EventBody(_message.Message):
         listener: Global___ListenerEvent | None = ...,
         error: Global___ErrorEvent | None = ...,
         mutant: Global___MutantEvent | None = ...,
+        control: Global___ControlEvent | None = ...,
         frame: Global___FrameEvent | None = ...,
         verdict: Global___VerdictEvent | None = ...,
         delivery: Global___DeliveryEvent | None = ...,
@@ -562,11 +568,11 @@ class EventBody(_message.Message):
         action: Global___ActionEvent | None = ...,
         counter: Global___CounterEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "control", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1226,6 +1232,32 @@ class MutantEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MutantEvent: _TypeAlias = MutantEvent  # noqa: Y015
+
+@_typing.final
+class ControlEvent(_message.Message):
+    """The user's congestion control has failed, and its connection with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTROL_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    control: _builtins.str
+    """Its name."""
+    why: _builtins.str
+    """What it did, such as mine.py:12: ZeroDivisionError: division by zero."""
+    def __init__(
+        self,
+        *,
+        control: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControlEvent: _TypeAlias = ControlEvent  # noqa: Y015
 
 @_typing.final
 class FrameEvent(_message.Message):

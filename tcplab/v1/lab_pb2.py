@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tcplab.v1 import trace_pb2 as tcplab_dot_v1_dot_trace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13tcplab/v1/lab.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tcplab/v1/trace.proto\"\x91\x05\n\x03Lab\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.tcplab.v1.Lab.State\x12\x0f\n\x07\x66\x61ilure\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x10\n\x08topology\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12*\n\x0btrace_level\x18\x07 \x01(\x0e\x32\x15.tcplab.v1.TraceLevel\x12\x0f\n\x07\x63\x61pture\x18\x08 \x01(\x08\x12\x0f\n\x07time_ns\x18\t \x01(\x03\x12\x19\n\x0cnext_time_ns\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tadvancing\x18\x0b \x01(\x08\x12\x0b\n\x03run\x18\x0c \x01(\t\x12\x11\n\tdirectory\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treal_time\x18\x0f \x01(\x08\x12+\n\x08progress\x18\x10 \x01(\x0b\x32\x19.tcplab.v1.CreateProgress\x12\x35\n\x0c\x66\x61iled_nodes\x18\x11 \x03(\x0b\x32\x1f.tcplab.v1.Lab.FailedNodesEntry\x12\x35\n\x12on_controller_loss\x18\x12 \x01(\x0e\x32\x19.tcplab.v1.ControllerLoss\x1a\x32\n\x10\x46\x61iledNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x10\n\x0cSTATE_FAILED\x10\x02\x12\x12\n\x0eSTATE_CREATING\x10\x03\x42\x0f\n\r_next_time_ns\";\n\x0e\x43reateProgress\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x05\x12\r\n\x05total\x18\x03 \x01(\x05\"\x9f\x02\n\x10\x43reateLabRequest\x12\x0e\n\x06lab_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\x08topology\x18\x03 \x01(\tH\x00\x12\x17\n\rtopology_yaml\x18\x04 \x01(\tH\x00\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12*\n\x0btrace_level\x18\x06 \x01(\x0e\x32\x15.tcplab.v1.TraceLevel\x12\x14\n\x07\x63\x61pture\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12\x0f\n\x07\x62\x61\x63kend\x18\x08 \x01(\t\x12\x35\n\x12on_controller_loss\x18\t \x01(\x0e\x32\x19.tcplab.v1.ControllerLossB\x08\n\x06sourceB\x07\n\x05_seedB\n\n\x08_capture\"\x1d\n\rGetLabRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListLabsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"I\n\x10ListLabsResponse\x12\x1c\n\x04labs\x18\x01 \x03(\x0b\x32\x0e.tcplab.v1.Lab\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10\x44\x65leteLabRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10WatchLabsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x11WatchLabsResponse\x12\x1b\n\x03lab\x18\x01 \x01(\x0b\x32\x0e.tcplab.v1.Lab\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x15\n\rsnapshot_done\x18\x03 \x01(\x08\"\xde\x01\n\x0e\x41\x64vanceRequest\x12\x0b\n\x03lab\x18\x01 \x01(\t\x12\x14\n\x07time_ns\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\noperations\x18\x04 \x03(\t\x12\x0c\n\x04\x61pps\x18\x05 \x03(\t\x12%\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x16.tcplab.v1.EventFilter\x12\x0b\n\x03nth\x18\x07 \x01(\x05\x12\x0c\n\x04idle\x18\x08 \x01(\x08\x12\x0c\n\x04pace\x18\t \x01(\x01\x42\n\n\x08_time_ns\"\xf9\x01\n\x0f\x41\x64vanceResponse\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.tcplab.v1.AdvanceResponse.Reason\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12$\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x15.tcplab.v1.TraceEvent\"|\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bREASON_TIME\x10\x01\x12\x15\n\x11REASON_OPERATIONS\x10\x02\x12\x0f\n\x0bREASON_APPS\x10\x03\x12\x10\n\x0cREASON_EVENT\x10\x04\x12\x0f\n\x0bREASON_IDLE\x10\x05*g\n\x0e\x43ontrollerLoss\x12\x1f\n\x1b\x43ONTROLLER_LOSS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROLLER_LOSS_KEEP\x10\x01\x12\x1a\n\x16\x43ONTROLLER_LOSS_REMOVE\x10\x02\x32\x8d\x03\n\nLabService\x12\x38\n\tCreateLab\x12\x1b.tcplab.v1.CreateLabRequest\x1a\x0e.tcplab.v1.Lab\x12\x32\n\x06GetLab\x12\x18.tcplab.v1.GetLabRequest\x1a\x0e.tcplab.v1.Lab\x12\x43\n\x08ListLabs\x12\x1a.tcplab.v1.ListLabsRequest\x1a\x1b.tcplab.v1.ListLabsResponse\x12@\n\tDeleteLab\x12\x1b.tcplab.v1.DeleteLabRequest\x1a\x16.google.protobuf.Empty\x12H\n\tWatchLabs\x12\x1b.tcplab.v1.WatchLabsRequest\x1a\x1c.tcplab.v1.WatchLabsResponse0\x01\x12@\n\x07\x41\x64vance\x12\x19.tcplab.v1.AdvanceRequest\x1a\x1a.tcplab.v1.AdvanceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13tcplab/v1/lab.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tcplab/v1/trace.proto\"\x91\x05\n\x03Lab\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.tcplab.v1.Lab.State\x12\x0f\n\x07\x66\x61ilure\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x10\n\x08topology\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12*\n\x0btrace_level\x18\x07 \x01(\x0e\x32\x15.tcplab.v1.TraceLevel\x12\x0f\n\x07\x63\x61pture\x18\x08 \x01(\x08\x12\x0f\n\x07time_ns\x18\t \x01(\x03\x12\x19\n\x0cnext_time_ns\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tadvancing\x18\x0b \x01(\x08\x12\x0b\n\x03run\x18\x0c \x01(\t\x12\x11\n\tdirectory\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treal_time\x18\x0f \x01(\x08\x12+\n\x08progress\x18\x10 \x01(\x0b\x32\x19.tcplab.v1.CreateProgress\x12\x35\n\x0c\x66\x61iled_nodes\x18\x11 \x03(\x0b\x32\x1f.tcplab.v1.Lab.FailedNodesEntry\x12\x35\n\x12on_controller_loss\x18\x12 \x01(\x0e\x32\x19.tcplab.v1.ControllerLoss\x1a\x32\n\x10\x46\x61iledNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x10\n\x0cSTATE_FAILED\x10\x02\x12\x12\n\x0eSTATE_CREATING\x10\x03\x42\x0f\n\r_next_time_ns\";\n\x0e\x43reateProgress\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x05\x12\r\n\x05total\x18\x03 \x01(\x05\"\xd3\x02\n\x10\x43reateLabRequest\x12\x0e\n\x06lab_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\x08topology\x18\x03 \x01(\tH\x00\x12\x17\n\rtopology_yaml\x18\x04 \x01(\tH\x00\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12*\n\x0btrace_level\x18\x06 \x01(\x0e\x32\x15.tcplab.v1.TraceLevel\x12\x14\n\x07\x63\x61pture\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12\x0f\n\x07\x62\x61\x63kend\x18\x08 \x01(\t\x12\x35\n\x12on_controller_loss\x18\t \x01(\x0e\x32\x19.tcplab.v1.ControllerLoss\x12\x32\n\x13\x63ongestion_controls\x18\n \x03(\x0b\x32\x15.tcplab.v1.SourceFileB\x08\n\x06sourceB\x07\n\x05_seedB\n\n\x08_capture\"(\n\nSourceFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1d\n\rGetLabRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListLabsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"I\n\x10ListLabsResponse\x12\x1c\n\x04labs\x18\x01 \x03(\x0b\x32\x0e.tcplab.v1.Lab\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10\x44\x65leteLabRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10WatchLabsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x11WatchLabsResponse\x12\x1b\n\x03lab\x18\x01 \x01(\x0b\x32\x0e.tcplab.v1.Lab\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\x12\x15\n\rsnapshot_done\x18\x03 \x01(\x08\"\xde\x01\n\x0e\x41\x64vanceRequest\x12\x0b\n\x03lab\x18\x01 \x01(\t\x12\x14\n\x07time_ns\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\noperations\x18\x04 \x03(\t\x12\x0c\n\x04\x61pps\x18\x05 \x03(\t\x12%\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x16.tcplab.v1.EventFilter\x12\x0b\n\x03nth\x18\x07 \x01(\x05\x12\x0c\n\x04idle\x18\x08 \x01(\x08\x12\x0c\n\x04pace\x18\t \x01(\x01\x42\n\n\x08_time_ns\"\xf9\x01\n\x0f\x41\x64vanceResponse\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.tcplab.v1.AdvanceResponse.Reason\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12$\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x15.tcplab.v1.TraceEvent\"|\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bREASON_TIME\x10\x01\x12\x15\n\x11REASON_OPERATIONS\x10\x02\x12\x0f\n\x0bREASON_APPS\x10\x03\x12\x10\n\x0cREASON_EVENT\x10\x04\x12\x0f\n\x0bREASON_IDLE\x10\x05*g\n\x0e\x43ontrollerLoss\x12\x1f\n\x1b\x43ONTROLLER_LOSS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROLLER_LOSS_KEEP\x10\x01\x12\x1a\n\x16\x43ONTROLLER_LOSS_REMOVE\x10\x02\x32\x8d\x03\n\nLabService\x12\x38\n\tCreateLab\x12\x1b.tcplab.v1.CreateLabRequest\x1a\x0e.tcplab.v1.Lab\x12\x32\n\x06GetLab\x12\x18.tcplab.v1.GetLabRequest\x1a\x0e.tcplab.v1.Lab\x12\x43\n\x08ListLabs\x12\x1a.tcplab.v1.ListLabsRequest\x1a\x1b.tcplab.v1.ListLabsResponse\x12@\n\tDeleteLab\x12\x1b.tcplab.v1.DeleteLabRequest\x1a\x16.google.protobuf.Empty\x12H\n\tWatchLabs\x12\x1b.tcplab.v1.WatchLabsRequest\x1a\x1c.tcplab.v1.WatchLabsResponse0\x01\x12@\n\x07\x41\x64vance\x12\x19.tcplab.v1.AdvanceRequest\x1a\x1a.tcplab.v1.AdvanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LAB_FAILEDNODESENTRY']._loaded_options = None
   _globals['_LAB_FAILEDNODESENTRY']._serialized_options = b'8\001'
-  _globals['_CONTROLLERLOSS']._serialized_start=1961
-  _globals['_CONTROLLERLOSS']._serialized_end=2064
+  _globals['_CONTROLLERLOSS']._serialized_start=2055
+  _globals['_CONTROLLERLOSS']._serialized_end=2158
   _globals['_LAB']._serialized_start=152
   _globals['_LAB']._serialized_end=809
   _globals['_LAB_FAILEDNODESENTRY']._serialized_start=655
@@ -48,25 +48,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROGRESS']._serialized_start=811
   _globals['_CREATEPROGRESS']._serialized_end=870
   _globals['_CREATELABREQUEST']._serialized_start=873
-  _globals['_CREATELABREQUEST']._serialized_end=1160
-  _globals['_GETLABREQUEST']._serialized_start=1162
-  _globals['_GETLABREQUEST']._serialized_end=1191
-  _globals['_LISTLABSREQUEST']._serialized_start=1193
-  _globals['_LISTLABSREQUEST']._serialized_end=1249
-  _globals['_LISTLABSRESPONSE']._serialized_start=1251
-  _globals['_LISTLABSRESPONSE']._serialized_end=1324
-  _globals['_DELETELABREQUEST']._serialized_start=1326
-  _globals['_DELETELABREQUEST']._serialized_end=1358
-  _globals['_WATCHLABSREQUEST']._serialized_start=1360
-  _globals['_WATCHLABSREQUEST']._serialized_end=1392
-  _globals['_WATCHLABSRESPONSE']._serialized_start=1394
-  _globals['_WATCHLABSRESPONSE']._serialized_end=1482
-  _globals['_ADVANCEREQUEST']._serialized_start=1485
-  _globals['_ADVANCEREQUEST']._serialized_end=1707
-  _globals['_ADVANCERESPONSE']._serialized_start=1710
-  _globals['_ADVANCERESPONSE']._serialized_end=1959
-  _globals['_ADVANCERESPONSE_REASON']._serialized_start=1835
-  _globals['_ADVANCERESPONSE_REASON']._serialized_end=1959
-  _globals['_LABSERVICE']._serialized_start=2067
-  _globals['_LABSERVICE']._serialized_end=2464
+  _globals['_CREATELABREQUEST']._serialized_end=1212
+  _globals['_SOURCEFILE']._serialized_start=1214
+  _globals['_SOURCEFILE']._serialized_end=1254
+  _globals['_GETLABREQUEST']._serialized_start=1256
+  _globals['_GETLABREQUEST']._serialized_end=1285
+  _globals['_LISTLABSREQUEST']._serialized_start=1287
+  _globals['_LISTLABSREQUEST']._serialized_end=1343
+  _globals['_LISTLABSRESPONSE']._serialized_start=1345
+  _globals['_LISTLABSRESPONSE']._serialized_end=1418
+  _globals['_DELETELABREQUEST']._serialized_start=1420
+  _globals['_DELETELABREQUEST']._serialized_end=1452
+  _globals['_WATCHLABSREQUEST']._serialized_start=1454
+  _globals['_WATCHLABSREQUEST']._serialized_end=1486
+  _globals['_WATCHLABSRESPONSE']._serialized_start=1488
+  _globals['_WATCHLABSRESPONSE']._serialized_end=1576
+  _globals['_ADVANCEREQUEST']._serialized_start=1579
+  _globals['_ADVANCEREQUEST']._serialized_end=1801
+  _globals['_ADVANCERESPONSE']._serialized_start=1804
+  _globals['_ADVANCERESPONSE']._serialized_end=2053
+  _globals['_ADVANCERESPONSE_REASON']._serialized_start=1929
+  _globals['_ADVANCERESPONSE_REASON']._serialized_end=2053
+  _globals['_LABSERVICE']._serialized_start=2161
+  _globals['_LABSERVICE']._serialized_end=2558
 # @@protoc_insertion_point(module_scope)

@@ -236,6 +236,7 @@ class CreateLabRequest(_message.Message):
     CAPTURE_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
     ON_CONTROLLER_LOSS_FIELD_NUMBER: _builtins.int
+    CONGESTION_CONTROLS_FIELD_NUMBER: _builtins.int
     lab_id: _builtins.str
     """Last part of the name, [a-z][a-z0-9-]{0,62}; chosen for you when empty."""
     request_id: _builtins.str
@@ -254,6 +255,12 @@ class CreateLabRequest(_message.Message):
     """As ListBackends has it: sim (virtual time; default), netns (network namespaces, real time)."""
     on_controller_loss: Global___ControllerLoss.ValueType
     """What becomes of a real-time lab when the controller ends without ending its labs."""
+    @_builtins.property
+    def congestion_controls(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceFile]:
+        """Congestion controls of your own, for tcp_congestion_control of nodes and TCP_CONGESTION of sockets: those that the
+        topology lists, and more. PERMISSION_DENIED unless the server was started with --allow-code.
+        """
+
     def __init__(
         self,
         *,
@@ -266,10 +273,11 @@ class CreateLabRequest(_message.Message):
         capture: _builtins.bool | None = ...,
         backend: _builtins.str = ...,
         on_controller_loss: Global___ControllerLoss.ValueType = ...,
+        congestion_controls: _abc.Iterable[Global___SourceFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_capture", b"_capture", "_seed", b"_seed", "capture", b"capture", "seed", b"seed", "source", b"source", "topology", b"topology", "topology_yaml", b"topology_yaml"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capture", b"_capture", "_seed", b"_seed", "backend", b"backend", "capture", b"capture", "lab_id", b"lab_id", "on_controller_loss", b"on_controller_loss", "request_id", b"request_id", "seed", b"seed", "source", b"source", "topology", b"topology", "topology_yaml", b"topology_yaml", "trace_level", b"trace_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capture", b"_capture", "_seed", b"_seed", "backend", b"backend", "capture", b"capture", "congestion_controls", b"congestion_controls", "lab_id", b"lab_id", "on_controller_loss", b"on_controller_loss", "request_id", b"request_id", "seed", b"seed", "source", b"source", "topology", b"topology", "topology_yaml", b"topology_yaml", "trace_level", b"trace_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capture: _TypeAlias = _typing.Literal["capture"]  # noqa: Y015
     _WhichOneofArgType__capture: _TypeAlias = _typing.Literal["_capture", b"_capture"]  # noqa: Y015
@@ -285,6 +293,32 @@ class CreateLabRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___CreateLabRequest: _TypeAlias = CreateLabRequest  # noqa: Y015
+
+@_typing.final
+class SourceFile(_message.Message):
+    """A file of Python code."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Such as mine.py."""
+    text: _builtins.str
+    """All of it, at most 256 KiB."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourceFile: _TypeAlias = SourceFile  # noqa: Y015
 
 @_typing.final
 class GetLabRequest(_message.Message):

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tcplab.v1 import lab_pb2 as tcplab_dot_v1_dot_lab__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13tcplab/v1/run.proto\x12\ttcplab.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x18\n\x16ListExperimentsRequest\"E\n\x17ListExperimentsResponse\x12*\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.Experiment\"=\n\nExperiment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04yaml\x18\x03 \x01(\t\")\n\x19ValidateExperimentRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\"G\n\x1aValidateExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.tcplab.v1.Experiment\"\xa2\x03\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.tcplab.v1.Run.State\x12\x12\n\nexperiment\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x03\x12\x0f\n\x07time_ns\x18\x05 \x01(\x03\x12-\n\x07results\x18\x06 \x03(\x0b\x32\x1c.tcplab.v1.ExpectationResult\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x11\n\tdirectory\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x62\x61\x63kend\x18\n \x01(\t\x12%\n\x08\x66idelity\x18\x0b \x01(\x0b\x32\x13.tcplab.v1.Fidelity\"{\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x10\n\x0cSTATE_PASSED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x0f\n\x0bSTATE_ERROR\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"\xe8\x02\n\x08\x46idelity\x12\x10\n\x08warnings\x18\x01 \x03(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x03\x12\x13\n\x0blate_p50_ns\x18\x03 \x01(\x03\x12\x13\n\x0blate_p99_ns\x18\x04 \x01(\x03\x12\x13\n\x0blate_max_ns\x18\x05 \x01(\x03\x12\x10\n\x08received\x18\x06 \x01(\x03\x12\x15\n\rwaited_p50_ns\x18\x07 \x01(\x03\x12\x15\n\rwaited_p99_ns\x18\x08 \x01(\x03\x12\x15\n\rwaited_max_ns\x18\t \x01(\x03\x12\x19\n\x11\x64ropped_in_socket\x18\n \x01(\x03\x12\x15\n\rsend_failures\x18\x0b \x01(\x03\x12\x12\n\nelapsed_ns\x18\x0c \x01(\x03\x12\x1b\n\x13\x65ngine_cpu_permille\x18\r \x01(\x05\x12\x1c\n\x14machine_cpu_permille\x18\x0e \x01(\x05\x12\x16\n\x0esteal_permille\x18\x0f \x01(\x05\x12\r\n\x05\x63ores\x18\x10 \x01(\x05\"G\n\x11\x45xpectationResult\x12\x13\n\x0b\x65xpectation\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\r\n\x05\x66ound\x18\x03 \x01(\t\"\xfd\x01\n\x10\x43reateRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x14\n\nexperiment\x18\x03 \x01(\tH\x00\x12\x19\n\x0f\x65xperiment_yaml\x18\x04 \x01(\tH\x00\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x31\n\x03set\x18\x06 \x03(\x0b\x32$.tcplab.v1.CreateRunRequest.SetEntry\x12\x0f\n\x07\x62\x61\x63kend\x18\x07 \x01(\t\x1a*\n\x08SetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06sourceB\x07\n\x05_seed\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"I\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.tcplab.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10\x44\x65leteRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x10ListFilesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"3\n\x11ListFilesResponse\x12\x1e\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x0f.tcplab.v1.File\"\"\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\"<\n\x0fReadFileRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\" \n\x10ReadFileResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xd0\x01\n\x11\x45xperimentService\x12X\n\x0fListExperiments\x12!.tcplab.v1.ListExperimentsRequest\x1a\".tcplab.v1.ListExperimentsResponse\x12\x61\n\x12ValidateExperiment\x12$.tcplab.v1.ValidateExperimentRequest\x1a%.tcplab.v1.ValidateExperimentResponse2\xca\x03\n\nRunService\x12\x38\n\tCreateRun\x12\x1b.tcplab.v1.CreateRunRequest\x1a\x0e.tcplab.v1.Run\x12\x32\n\x06GetRun\x12\x18.tcplab.v1.GetRunRequest\x1a\x0e.tcplab.v1.Run\x12\x43\n\x08ListRuns\x12\x1a.tcplab.v1.ListRunsRequest\x1a\x1b.tcplab.v1.ListRunsResponse\x12\x38\n\x08WatchRun\x12\x1a.tcplab.v1.WatchRunRequest\x1a\x0e.tcplab.v1.Run0\x01\x12@\n\tDeleteRun\x12\x1b.tcplab.v1.DeleteRunRequest\x1a\x16.google.protobuf.Empty\x12\x46\n\tListFiles\x12\x1b.tcplab.v1.ListFilesRequest\x1a\x1c.tcplab.v1.ListFilesResponse\x12\x45\n\x08ReadFile\x12\x1a.tcplab.v1.ReadFileRequest\x1a\x1b.tcplab.v1.ReadFileResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13tcplab/v1/run.proto\x12\ttcplab.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tcplab/v1/lab.proto\"\x18\n\x16ListExperimentsRequest\"E\n\x17ListExperimentsResponse\x12*\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.Experiment\"=\n\nExperiment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04yaml\x18\x03 \x01(\t\"]\n\x19ValidateExperimentRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12\x32\n\x13\x63ongestion_controls\x18\x02 \x03(\x0b\x32\x15.tcplab.v1.SourceFile\"G\n\x1aValidateExperimentResponse\x12)\n\nexperiment\x18\x01 \x01(\x0b\x32\x15.tcplab.v1.Experiment\"\xa2\x03\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.tcplab.v1.Run.State\x12\x12\n\nexperiment\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x03\x12\x0f\n\x07time_ns\x18\x05 \x01(\x03\x12-\n\x07results\x18\x06 \x03(\x0b\x32\x1c.tcplab.v1.ExpectationResult\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x11\n\tdirectory\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x62\x61\x63kend\x18\n \x01(\t\x12%\n\x08\x66idelity\x18\x0b \x01(\x0b\x32\x13.tcplab.v1.Fidelity\"{\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x10\n\x0cSTATE_PASSED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x0f\n\x0bSTATE_ERROR\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"\xe8\x02\n\x08\x46idelity\x12\x10\n\x08warnings\x18\x01 \x03(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x03\x12\x13\n\x0blate_p50_ns\x18\x03 \x01(\x03\x12\x13\n\x0blate_p99_ns\x18\x04 \x01(\x03\x12\x13\n\x0blate_max_ns\x18\x05 \x01(\x03\x12\x10\n\x08received\x18\x06 \x01(\x03\x12\x15\n\rwaited_p50_ns\x18\x07 \x01(\x03\x12\x15\n\rwaited_p99_ns\x18\x08 \x01(\x03\x12\x15\n\rwaited_max_ns\x18\t \x01(\x03\x12\x19\n\x11\x64ropped_in_socket\x18\n \x01(\x03\x12\x15\n\rsend_failures\x18\x0b \x01(\x03\x12\x12\n\nelapsed_ns\x18\x0c \x01(\x03\x12\x1b\n\x13\x65ngine_cpu_permille\x18\r \x01(\x05\x12\x1c\n\x14machine_cpu_permille\x18\x0e \x01(\x05\x12\x16\n\x0esteal_permille\x18\x0f \x01(\x05\x12\r\n\x05\x63ores\x18\x10 \x01(\x05\"G\n\x11\x45xpectationResult\x12\x13\n\x0b\x65xpectation\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\r\n\x05\x66ound\x18\x03 \x01(\t\"\xb1\x02\n\x10\x43reateRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x14\n\nexperiment\x18\x03 \x01(\tH\x00\x12\x19\n\x0f\x65xperiment_yaml\x18\x04 \x01(\tH\x00\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x31\n\x03set\x18\x06 \x03(\x0b\x32$.tcplab.v1.CreateRunRequest.SetEntry\x12\x0f\n\x07\x62\x61\x63kend\x18\x07 \x01(\t\x12\x32\n\x13\x63ongestion_controls\x18\x08 \x03(\x0b\x32\x15.tcplab.v1.SourceFile\x1a*\n\x08SetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06sourceB\x07\n\x05_seed\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"I\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.tcplab.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10\x44\x65leteRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x10ListFilesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"3\n\x11ListFilesResponse\x12\x1e\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x0f.tcplab.v1.File\"\"\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\"<\n\x0fReadFileRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x03\" \n\x10ReadFileResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xd0\x01\n\x11\x45xperimentService\x12X\n\x0fListExperiments\x12!.tcplab.v1.ListExperimentsRequest\x1a\".tcplab.v1.ListExperimentsResponse\x12\x61\n\x12ValidateExperiment\x12$.tcplab.v1.ValidateExperimentRequest\x1a%.tcplab.v1.ValidateExperimentResponse2\xca\x03\n\nRunService\x12\x38\n\tCreateRun\x12\x1b.tcplab.v1.CreateRunRequest\x1a\x0e.tcplab.v1.Run\x12\x32\n\x06GetRun\x12\x18.tcplab.v1.GetRunRequest\x1a\x0e.tcplab.v1.Run\x12\x43\n\x08ListRuns\x12\x1a.tcplab.v1.ListRunsRequest\x1a\x1b.tcplab.v1.ListRunsResponse\x12\x38\n\x08WatchRun\x12\x1a.tcplab.v1.WatchRunRequest\x1a\x0e.tcplab.v1.Run0\x01\x12@\n\tDeleteRun\x12\x1b.tcplab.v1.DeleteRunRequest\x1a\x16.google.protobuf.Empty\x12\x46\n\tListFiles\x12\x1b.tcplab.v1.ListFilesRequest\x1a\x1c.tcplab.v1.ListFilesResponse\x12\x45\n\x08ReadFile\x12\x1a.tcplab.v1.ReadFileRequest\x1a\x1b.tcplab.v1.ReadFileResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,50 +36,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATERUNREQUEST_SETENTRY']._loaded_options = None
   _globals['_CREATERUNREQUEST_SETENTRY']._serialized_options = b'8\001'
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=96
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=120
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=122
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=191
-  _globals['_EXPERIMENT']._serialized_start=193
-  _globals['_EXPERIMENT']._serialized_end=254
-  _globals['_VALIDATEEXPERIMENTREQUEST']._serialized_start=256
-  _globals['_VALIDATEEXPERIMENTREQUEST']._serialized_end=297
-  _globals['_VALIDATEEXPERIMENTRESPONSE']._serialized_start=299
-  _globals['_VALIDATEEXPERIMENTRESPONSE']._serialized_end=370
-  _globals['_RUN']._serialized_start=373
-  _globals['_RUN']._serialized_end=791
-  _globals['_RUN_STATE']._serialized_start=668
-  _globals['_RUN_STATE']._serialized_end=791
-  _globals['_FIDELITY']._serialized_start=794
-  _globals['_FIDELITY']._serialized_end=1154
-  _globals['_EXPECTATIONRESULT']._serialized_start=1156
-  _globals['_EXPECTATIONRESULT']._serialized_end=1227
-  _globals['_CREATERUNREQUEST']._serialized_start=1230
-  _globals['_CREATERUNREQUEST']._serialized_end=1483
-  _globals['_CREATERUNREQUEST_SETENTRY']._serialized_start=1422
-  _globals['_CREATERUNREQUEST_SETENTRY']._serialized_end=1464
-  _globals['_GETRUNREQUEST']._serialized_start=1485
-  _globals['_GETRUNREQUEST']._serialized_end=1514
-  _globals['_LISTRUNSREQUEST']._serialized_start=1516
-  _globals['_LISTRUNSREQUEST']._serialized_end=1572
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1574
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1647
-  _globals['_WATCHRUNREQUEST']._serialized_start=1649
-  _globals['_WATCHRUNREQUEST']._serialized_end=1680
-  _globals['_DELETERUNREQUEST']._serialized_start=1682
-  _globals['_DELETERUNREQUEST']._serialized_end=1714
-  _globals['_LISTFILESREQUEST']._serialized_start=1716
-  _globals['_LISTFILESREQUEST']._serialized_end=1750
-  _globals['_LISTFILESRESPONSE']._serialized_start=1752
-  _globals['_LISTFILESRESPONSE']._serialized_end=1803
-  _globals['_FILE']._serialized_start=1805
-  _globals['_FILE']._serialized_end=1839
-  _globals['_READFILEREQUEST']._serialized_start=1841
-  _globals['_READFILEREQUEST']._serialized_end=1901
-  _globals['_READFILERESPONSE']._serialized_start=1903
-  _globals['_READFILERESPONSE']._serialized_end=1935
-  _globals['_EXPERIMENTSERVICE']._serialized_start=1938
-  _globals['_EXPERIMENTSERVICE']._serialized_end=2146
-  _globals['_RUNSERVICE']._serialized_start=2149
-  _globals['_RUNSERVICE']._serialized_end=2607
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=117
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=141
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=143
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=212
+  _globals['_EXPERIMENT']._serialized_start=214
+  _globals['_EXPERIMENT']._serialized_end=275
+  _globals['_VALIDATEEXPERIMENTREQUEST']._serialized_start=277
+  _globals['_VALIDATEEXPERIMENTREQUEST']._serialized_end=370
+  _globals['_VALIDATEEXPERIMENTRESPONSE']._serialized_start=372
+  _globals['_VALIDATEEXPERIMENTRESPONSE']._serialized_end=443
+  _globals['_RUN']._serialized_start=446
+  _globals['_RUN']._serialized_end=864
+  _globals['_RUN_STATE']._serialized_start=741
+  _globals['_RUN_STATE']._serialized_end=864
+  _globals['_FIDELITY']._serialized_start=867
+  _globals['_FIDELITY']._serialized_end=1227
+  _globals['_EXPECTATIONRESULT']._serialized_start=1229
+  _globals['_EXPECTATIONRESULT']._serialized_end=1300
+  _globals['_CREATERUNREQUEST']._serialized_start=1303
+  _globals['_CREATERUNREQUEST']._serialized_end=1608
+  _globals['_CREATERUNREQUEST_SETENTRY']._serialized_start=1547
+  _globals['_CREATERUNREQUEST_SETENTRY']._serialized_end=1589
+  _globals['_GETRUNREQUEST']._serialized_start=1610
+  _globals['_GETRUNREQUEST']._serialized_end=1639
+  _globals['_LISTRUNSREQUEST']._serialized_start=1641
+  _globals['_LISTRUNSREQUEST']._serialized_end=1697
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1699
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1772
+  _globals['_WATCHRUNREQUEST']._serialized_start=1774
+  _globals['_WATCHRUNREQUEST']._serialized_end=1805
+  _globals['_DELETERUNREQUEST']._serialized_start=1807
+  _globals['_DELETERUNREQUEST']._serialized_end=1839
+  _globals['_LISTFILESREQUEST']._serialized_start=1841
+  _globals['_LISTFILESREQUEST']._serialized_end=1875
+  _globals['_LISTFILESRESPONSE']._serialized_start=1877
+  _globals['_LISTFILESRESPONSE']._serialized_end=1928
+  _globals['_FILE']._serialized_start=1930
+  _globals['_FILE']._serialized_end=1964
+  _globals['_READFILEREQUEST']._serialized_start=1966
+  _globals['_READFILEREQUEST']._serialized_end=2026
+  _globals['_READFILERESPONSE']._serialized_start=2028
+  _globals['_READFILERESPONSE']._serialized_end=2060
+  _globals['_EXPERIMENTSERVICE']._serialized_start=2063
+  _globals['_EXPERIMENTSERVICE']._serialized_end=2271
+  _globals['_RUNSERVICE']._serialized_start=2274
+  _globals['_RUNSERVICE']._serialized_end=2732
 # @@protoc_insertion_point(module_scope)

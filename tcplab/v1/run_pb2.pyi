@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tcplab.v1 import lab_pb2 as _lab_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -98,16 +99,22 @@ class ValidateExperimentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     YAML_FIELD_NUMBER: _builtins.int
+    CONGESTION_CONTROLS_FIELD_NUMBER: _builtins.int
     yaml: _builtins.str
     """Text of an experiment file, at most 1 MiB."""
+    @_builtins.property
+    def congestion_controls(self) -> _containers.RepeatedCompositeFieldContainer[_lab_pb2.SourceFile]:
+        """Congestion controls of your own, as in CreateRun."""
+
     def __init__(
         self,
         *,
         yaml: _builtins.str = ...,
+        congestion_controls: _abc.Iterable[_lab_pb2.SourceFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["yaml", b"yaml"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["congestion_controls", b"congestion_controls", "yaml", b"yaml"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,6 +394,7 @@ class CreateRunRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
+    CONGESTION_CONTROLS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Last part of the name; chosen for you when empty."""
     request_id: _builtins.str
@@ -403,6 +411,12 @@ class CreateRunRequest(_message.Message):
     def set(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values to replace, by path: links.h1-h2.loss -> 2%."""
 
+    @_builtins.property
+    def congestion_controls(self) -> _containers.RepeatedCompositeFieldContainer[_lab_pb2.SourceFile]:
+        """Congestion controls of your own: those that the experiment lists, and more. PERMISSION_DENIED unless the server was
+        started with --allow-code.
+        """
+
     def __init__(
         self,
         *,
@@ -413,10 +427,11 @@ class CreateRunRequest(_message.Message):
         seed: _builtins.int | None = ...,
         set: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         backend: _builtins.str = ...,
+        congestion_controls: _abc.Iterable[_lab_pb2.SourceFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "experiment", b"experiment", "experiment_yaml", b"experiment_yaml", "seed", b"seed", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "backend", b"backend", "experiment", b"experiment", "experiment_yaml", b"experiment_yaml", "request_id", b"request_id", "run_id", b"run_id", "seed", b"seed", "set", b"set", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "backend", b"backend", "congestion_controls", b"congestion_controls", "experiment", b"experiment", "experiment_yaml", b"experiment_yaml", "request_id", b"request_id", "run_id", b"run_id", "seed", b"seed", "set", b"set", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015

@@ -35,7 +35,7 @@ def under(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if dockerd is not None:
         request.getfixturevalue("tcplab_image")
         environment["DOCKER_HOST"] = dockerd.environment["DOCKER_HOST"]
-    server = Server(tmp_path_factory.mktemp("con"), **environment)
+    server = Server(tmp_path_factory.mktemp("con"), "--allow-code", **environment)
     with Controller(server.address) as controller:
         under = Under(backend, server, controller, Api(server.address), dockerd)
         (found,) = [one for one in controller.backends() if one.name == backend]

@@ -108,7 +108,7 @@ def _stack_host(
     randomness: Randomness,
 ) -> StackHost:
     scheduler = member.scheduler
-    stack = make_stack(node, randomness, member.sink)
+    stack = make_stack(node, topology.controls, randomness, member.sink)
     host = StackHost(stack, scheduler, member.runner, order, [], topology.resolve)
     names = [interface.name for interface in node.interfaces]
     ports = attach(host.driver, scheduler, names, ring_frames(topology))

@@ -19,6 +19,7 @@ Everything else has RFC 5681's behaviour already. Windows are bytes, times ns, r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
@@ -101,6 +102,14 @@ class CongestionControl:
         self.pacing_rate = 0
         #: Segments that one ACK may add in slow start (L of RFC 3465; 1 is RFC 5681's rule; 0: as many as it acks).
         self.abc_limit = abc_limit
+
+    def watch(self, now: int, on_failure: Callable[[int], None]) -> None:
+        """Call `on_failure` with the instant when this control has failed, by which its connection fails. Only those of
+        users can (plugin.py)."""
+
+    def failure(self) -> str:
+        """How it has failed, in words; "" while it has not."""
+        return ""
 
     # What most have of their own.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -104,13 +104,15 @@ class Controller:
         backend: str = "",
         on_controller_loss: str = "",
         request_id: str = "",
+        congestion_controls: Iterable[str | Path] = (),
     ) -> Lab:
         """Make a lab from a shipped topology (`dumbbell`), a generator (`linear,3`), a YAML file here (a Path, or text
         that ends in .yaml or .yml), YAML text (several lines) or a mapping of the same content.
 
         `level` is how much the trace records: states, congestion, segments or all. `backend` is sim (default) or netns,
         in real time; `on_controller_loss`, keep or remove, says what becomes of a real-time lab when the controller is
-        killed.
+        killed. `congestion_controls` are Python files here, each with a congestion control of your own; a server runs
+        them only if it was started with --allow-code (PermissionDenied).
         """
         request = lab_pb2.CreateLabRequest(
             lab_id=name,
@@ -120,6 +122,7 @@ class Controller:
             backend=backend,
             on_controller_loss=lab_pb2.ControllerLoss.ValueType(_loss(on_controller_loss)),
             trace_level=trace_pb2.TraceLevel.ValueType(enum_value(trace_pb2.TraceLevel.DESCRIPTOR, level, "level")),
+            congestion_controls=_sources(congestion_controls),
         )
         if isinstance(topology, Mapping):
             request.topology_yaml = json.dumps(topology)
@@ -155,9 +158,18 @@ class Controller:
         set: Mapping[str, Any] | None = None,
         name: str = "",
         backend: str = "",
+        congestion_controls: Iterable[str | Path] = (),
     ) -> Run:
-        """Start a run of a shipped experiment, a file here, or YAML text, on a backend; without waiting."""
-        request = run_pb2.CreateRunRequest(run_id=name, seed=seed, set=texts(set), backend=backend)
+        """Start a run of a shipped experiment, a file here, or YAML text, on a backend; without waiting.
+
+        `congestion_controls` are those of create_lab."""
+        request = run_pb2.CreateRunRequest(
+            run_id=name,
+            seed=seed,
+            set=texts(set),
+            backend=backend,
+            congestion_controls=_sources(congestion_controls),
+        )
         if (text := _file_text(experiment)) is not None:
             request.experiment_yaml = text
         else:
@@ -172,9 +184,12 @@ class Controller:
         set: Mapping[str, Any] | None = None,
         name: str = "",
         backend: str = "",
+        congestion_controls: Iterable[str | Path] = (),
     ) -> Run:
         """Run an experiment to its end: `controller.run("bulk-loss", set={"links.h1-h2.loss": "2%"}).passed`."""
-        run = await self.start_run(experiment, seed=seed, set=set, name=name, backend=backend)
+        run = await self.start_run(
+            experiment, seed=seed, set=set, name=name, backend=backend, congestion_controls=congestion_controls
+        )
         await run.wait()
         return run
 
@@ -200,6 +215,7 @@ class lab:
         level: str = "segments",
         capture: bool = True,
         backend: str = "",
+        congestion_controls: Iterable[str | Path] = (),
         address: str = "",
         ca: Path | str | None = None,
         token: str = "",
@@ -214,6 +230,7 @@ class lab:
             "level": level,
             "capture": capture,
             "backend": backend,
+            "congestion_controls": congestion_controls,
         }
         self._save = save
         self._lab: Lab | None = None
@@ -247,6 +264,7 @@ async def run(
     seed: int | None = None,
     set: Mapping[str, Any] | None = None,
     backend: str = "",
+    congestion_controls: Iterable[str | Path] = (),
     address: str = "",
     save: Path | str | None = None,
 ) -> Run:
@@ -255,7 +273,9 @@ async def run(
     `save` is a directory here that its files are copied to; a private controller's are gone afterwards.
     """
     async with Controller(address) as controller:
-        run = await controller.run(experiment, seed=seed, set=set, backend=backend)
+        run = await controller.run(
+            experiment, seed=seed, set=set, backend=backend, congestion_controls=congestion_controls
+        )
         if save is not None:
             await run.save(save)
     return run
@@ -270,6 +290,11 @@ def _file_text(what: str | Path) -> str | None:
     if isinstance(what, Path) or what.endswith((".yaml", ".yml")):
         return Path(what).read_text("utf-8")
     return what if "\n" in what else None
+
+
+def _sources(files: Iterable[str | Path]) -> list[lab_pb2.SourceFile]:
+    """Python files here, to be sent."""
+    return [lab_pb2.SourceFile(name=Path(file).name, text=Path(file).read_text("utf-8-sig")) for file in files]
 
 
 async def _answers(socket: Path) -> bool:

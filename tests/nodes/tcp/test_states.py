@@ -8,6 +8,7 @@ from nodes.base import causes
 from nodes.base.clock import HOUR
 from nodes.packet.tcp import ACK, FIN, RST, SYN
 from nodes.tcp import states
+from nodes.tcp.congestion.plugin import load_control
 from nodes.tcp.states import LEGAL, IllegalTransition, check_transition
 from nodes.tcp.tcb import change_state
 
@@ -16,6 +17,16 @@ from .harness import HTTP, PEER, Host, Peer, server
 from .scenes import SCENES, Scene
 
 ALL_CAUSES = list(causes.CAUSES)
+#: A user's congestion control that cannot even be made.
+BROKEN = """
+from nodes.tcp.congestion.base import CongestionControl
+class Broken(CongestionControl):
+    name = "broken"
+    def __init__(self, *arguments):
+        raise ValueError
+    def on_ack(self, ack):
+        pass
+"""
 
 
 def act(scene: Scene, cause: int) -> None:
@@ -95,6 +106,15 @@ def happen(old: int, cause: int) -> Scene:
     elif cause == causes.TIME_WAIT_OVERFLOW:
         scene = SCENES[states.FIN_WAIT_2](Host(tcp_max_tw_buckets=0))
         act(scene, causes.FIN_RECEIVED)
+    elif cause == causes.CONTROL_FAILED:
+        host = Host()
+        host.parameters.controls["broken"] = load_control("broken.py", BROKEN)
+        if old == states.SYN_RECEIVED:
+            scene = scenes.syn_received_early(host, TCP_CONGESTION="broken")
+        else:
+            scene = SCENES[old](host)
+            scene[1].set_option(host.now, "TCP_CONGESTION", "broken")
+        host.run_until(host.now)
     elif cause == causes.NO_FIN_WAIT_2:
         scene = SCENES[old](Host(), TCP_LINGER2=-1)
         scene[1].close(scene[0].now)
