@@ -38,6 +38,7 @@ HOT = (
     "lab/links/mesh.py",
     "lab/links/packet.py",
     "lab/links/queue.py",
+    "lab/links/red.py",
     "lab/links/statistics.py",
     "lab/links/switch.py",
 )

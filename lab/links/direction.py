@@ -18,7 +18,8 @@ from lab.links.ecn import mark
 from lab.links.frame import ETHERNET, FrameView
 from lab.links.impairments import Impairments
 from lab.links.packet import CORRUPTED, DUPLICATED, LOST, MARKED, REORDERED, Packet
-from lab.links.queue import QUEUES, Queue
+from lab.links.queue import Queue
+from lab.links.queues import QUEUES
 from lab.links.rules import Corrupt, Delay, Drop, Duplicate, Hold, Rule
 from lab.links.statistics import Statistics
 from nodes.base.clock import SECOND, Scheduler
@@ -106,8 +107,9 @@ class Direction:
         self._duplicate = _Draws(randomness.stream(f"link/{name}/duplicate"))
         self._jitter = _Draws(randomness.stream(f"link/{name}/jitter"))
         self._reorder = _Draws(randomness.stream(f"link/{name}/reorder"))
+        self._early = randomness.stream(f"link/{name}/red")
         self._held: list[tuple[int, Packet, Rule]] = []  # (goes after this offered frame, packet, whose)
-        self._queue: Queue = QUEUES[impairments.queue](impairments.limit_packets, impairments.limit_bytes)
+        self._queue: Queue = QUEUES[impairments.queue](impairments, self._early)
         self._transmitting = False  # a call of _transmit is scheduled; so it is while frames wait in the queue
         self._busy_until = 0  # end of the serialisation in progress
         self._last_release = 0
@@ -229,11 +231,10 @@ class Direction:
         discipline = QUEUES[impairments.queue]
         if type(self._queue) is not discipline:
             now = self._scheduler.now()
-            old, self._queue = self._queue, discipline(impairments.limit_packets, impairments.limit_bytes)
+            old, self._queue = self._queue, discipline(impairments, self._early)
             while (packet := old.pop(now)) is not None:
                 self._enqueue(now, packet)
-        self._queue.limit_packets = impairments.limit_packets
-        self._queue.limit_bytes = impairments.limit_bytes
+        self._queue.configure(impairments)
 
     def _draw(self, packet: Packet) -> None:
         """Decide by chance what will happen to the k-th offered frame, with the k-th draw of each stream."""

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lab import spec
-from lab.links.queue import QUEUES
+from lab import spec, units
+from lab.links.queues import QUEUES
 from nodes.base.clock import HOUR
 from nodes.base.errors import InvalidArgument
 from nodes.base.random import CHANCE_ONE
 
 _WORDS = (
     "delay jitter loss gemodel_p gemodel_r gemodel_1h gemodel_1k duplicate corrupt reorder reorder_gap reorder_delay "
-    "rate limit limit_bytes ecn_threshold queue"
+    "rate limit limit_bytes ecn_threshold queue red_min red_max red_probability red_ecn"
 )
 
 
@@ -59,6 +59,19 @@ class Impairments:
     )
     queue: str = spec.choice(tuple(QUEUES), default="droptail", doc="Discipline of the queue before the rate.")
 
+    red_min: int = spec.size(
+        default=30_000, maximum=1 << 40, doc="Queue red: below so many bytes, on average, nothing is dropped or marked."
+    )
+    red_max: int = spec.size(
+        default=90_000, minimum=1, maximum=1 << 40, doc="Queue red: from so many bytes on, on average, everything is."
+    )
+    red_probability: int = spec.chance(
+        default=CHANCE_ONE // 50, doc="Queue red: chance at red_max of being dropped or marked; below it less."
+    )
+    red_ecn: bool = spec.of(
+        spec.Boolean(), default=False, doc="Queue red: what can be marked (ECN, RFC 3168) is, and not dropped."
+    )
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             kind = field.metadata["kind"]
@@ -66,10 +79,16 @@ class Impairments:
             if isinstance(kind, spec.Text):
                 if value not in kind.choices:
                     raise InvalidArgument(f"{value} is not one of {', '.join(kind.choices)}", spec.key_of(field))
+            elif isinstance(kind, spec.Boolean):
+                if not isinstance(value, bool):
+                    raise InvalidArgument(f"{value!r} is not true or false", spec.key_of(field))
             elif type(value) is not int or not kind.minimum <= value <= kind.maximum:
                 written = kind.plain(value) if type(value) is int else repr(value)
                 bounds = f"{kind.plain(kind.minimum)} to {kind.plain(kind.maximum)}"
                 raise InvalidArgument(f"{written} is not in {bounds}", spec.key_of(field))
+        if self.red_min >= self.red_max:
+            low, high = units.format_size(self.red_min), units.format_size(self.red_max)
+            raise InvalidArgument(f"red_min {low} is not below red_max {high}", "red_min")
 
     def merged(self, changes: Mapping[str, Any]) -> Impairments:
         """These with the named fields (Python names) changed, all or none. Raises InvalidArgument."""
@@ -104,7 +123,7 @@ class Impairments:
 
     def words(self) -> str:
         """As one would give them to tc: `delay 10ms loss 1%`; empty for a perfect wire."""
-        return " ".join(f"{key} {value}" for key, value in spec.plain(self).items())
+        return " ".join(f"{key} {str(value).lower()}" for key, value in spec.plain(self).items())
 
 
 NO_IMPAIRMENTS = Impairments()

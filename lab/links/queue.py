@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Protocol
 
 from mypy_extensions import mypyc_attr
 
 from lab.links.packet import Packet
+from nodes.base.random import RandomStream
+
+
+class Settings(Protocol):
+    """What a queue is to know of its link's Impairments."""
+
+    @property
+    def limit_packets(self) -> int: ...
+    @property
+    def limit_bytes(self) -> int: ...
+    @property
+    def rate_bps(self) -> int: ...
+    @property
+    def red_min(self) -> int: ...
+    @property
+    def red_max(self) -> int: ...
+    @property
+    def red_probability(self) -> int: ...
+    @property
+    def red_ecn(self) -> bool: ...
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Queue:
-    """A discipline decides which packets wait, in which order they leave, and which are dropped.
+    """A discipline decides which packets wait, in which order they leave, and which are dropped or marked.
 
     `packets` and `bytes` are what waits now; the packet being serialised is not in the queue. A limit in bytes of 0
     means none.
     """
 
-    def __init__(self, limit_packets: int, limit_bytes: int) -> None:
-        self.limit_packets = limit_packets
-        self.limit_bytes = limit_bytes
+    def __init__(self, settings: Settings, stream: RandomStream) -> None:
         self.packets = 0
         self.bytes = 0
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """These are the link's impairments from now on."""
+        self.settings = settings
+        self.limit_packets = settings.limit_packets
+        self.limit_bytes = settings.limit_bytes
 
     def push(self, now: int, packet: Packet) -> bool:
         """Take a packet. False: it is dropped."""
@@ -36,8 +61,8 @@ class Queue:
 class DropTail(Queue):
     """First in, first out; what finds the queue full is dropped."""
 
-    def __init__(self, limit_packets: int, limit_bytes: int) -> None:
-        super().__init__(limit_packets, limit_bytes)
+    def __init__(self, settings: Settings, stream: RandomStream) -> None:
+        super().__init__(settings, stream)
         self._waiting: deque[Packet] = deque()
 
     def push(self, now: int, packet: Packet) -> bool:
@@ -56,7 +81,3 @@ class DropTail(Queue):
         self.packets -= 1
         self.bytes -= len(packet.frame)
         return packet
-
-
-#: Disciplines by the name that `queue:` takes.
-QUEUES: Final[dict[str, type[Queue]]] = {"droptail": DropTail}

@@ -26,6 +26,7 @@ CHANCES: Final = (
     "duplicate",
     "corrupt",
     "reorder",
+    "red_probability",
 )
 _DURATIONS: Final = ("delay", "jitter", "reorder_delay")
 _FIELDS: Final = tuple(field.name for field in link_pb2.Impairments.DESCRIPTOR.fields)
@@ -57,6 +58,9 @@ def impairments(one: Impairments) -> link_pb2.Impairments:
         limit_bytes=one.limit_bytes,
         ecn_threshold=one.ecn_threshold,
         queue=one.queue,
+        red_min=one.red_min,
+        red_max=one.red_max,
+        red_ecn=one.red_ecn,
         **chances,
     )
 

@@ -95,6 +95,10 @@ class Impairments(_message.Message):
     GEMODEL_1H_FIELD_NUMBER: _builtins.int
     GEMODEL_1K_FIELD_NUMBER: _builtins.int
     ECN_THRESHOLD_FIELD_NUMBER: _builtins.int
+    RED_MIN_FIELD_NUMBER: _builtins.int
+    RED_MAX_FIELD_NUMBER: _builtins.int
+    RED_PROBABILITY_FIELD_NUMBER: _builtins.int
+    RED_ECN_FIELD_NUMBER: _builtins.int
     loss: _builtins.float
     """Chance, 0 to 1, that a frame is lost on the wire. Default 0."""
     duplicate: _builtins.float
@@ -112,7 +116,7 @@ class Impairments(_message.Message):
     limit_bytes: _builtins.int
     """Bytes it holds; 0 (default): no limit."""
     queue: _builtins.str
-    """Its discipline; default droptail."""
+    """Its discipline: droptail (default), red (random early detection)."""
     gemodel_p: _builtins.float
     """Losses in bursts (Gilbert-Elliott): chance, with each frame, to go from the good state to the bad. Default 0."""
     gemodel_r: _builtins.float
@@ -123,6 +127,14 @@ class Impairments(_message.Message):
     """Chance that a frame is lost in the good state (1-k in tc); default 0."""
     ecn_threshold: _builtins.int
     """Packets that find so many bytes waiting are marked CE, if they can be (ECN, RFC 3168); 0 (default): none is."""
+    red_min: _builtins.int
+    """Queue red: below so many bytes, on average, nothing is dropped or marked; default 30000."""
+    red_max: _builtins.int
+    """Queue red: from so many bytes on, on average, everything is; default 90000."""
+    red_probability: _builtins.float
+    """Queue red: chance at red_max of being dropped or marked; below it less. Default 0.02."""
+    red_ecn: _builtins.bool
+    """Queue red: what can be marked (ECN, RFC 3168) is, and not dropped. Default false."""
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """Propagation delay; default 0."""
@@ -155,10 +167,14 @@ class Impairments(_message.Message):
         gemodel_1h: _builtins.float | None = ...,
         gemodel_1k: _builtins.float | None = ...,
         ecn_threshold: _builtins.int | None = ...,
+        red_min: _builtins.int | None = ...,
+        red_max: _builtins.int | None = ...,
+        red_probability: _builtins.float | None = ...,
+        red_ecn: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_ecn_threshold", b"_ecn_threshold", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "ecn_threshold", b"ecn_threshold", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_ecn_threshold", b"_ecn_threshold", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_red_ecn", b"_red_ecn", "_red_max", b"_red_max", "_red_min", b"_red_min", "_red_probability", b"_red_probability", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "ecn_threshold", b"ecn_threshold", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "red_ecn", b"red_ecn", "red_max", b"red_max", "red_min", b"red_min", "red_probability", b"red_probability", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_ecn_threshold", b"_ecn_threshold", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "ecn_threshold", b"ecn_threshold", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt", "_duplicate", b"_duplicate", "_ecn_threshold", b"_ecn_threshold", "_gemodel_1h", b"_gemodel_1h", "_gemodel_1k", b"_gemodel_1k", "_gemodel_p", b"_gemodel_p", "_gemodel_r", b"_gemodel_r", "_limit_bytes", b"_limit_bytes", "_limit_packets", b"_limit_packets", "_loss", b"_loss", "_queue", b"_queue", "_rate_bps", b"_rate_bps", "_red_ecn", b"_red_ecn", "_red_max", b"_red_max", "_red_min", b"_red_min", "_red_probability", b"_red_probability", "_reorder", b"_reorder", "_reorder_gap", b"_reorder_gap", "corrupt", b"corrupt", "delay", b"delay", "duplicate", b"duplicate", "ecn_threshold", b"ecn_threshold", "gemodel_1h", b"gemodel_1h", "gemodel_1k", b"gemodel_1k", "gemodel_p", b"gemodel_p", "gemodel_r", b"gemodel_r", "jitter", b"jitter", "limit_bytes", b"limit_bytes", "limit_packets", b"limit_packets", "loss", b"loss", "queue", b"queue", "rate_bps", b"rate_bps", "red_ecn", b"red_ecn", "red_max", b"red_max", "red_min", b"red_min", "red_probability", b"red_probability", "reorder", b"reorder", "reorder_delay", b"reorder_delay", "reorder_gap", b"reorder_gap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__corrupt: _TypeAlias = _typing.Literal["corrupt"]  # noqa: Y015
     _WhichOneofArgType__corrupt: _TypeAlias = _typing.Literal["_corrupt", b"_corrupt"]  # noqa: Y015
@@ -184,6 +200,14 @@ class Impairments(_message.Message):
     _WhichOneofArgType__queue: _TypeAlias = _typing.Literal["_queue", b"_queue"]  # noqa: Y015
     _WhichOneofReturnType__rate_bps: _TypeAlias = _typing.Literal["rate_bps"]  # noqa: Y015
     _WhichOneofArgType__rate_bps: _TypeAlias = _typing.Literal["_rate_bps", b"_rate_bps"]  # noqa: Y015
+    _WhichOneofReturnType__red_ecn: _TypeAlias = _typing.Literal["red_ecn"]  # noqa: Y015
+    _WhichOneofArgType__red_ecn: _TypeAlias = _typing.Literal["_red_ecn", b"_red_ecn"]  # noqa: Y015
+    _WhichOneofReturnType__red_max: _TypeAlias = _typing.Literal["red_max"]  # noqa: Y015
+    _WhichOneofArgType__red_max: _TypeAlias = _typing.Literal["_red_max", b"_red_max"]  # noqa: Y015
+    _WhichOneofReturnType__red_min: _TypeAlias = _typing.Literal["red_min"]  # noqa: Y015
+    _WhichOneofArgType__red_min: _TypeAlias = _typing.Literal["_red_min", b"_red_min"]  # noqa: Y015
+    _WhichOneofReturnType__red_probability: _TypeAlias = _typing.Literal["red_probability"]  # noqa: Y015
+    _WhichOneofArgType__red_probability: _TypeAlias = _typing.Literal["_red_probability", b"_red_probability"]  # noqa: Y015
     _WhichOneofReturnType__reorder: _TypeAlias = _typing.Literal["reorder"]  # noqa: Y015
     _WhichOneofArgType__reorder: _TypeAlias = _typing.Literal["_reorder", b"_reorder"]  # noqa: Y015
     _WhichOneofReturnType__reorder_gap: _TypeAlias = _typing.Literal["reorder_gap"]  # noqa: Y015
@@ -212,6 +236,14 @@ class Impairments(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue) -> _WhichOneofReturnType__queue | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_bps) -> _WhichOneofReturnType__rate_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__red_ecn) -> _WhichOneofReturnType__red_ecn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__red_max) -> _WhichOneofReturnType__red_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__red_min) -> _WhichOneofReturnType__red_min | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__red_probability) -> _WhichOneofReturnType__red_probability | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reorder) -> _WhichOneofReturnType__reorder | None: ...
     @_typing.overload

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from lab.links.queue import QUEUES
+from lab.links.queues import QUEUES
 from tcplab.client import InvalidArgument, NotFound
 from tcplab.v1 import link_pb2
 from tests.contract.under import MS, Pair, Under

@@ -114,6 +114,9 @@ def impairments(message: link_pb2.Impairments) -> Impairments:
         limit_bytes=message.limit_bytes,
         ecn_threshold=message.ecn_threshold,
         queue=message.queue,
+        red_min=message.red_min,
+        red_max=message.red_max,
+        red_ecn=message.red_ecn,
         **{name: chance(getattr(message, name), name) for name in CHANCES},
     )
 

@@ -14,7 +14,7 @@ from tcplab.client import Lab
 
 #: Words of `link set`, as tc and topology files have them.
 _TEXTS: Final = ("delay", "jitter", *CHANCES, "reorder_delay", "rate", "queue")
-_NUMBERS: Final = ("limit", "reorder_gap", "limit_bytes", "ecn_threshold")
+_NUMBERS: Final = ("limit", "reorder_gap", "limit_bytes", "ecn_threshold", "red_min", "red_max", "red_ecn")
 _SET: Final = "link set LINK|h1->r1 delay 10ms loss 1% rate 5mbit limit 50 ..."
 #: A wire that does nothing to packets.
 _PERFECT: Final[dict[str, Any]] = {
@@ -24,6 +24,10 @@ _PERFECT: Final[dict[str, Any]] = {
     **dict.fromkeys(("rate", "limit_bytes", "ecn_threshold", "reorder_gap"), 0),
     "limit": 1000,
     "queue": "droptail",
+    "red_min": 30_000,
+    "red_max": 90_000,
+    "red_probability": 0.02,
+    "red_ecn": False,
 }
 _EVENTS: Final = 20
 
@@ -130,5 +134,9 @@ def _changes(words: list[str]) -> dict[str, Any]:
             raise InvalidArgument(f"link set: no such word {name}; there are {', '.join((*_TEXTS, *_NUMBERS))}", "link")
         if name in ("limit", "reorder_gap") and not value.isdigit():
             raise InvalidArgument(f"link set: {name}: {value} is not a number of packets", "link")
+        if name == "red_ecn" and value not in ("true", "false"):
+            raise InvalidArgument(f"link set: {name}: {value} is not true or false", "link")
         changes[name] = int(value) if name in ("limit", "reorder_gap") else value
+        if name == "red_ecn":
+            changes[name] = value == "true"
     return changes

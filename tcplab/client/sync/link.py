@@ -44,6 +44,10 @@ class Link:
         limit_bytes: str | int | None = None,
         ecn_threshold: str | int | None = None,
         queue: str | None = None,
+        red_min: str | int | None = None,
+        red_max: str | int | None = None,
+        red_probability: str | float | None = None,
+        red_ecn: bool | None = None,
         up: bool | None = None,
     ) -> None:
         """Change what is named and nothing else, at once. What is in flight stays in flight."""
@@ -59,6 +63,7 @@ class Link:
                 "duplicate": duplicate,
                 "corrupt": corrupt,
                 "reorder": reorder,
+                "red_probability": red_probability,
             },
             reorder_gap,
             reorder_delay,
@@ -67,6 +72,9 @@ class Link:
             limit_bytes,
             ecn_threshold,
             queue,
+            red_min,
+            red_max,
+            red_ecn,
         )
         link = link_pb2.Link(name=self._path, up=up)
         if impairments.ListFields():
@@ -178,6 +186,9 @@ def _impairments(
     limit_bytes: str | int | None,
     ecn_threshold: str | int | None,
     queue: str | None,
+    red_min: str | int | None,
+    red_max: str | int | None,
+    red_ecn: bool | None,
 ) -> link_pb2.Impairments:
     return link_pb2.Impairments(
         delay=duration(delay, "delay"),
@@ -189,5 +200,8 @@ def _impairments(
         limit_bytes=None if limit_bytes is None else size(limit_bytes, "limit_bytes"),
         ecn_threshold=None if ecn_threshold is None else size(ecn_threshold, "ecn_threshold"),
         queue=queue,
+        red_min=None if red_min is None else size(red_min, "red_min"),
+        red_max=None if red_max is None else size(red_max, "red_max"),
+        red_ecn=red_ecn,
         **{name: chance(value, name) for name, value in chances.items() if value is not None},
     )
