@@ -194,6 +194,11 @@ class Stack(IpOutput):
             start = _IP_START + (first >> 22 & 0x3C) if first >> 28 == 4 else 0
             if start > _HEADERS.size:
                 total += sum16(frame[_HEADERS.size : start])
+        if start >= _HEADERS.size:
+            if not first & 0x3_0000:
+                counters.IpExtInNoECTPkts += 1
+            else:
+                self._count_ecn(first >> 16 & 3)
         if not _HEADERS.size <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False
@@ -219,6 +224,16 @@ class Stack(IpOutput):
             packet = whole
         self._deliver(now, interface, packet, path is self._to_all)
         return True
+
+    def _count_ecn(self, field: int) -> None:
+        """A packet whose ECN field is not 0 (RFC 3168 section 5)."""
+        counters = self.counters
+        if field == 1:
+            counters.IpExtInECT1Pkts += 1
+        elif field == 2:
+            counters.IpExtInECT0Pkts += 1
+        else:
+            counters.IpExtInCEPkts += 1
 
     def _on_short(self, interface: Interface, frame: bytes) -> None:
         """A frame too short for an IPv4 header, and so for an ARP packet."""

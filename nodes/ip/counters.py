@@ -24,6 +24,10 @@ NAMES: Final = (
     "IpFragOKs",  # packets fragmented
     "IpFragFails",  # packets that needed it and must not be
     "IpFragCreates",  # fragments made
+    "IpExtInNoECTPkts",  # packets received by their ECN field (RFC 3168): not ECN-capable,
+    "IpExtInECT1Pkts",  # ECT(1),
+    "IpExtInECT0Pkts",  # ECT(0),
+    "IpExtInCEPkts",  # CE: marked on the way; those passed on are among all of these
     "IcmpInMsgs",
     "IcmpInErrors",  # malformed or bad checksum
     "IcmpInDestUnreachs",
@@ -50,6 +54,10 @@ NAMES: Final = (
     "Ip6InTruncatedPkts",  # discarded: shorter than their header says
     "Ip6InDelivers",  # handed to TCP, UDP or ICMPv6
     "Ip6InMcastPkts",  # of them: sent to a group
+    "Ip6InNoECTPkts",  # as those of IpExt above
+    "Ip6InECT1Pkts",
+    "Ip6InECT0Pkts",
+    "Ip6InCEPkts",
     "Ip6OutForwDatagrams",  # passed on
     "Ip6OutRequests",  # asked to be sent by this host
     "Ip6OutNoRoutes",  # discarded: no route
@@ -108,6 +116,10 @@ class HostCounters(Counters):
     IpFragOKs: int
     IpFragFails: int
     IpFragCreates: int
+    IpExtInNoECTPkts: int
+    IpExtInECT1Pkts: int
+    IpExtInECT0Pkts: int
+    IpExtInCEPkts: int
     IcmpInMsgs: int
     IcmpInErrors: int
     IcmpInDestUnreachs: int
@@ -134,6 +146,10 @@ class HostCounters(Counters):
     Ip6InTruncatedPkts: int
     Ip6InDelivers: int
     Ip6InMcastPkts: int
+    Ip6InNoECTPkts: int
+    Ip6InECT1Pkts: int
+    Ip6InECT0Pkts: int
+    Ip6InCEPkts: int
     Ip6OutForwDatagrams: int
     Ip6OutRequests: int
     Ip6OutNoRoutes: int

@@ -82,6 +82,15 @@ class Ipv6:
         if word >> 28 != 6:
             counters.Ip6InHdrErrors += 1
             return False
+        ecn = word >> 20 & 3
+        if not ecn:
+            counters.Ip6InNoECTPkts += 1
+        elif ecn == 1:
+            counters.Ip6InECT1Pkts += 1
+        elif ecn == 2:
+            counters.Ip6InECT0Pkts += 1
+        else:
+            counters.Ip6InCEPkts += 1
         if end > len(frame):
             counters.Ip6InTruncatedPkts += 1
             return False
@@ -94,9 +103,7 @@ class Ipv6:
         if next_header == _TCP:
             counters.Ip6InDelivers += 1
             if path is self._to_us:
-                self._on_tcp(
-                    now, interface, src, dst, frame[_START:end], sum16(frame[ETHERNET + 8 : _START]), word >> 20 & 3
-                )
+                self._on_tcp(now, interface, src, dst, frame[_START:end], sum16(frame[ETHERNET + 8 : _START]), ecn)
             return True
         packet = Ipv6Packet(src, dst, next_header, frame[_START:end], hop_limit, word >> 20 & 0xFF, word & 0xF_FFFF)
         self._receive(now, interface, packet, path is self._to_group)

@@ -106,6 +106,7 @@ _SENTENCES: dict[str, dict[str, str]] = {
         "TcpExtTCPSlowStartRetrans": "%d retransmits in slow start",
         "TcpExtPAWSEstab": "%d packets rejected in established connections because of timestamp",
     },
+    "IpExt": {},
 }
 
 
@@ -128,7 +129,7 @@ def tell(name: str, argv: Sequence[str], line: Asks) -> int:
     """Sockets or statistics, of the node that `line` knows; 0."""
     given = options(name, argv, _KNOWN, _USAGE)
     if given.statistics:
-        chosen = {"Tcp", "TcpExt"} if given.tcp else set()
+        chosen = {"Tcp", "TcpExt", "IpExt"} if given.tcp else set()
         _statistics(line, chosen | ({"Udp"} if given.udp else set()) or set(_SENTENCES))
     else:
         _sockets(line, given)
@@ -169,9 +170,9 @@ def _statistics(line: Asks, groups: set[str]) -> None:
         sys.stdout.write(f"{group}:\n")
         for name, sentence in sentences.items():
             count = counters.get(name, 0)
-            if count or group != "TcpExt":
+            if count or not group.endswith("Ext"):
                 sys.stdout.write(f"    {sentence % count}\n")
-        if group == "TcpExt":
+        if group.endswith("Ext"):
             for name, count in counters.items():
                 if name.startswith(group) and name not in sentences and count:
                     sys.stdout.write(f"    {name.removeprefix(group)}: {count}\n")

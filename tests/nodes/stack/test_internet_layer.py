@@ -445,3 +445,18 @@ def test_a_header_that_is_none_goes_nowhere(first: int) -> None:
     sent[14] = first
     stack.on_frame(1, 0, bytes(sent))
     assert stack.pull() == [] and stack.counters.IpInHdrErrors == 1
+
+
+@pytest.mark.parametrize(("field", "name"), list(enumerate(("InNoECTPkts", "InECT1Pkts", "InECT0Pkts", "InCEPkts"))))
+def test_packets_are_counted_by_their_ecn_field(field: int, name: str) -> None:
+    """RFC 3168 section 5, and as Linux counts: whoever they are for, a wrong checksum or not, if there is a header."""
+    stack = router()
+    for dst in (DST, ip("10.0.1.1")):
+        stack.on_frame(1, 0, frame(Ipv4Packet(SRC, dst, 17, b"12345678", tos=0xB8 | field)))
+    wrong = bytearray(frame(Ipv4Packet(SRC, DST, 17, b"12345678", tos=field)))
+    wrong[24] ^= 1  # the checksum
+    stack.on_frame(1, 0, bytes(wrong))
+    wrong[14] = 0x44
+    stack.on_frame(1, 0, bytes(wrong))
+    counts = {one: count for one, count in stack.counters.as_dict().items() if one.startswith("IpExt") and count}
+    assert counts == {f"IpExt{name}": 3}

@@ -644,3 +644,14 @@ def test_hop_limit_of_a_socket_and_of_the_host(server: str, at: int) -> None:
     net.captured.clear()
     h1.abort(opened)
     assert seen("h1:0") == {9}
+
+
+@pytest.mark.parametrize(("field", "name"), list(enumerate(("InNoECTPkts", "InECT1Pkts", "InECT0Pkts", "InCEPkts"))))
+def test_packets_are_counted_by_their_ecn_field(field: int, name: str) -> None:
+    """RFC 3168 section 5, for traffic classes (section 22.1)."""
+    stack = router()
+    before = stack.counters.as_dict()
+    stack.on_frame(1, 0, frame(Ipv6Packet(SRC, DST, 253, b"payload", traffic_class=0xA8 | field)))
+    after = stack.counters.as_dict()
+    counted = {one for one in after if after[one] != before[one] and ("ECT" in one or "CEPkts" in one)}
+    assert counted == {f"Ip6{name}"}
