@@ -90,7 +90,12 @@ def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         if record.payload:
             rate.arrived(record, now)
     octets = advance(c, now, ack, done, segment)
-    told(c, now, octets, octets, 0, flying)
+    # What duplicate ACKs have told of had arrived before (in Linux these stand for SACK blocks).
+    before = 0
+    if c.dup_acks and not c.in_recovery and not c.rto_recovery:
+        before = max(min(c.dup_acks * c.mss, octets - c.mss), 0)
+        c.delivered += before
+    told(c, now, octets, octets - before, 0, flying)
     restart = True
     if c.in_recovery:
         restart = recovery.on_new_ack(c, now, octets)

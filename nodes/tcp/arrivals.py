@@ -61,7 +61,7 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
         if ack <= c.iss or ack > c.snd_nxt:
             discard(c, now, segment, causes.ACK_OF_NOTHING_SENT)
             if not flags & RST:
-                segments.send_reset(c, now, segment.ack, causes.ACK_OF_NOTHING_SENT)
+                segments.answer_with_reset(c, now, segment, causes.ACK_OF_NOTHING_SENT)
             return
         acceptable = True
     if flags & RST:
@@ -257,7 +257,7 @@ def fifth_ack(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
     if not c.synchronized:
         if not una < ack <= c.snd_nxt:
             discard(c, now, segment, causes.ACK_OF_NOTHING_SENT)
-            segments.send_reset(c, now, segment.ack, causes.ACK_OF_NOTHING_SENT)
+            segments.answer_with_reset(c, now, segment, causes.ACK_OF_NOTHING_SENT)
             return False
         if c.listener is not None and (c.listener.defers(c, segment) or not c.listener.admit(c, now)):
             return False
@@ -302,7 +302,8 @@ def seventh_text(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
         payload = segment.payload
         if c.user_closed and seq + len(payload) > c.rcv_nxt:
             c.tcp.counters.TcpExtTCPAbortOnData += 1
-            closing.reset(c, now, causes.DATA_AFTER_CLOSE)
+            segments.answer_with_reset(c, now, segment, causes.DATA_AFTER_CLOSE)
+            change_state(c, now, states.CLOSED, causes.DATA_AFTER_CLOSE)
             return False
         receiver.accept_text(c, now, seq, segment)
     return True

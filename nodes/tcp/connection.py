@@ -105,7 +105,6 @@ class Connection(Tcb):
                     sender.output_as(self, now, 1)
                 else:
                     sender.output(self, now, False)
-                sender.output(self, now, False)
         self.blocked = not self.writable
         if self.blocked:
             chronograph.look(self, now)

@@ -22,12 +22,13 @@ def expire(c: Tcb, now: int) -> None:
     if c.fin_wait_2_at <= now:
         _fired(c, now, TIMER_FIN_WAIT_2)
         change_state(c, now, states.CLOSED, causes.FIN_WAIT_2_EXPIRED)
+    if c.probe_at <= now:
+        # Before the RTO of the same instant, which it starts anew.
+        tlp.on_timeout(c, now)
     if c.rto_at <= now:
         retransmit.on_timeout(c, now)
     if c.reordering_at <= now:
         sack_recovery.on_reordering_timeout(c, now)
-    if c.probe_at <= now:
-        tlp.on_timeout(c, now)
     if c.persist_at <= now:
         persist.on_timeout(c, now)
     if c.pacing_at <= now:

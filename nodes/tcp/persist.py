@@ -40,6 +40,7 @@ def on_timeout(c: Tcb, now: int) -> None:
         closing.give_up(c, now, causes.RETRIES_EXHAUSTED)
         return
     if c.snd_una + c.snd_wnd > c.snd_nxt and not c.board:
+        c.snd_queue.push()
         sender.output(c, now, True)
         return
     c.probes += 1

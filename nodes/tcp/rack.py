@@ -47,6 +47,9 @@ def delivered(c: Tcb, now: int, record: Sent, tsecr: int, fack: int) -> None:
     if record.order > rack.order:
         rack.order = record.order
         rack.rtt = rtt
+    elif c.tcp.parameters.profile == "linux":
+        # Linux goes by the last that it looks at, which is more patient where an old one comes late.
+        rack.rtt = rtt
 
 
 def reordering_window(c: Tcb, sacked_segments: int) -> int:

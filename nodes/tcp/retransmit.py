@@ -135,13 +135,21 @@ def on_timeout(c: Tcb, now: int) -> None:
 
 def _over(c: Tcb, now: int, limit: int) -> bool:
     """Whether there were `limit` timeouts in a row. Linux takes the time that so many would last with the lowest RTO,
-    from the first retransmission (ip-sysctl, tcp_retries2: 15 are 924.6 s)."""
+    from the first retransmission (ip-sysctl, tcp_retries2: 15 are 924.6 s); for a SYN of ours it takes either."""
     parameters = c.tcp.parameters
-    if parameters.profile != "linux" or not c.synchronized:
+    synchronized = c.synchronized
+    if parameters.profile != "linux" or (not synchronized and (c.origin == PASSIVE or c.retransmits >= limit)):
         return c.retransmits >= limit
     if not c.retransmits:
         return False
-    lowest, highest = parameters.tcp_rto_min_ms, parameters.tcp_rto_max_ms
+    highest = parameters.tcp_rto_max_ms
+    if synchronized:
+        lowest = parameters.tcp_rto_min_ms
+        since = 0
+    else:
+        # From the first SYN.
+        lowest = since = parameters.tcp_rto_initial_ms
+        limit = c.options.syncnt
     doublings = min(limit, max(highest // lowest, 1).bit_length() - 1)
     most = ((2 << doublings) - 1) * lowest + (limit - doublings) * highest
-    return now - c.retrans_at >= most * MILLISECOND
+    return now - c.retrans_at >= (most - since) * MILLISECOND

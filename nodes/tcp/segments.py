@@ -140,17 +140,27 @@ def send_reset(c: Tcb, now: int, seq: int, cause: int) -> None:
     it lets the peer's log say what we had received)."""
     knows = c.synchronized or c.early
     flags = RST | ACK if knows else RST
-    tcp = c.tcp
     segment = Segment(c.local_port, c.remote_port, seq & MASK, c.rcv_nxt & MASK if knows else 0, flags, 0, b"")
-    segment.ttl = c.options.ttl
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent
+    _send_reset(c, now, segment, cause)
+
+
+def answer_with_reset(c: Tcb, now: int, segment: Segment, cause: int) -> None:
+    """`<SEQ=SEG.ACK><CTL=RST>`, which whoever has sent `segment` believes wherever it stands (RFC 9293 section
+    3.10.7.1)."""
+    _send_reset(c, now, reset_for(segment), cause)
+
+
+def _send_reset(c: Tcb, now: int, reset: Segment, cause: int) -> None:
+    tcp = c.tcp
+    reset.ttl = c.options.ttl
     c.segs_out += 1
     tcp.counters.TcpOutSegs += 1
     tcp.counters.TcpOutRsts += 1
-    tcp.sink.reset(now, tcp.node, c.number, cause, SENT, True, seq & MASK)
-    tcp.network.transmit(now, c.local, c.remote, segment, c.number, cause, False)
+    tcp.sink.reset(now, tcp.node, c.number, cause, SENT, True, reset.seq)
+    tcp.network.transmit(now, c.local, c.remote, reset, c.number, cause, False)
 
 
 def reset_for(segment: Segment) -> Segment:

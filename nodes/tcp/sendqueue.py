@@ -35,6 +35,10 @@ class SendQueue:
         self._more = more
         self.length += len(data)
 
+    def push(self) -> None:
+        """What is queued waits no longer for a write that continues it."""
+        self._more = False
+
     def take(self, size: int) -> bytes:
         """Remove and return the first `size` bytes, 0 < size <= length."""
         self.length -= size

@@ -30,10 +30,9 @@ def schedule(c: Tcb, now: int) -> None:
     wait = 2 * c.srtt if c.srtt else SECOND
     if len(c.board) == 1:
         wait += _ACK_DELAY
-    c.probe_at = now + wait
-    if c.probe_at >= c.rto_at:
-        c.probe_at = NEVER
-    elif c.probe_at < c.wake_at:
+    # Never later than the RTO, in whose place it then goes: what is repaired by a probe costs no window.
+    c.probe_at = min(now + wait, c.rto_at)
+    if c.probe_at < c.wake_at:
         timers.trace_set(c, now, TIMER_LOSS_PROBE, c.probe_at, 0)
 
 
