@@ -219,7 +219,9 @@ class Calls:
             sent = connection.send(self._wire.now, bytes(size))
             self._wire.settle()
         if not dont_wait:
+            connection.write_waits = sent < size
             yield from self._opened(connection)
+            connection.write_waits = False
         elif not sent:
             raise CallFailed("EINPROGRESS")
         return sent

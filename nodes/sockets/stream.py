@@ -86,9 +86,13 @@ class StreamSocket:
             if accepted < len(piece):
                 # As a blocked write(2): woken when a good part of the buffer is free, not for every ACK.
                 what = f"room in the send buffer of connection {c.number} to {self.peer}"
-                await self.gate.wait(what, deadline)
-                while not c.writable:
+                c.write_waits = True
+                try:
                     await self.gate.wait(what, deadline)
+                    while not c.writable:
+                        await self.gate.wait(what, deadline)
+                finally:
+                    c.write_waits = False
 
     async def recv(self, limit: int = 65536, timeout_ns: int = NEVER) -> bytes:
         """RECEIVE up to `limit` bytes, at least one, or SO_RCVLOWAT if that is more; fewer at end of file or when the

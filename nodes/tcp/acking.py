@@ -132,8 +132,8 @@ def _start(c: Tcb, now: int, delay: int) -> None:
 
 def delay_handshake(c: Tcb, now: int) -> bool:
     """Whether the ACK of a SYN-ACK may wait for data to go with: the user said so by TCP_QUICKACK 0 or
-    TCP_DEFER_ACCEPT before opening, as on Linux."""
-    if c.options.quickack and not c.options.defer_accept:
+    TCP_DEFER_ACCEPT before opening, or waits to send, as on Linux."""
+    if c.options.quickack and not c.options.defer_accept and not c.write_waits:
         return False
     enter_quick_ack(c)
     _start(c, now, _LONGEST_PING_PONG)

@@ -63,6 +63,11 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
             if not flags & RST:
                 segments.answer_with_reset(c, now, segment, causes.ACK_OF_NOTHING_SENT)
             return
+        if c.timestamps and segment.tsecr > 0 and not flags & RST and not handshake.echo_of_syn(c, now, segment.tsecr):
+            discard(c, now, segment, causes.ACK_OF_NOTHING_SENT)
+            c.tcp.counters.TcpExtPAWSActive += 1
+            segments.answer_with_reset(c, now, segment, causes.ACK_OF_NOTHING_SENT)
+            return
         acceptable = True
     if flags & RST:
         # Second: check the RST bit.

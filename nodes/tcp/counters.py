@@ -54,6 +54,7 @@ NAMES: Final = (
     "TcpExtTCPACKSkippedSeq",  # ACKs of out-of-window segments suppressed by tcp_invalid_ratelimit
     "TcpExtTCPKeepAlive",  # keepalive probes sent
     "TcpExtTCPWinProbe",  # window probes sent
+    "TcpExtPAWSActive",  # SYN-ACKs refused for an echo of a timestamp that no SYN of ours had
     "TcpExtPAWSEstab",  # segments refused by PAWS
     "TcpExtTCPOFOQueue",  # segments put into the reassembly queue
     "TcpExtTCPOFODrop",  # segments that the reassembly queue had no room for
@@ -122,6 +123,7 @@ class Counters:
     TcpExtTCPACKSkippedSeq: int
     TcpExtTCPKeepAlive: int
     TcpExtTCPWinProbe: int
+    TcpExtPAWSActive: int
     TcpExtPAWSEstab: int
     TcpExtTCPOFOQueue: int
     TcpExtTCPOFODrop: int

@@ -159,6 +159,8 @@ def on_syn_ack(c: Tcb, now: int, segment: Segment) -> None:
         return
     if not c.board:
         fast.taken = True
+        # One segment has arrived, not two.
+        c.board.arrived -= 1
         tcp.fast_open.works()
         counters.TcpExtTCPFastOpenActive += 1
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nodes.base import causes
+from nodes.base.clock import MILLISECOND
 from nodes.packet.tcp import ABSENT, ACK, PSH, SYN, FastOpenOption, Segment
 from nodes.tcp import (
     acks,
@@ -17,6 +18,7 @@ from nodes.tcp import (
     sender,
 )
 from nodes.tcp.scoreboard import Sent
+from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import DEFAULT_MSS_IPV4, Tcb
 
 #: The largest window scale (RFC 7323 section 2.3).
@@ -33,7 +35,7 @@ def send_syn(c: Tcb, now: int, flags: int, data: bytes = b"", answer: FastOpenOp
         c.board.add(Sent(c.snd_nxt, c.snd_nxt + len(data), ACK | PSH, data, now))
         c.snd_nxt += len(data)
     option = answer if c.fast is None else c.fast.option
-    c.last_sent = now
+    c.last_sent = c.acked_at = now
     sender.arm(c, now)
     segments.transmit_syn(c, now, flags, causes.HANDSHAKE, False, data, option)
 
@@ -91,6 +93,12 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
         return
     # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
     congestion_trace.start(c, now, syn_losses >= (1 if c.tcp.parameters.profile == "rfc" else 2))
+
+
+def echo_of_syn(c: Tcb, now: int, tsecr: int) -> bool:
+    """Whether a SYN of ours may have brought what a SYN-ACK echoes (RFC 7323 section 5.3; Linux: PAWSActive)."""
+    first = c.acked_at // MILLISECOND
+    return (tsecr - first - c.ts_offset) & MASK <= now // MILLISECOND - first
 
 
 def agree(c: Tcb) -> None:

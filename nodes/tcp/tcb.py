@@ -190,6 +190,7 @@ class Tcb:
         "user_timeout_at",
         "wake_at",
         "window_clamp",
+        "write_waits",
     )
 
     def __init__(
@@ -366,6 +367,8 @@ class Tcb:
         self.deferred = False
         #: Whether `send` has left the buffer too full to be writable: the ACK that frees it makes `ready`.
         self.blocked = False
+        #: Whether a call of the user waits to send more; whoever makes it wait says so (Linux: sk_write_pending).
+        self.write_waits = False
         #: errno name the connection failed with ("" while it has not), RFC 9293's words for it, and whether the user
         #: has still to be told.
         self.error = ""
@@ -375,6 +378,7 @@ class Tcb:
         #: When sequence space was last sent; -1 until the connection has sent data.
         self.last_sent = -1
         self.last_received = 0
+        #: When SND.UNA last moved, or at first when our SYN went.
         self.acked_at = 0
         self.segs_in = 0
         self.segs_out = 0

@@ -125,7 +125,7 @@ class Cubic(CongestionControl):
         # Fast convergence (section 4.7): a flow that has lost ground makes room.
         self._w_max = cwnd * (10 + _BETA_TENTHS) // 20 if cwnd < self._w_max else cwnd
         self._epoch = -1
-        # As Linux has it, and section 4.6 allows where a window that is not used does not grow (sender.py sees to that).
+        # As Linux has it; section 4.6 allows it where a window that is not used does not grow (sender.py sees to that).
         return max(cwnd * _BETA_TENTHS // 10, 2 * self.mss)
 
     def on_timeout(self, now: int, flight: int, first: bool) -> None:
