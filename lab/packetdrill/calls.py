@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Final
 
+from lab.packetdrill import buffers, polling, sockopts
 from lab.packetdrill import flow as flows
-from lab.packetdrill import polling, sockopts
 from lab.packetdrill.config import Config
 from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
+from lab.packetdrill.epoll import Epoll
 from lab.packetdrill.flow import Flow
-from lab.packetdrill.script import Array, Expression, Name, Struct, Unnamed
+from lab.packetdrill.problem import Mismatch
+from lab.packetdrill.script import Expression, Name
 from lab.packetdrill.wire import Wire
 from nodes.base.errors import SocketError
 from nodes.tcp import states
@@ -21,16 +23,6 @@ from nodes.tcp.parameters import FAST_OPEN_CLIENT
 Running = Generator[None, None, int]
 
 _OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
-#: Flags of send that change nothing our stack or the script could see.
-_SEND_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_ZEROCOPY", "MSG_MORE", "MSG_FASTOPEN"))
-_FLAG_BITS: Final = {
-    "MSG_PEEK": 2,
-    "MSG_DONTWAIT": 0x40,
-    "MSG_NOSIGNAL": 0x4000,
-    "MSG_MORE": 0x8000,
-    "MSG_FASTOPEN": 0x2000_0000,
-}
-_RECEIVE_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_PEEK"))
 
 
 class Calls:
@@ -41,6 +33,7 @@ class Calls:
         self._config = config
         self._wire = wire
         self._sockets: dict[int, Socket] = {}
+        self._epolls: dict[int, Epoll] = {}
 
     def start(self, call: Arguments, result: Expression) -> Running:
         """A call that should have `result`, which numbers the descriptor it makes. Raises NotExpressible."""
@@ -137,7 +130,11 @@ class Calls:
             raise CallFailed(connection.take_error() or "ECONNABORTED")
 
     def _close(self, call: Arguments, result: int) -> int:
+        if self._epolls.pop(call.number(0), None) is not None:
+            return 0
         socket = self._socket_of(call)
+        for epoll in self._epolls.values():
+            epoll.forget(call.number(0))
         del self._sockets[call.number(0)]
         if socket.connection is not None:
             socket.connection.close(self._wire.now)
@@ -161,25 +158,28 @@ class Calls:
     # Data.
 
     def _write(self, call: Arguments, result: int) -> Running:
-        return (yield from self._send(call, self._buffer(call), frozenset()))
+        return (yield from self._send(call, buffers.buffer(call), frozenset()))
 
     def _send_to(self, call: Arguments, result: int) -> Running:
-        return (yield from self._send(call, self._buffer(call), self._flags(call, 3, _SEND_FLAGS)))
+        return (yield from self._send(call, buffers.buffer(call), buffers.flags(call, 3, buffers.SEND_FLAGS)))
 
     def _write_vector(self, call: Arguments, result: int) -> Running:
-        return (yield from self._send(call, self._vector(call, call.at(1)), frozenset()))
+        return (yield from self._send(call, buffers.vector(call, call.at(1)), frozenset()))
 
     def _send_message(self, call: Arguments, result: int) -> Running:
         message = call.struct(1)
         if message.get("msg_control") is not None:
             raise call.refuse("msg_control")
         return (
-            yield from self._send(call, self._vector(call, message.get("msg_iov")), self._flags(call, 2, _SEND_FLAGS))
+            yield from self._send(
+                call, buffers.vector(call, message.get("msg_iov")), buffers.flags(call, 2, buffers.SEND_FLAGS)
+            )
         )
 
     def _send(self, call: Arguments, size: int, flags: frozenset[str]) -> Running:
         socket = self._socket_of(call)
         dont_wait = socket.nonblocking or "MSG_DONTWAIT" in flags
+        socket.zero_copy = socket.zero_copy or "MSG_ZEROCOPY" in flags
         if "MSG_FASTOPEN" in flags and len(call) > 4 and call.at(4) == Name("AF_UNSPEC"):
             raise CallFailed("EOPNOTSUPP")
         sent = yield from self._send_opening(socket, size, dont_wait, "MSG_FASTOPEN" in flags)
@@ -191,8 +191,9 @@ class Calls:
         while connection.opening:
             yield from _block(dont_wait)
         while sent < size:
-            taken = connection.send(self._wire.now, bytes(size - sent), "MSG_MORE" in flags)
+            taken = connection.send(self._wire.now, bytes(size - sent), "MSG_MORE" in flags, "MSG_EOR" in flags)
             sent += taken
+            socket.full = socket.full or connection.blocked
             self._wire.settle()
             if sent < size:
                 if sent and dont_wait:
@@ -227,23 +228,27 @@ class Calls:
         return sent
 
     def _read(self, call: Arguments, result: int) -> Running:
-        return (yield from self._receive(call, self._buffer(call), frozenset()))
+        return (yield from self._receive(call, buffers.buffer(call), frozenset()))
 
     def _receive_from(self, call: Arguments, result: int) -> Running:
-        return (yield from self._receive(call, self._buffer(call), self._flags(call, 3, _RECEIVE_FLAGS)))
+        return (yield from self._receive(call, buffers.buffer(call), buffers.flags(call, 3, buffers.RECEIVE_FLAGS)))
 
     def _read_vector(self, call: Arguments, result: int) -> Running:
-        return (yield from self._receive(call, self._vector(call, call.at(1)), frozenset()))
+        return (yield from self._receive(call, buffers.vector(call, call.at(1)), frozenset()))
 
     def _receive_message(self, call: Arguments, result: int) -> Running:
         message = call.struct(1)
-        if message.get("msg_control") is not None:
-            raise call.refuse("msg_control")
-        return (
-            yield from self._receive(
-                call, self._vector(call, message.get("msg_iov")), self._flags(call, 2, _RECEIVE_FLAGS)
-            )
+        left = buffers.left(call, message.get("msg_control"), self._socket_of(call))
+        size = yield from self._receive(
+            call, buffers.vector(call, message.get("msg_iov")), buffers.flags(call, 2, buffers.RECEIVE_FLAGS)
         )
+        connection = self._socket_of(call).connection
+        if left >= 0 and connection is not None:
+            # As Linux has it, an end of file counts as one byte.
+            actual = connection.buffered or int(connection.fin_received)
+            if left != actual:
+                raise Mismatch(call.line, f"recvmsg gives TCP_CM_INQ {actual} instead of {left}")
+        return size
 
     def _receive(self, call: Arguments, size: int, flags: frozenset[str]) -> Running:
         socket = self._socket_of(call)
@@ -258,31 +263,6 @@ class Calls:
             raise CallFailed("EFAULT")
         take = connection.peek if "MSG_PEEK" in flags else connection.receive
         return len(take(self._wire.now, size))
-
-    def _buffer(self, call: Arguments) -> int:
-        """The size of the buffer in the second and third arguments."""
-        if call.null(1) and call.name in ("write", "send", "sendto"):
-            raise CallFailed("EFAULT")
-        if not isinstance(call.at(1), Unnamed) and not call.null(1):
-            raise call.refuse("data of its own")
-        return call.number(2)
-
-    def _vector(self, call: Arguments, vector: Expression | None) -> int:
-        """The size of all buffers in `[{..., 40}, {..., 20}]`."""
-        if not isinstance(vector, Array):
-            raise call.refuse("this vector")
-        total = 0
-        for piece in vector.items:
-            if not isinstance(piece, Struct) or len(piece.members) != 2:
-                raise call.refuse("this vector")
-            total += call.number_of(piece.members[1][1])
-        return total
-
-    def _flags(self, call: Arguments, index: int, known: frozenset[str]) -> frozenset[str]:
-        flags = call.names(index, _FLAG_BITS)
-        if not flags <= known:
-            raise call.refuse(" ".join(sorted(flags - known)))
-        return flags
 
     # The rest.
 
@@ -319,6 +299,30 @@ class Calls:
         while not (ready := polling.poll(call, self._sockets)) and (timeout < 0 or self._wire.now < deadline):
             yield
         return ready
+
+    def _epoll_create(self, call: Arguments, result: int) -> int:
+        self._epolls[result] = Epoll()
+        return result
+
+    def _epoll_control(self, call: Arguments, result: int) -> int:
+        socket = self._sockets.get(call.number(2))
+        if socket is None:
+            raise CallFailed("EBADF")
+        return self._epoll_of(call).control(call, socket)
+
+    def _epoll_wait(self, call: Arguments, result: int) -> Running:
+        epoll = self._epoll_of(call)
+        timeout = call.number(3)
+        deadline = self._wire.now + timeout * 1_000_000
+        while not (ready := epoll.wait(call)) and (timeout < 0 or self._wire.now < deadline):
+            yield
+        return ready
+
+    def _epoll_of(self, call: Arguments) -> Epoll:
+        epoll = self._epolls.get(call.number(0))
+        if epoll is None:
+            raise CallFailed("EBADF")
+        return epoll
 
 
 def _block(dont_wait: bool) -> Generator[None, None, None]:
@@ -365,6 +369,10 @@ _METHODS: Final[dict[str, Callable[[Calls, Arguments, int], Running | int]]] = {
     "sendmsg": Calls._send_message,
     "fcntl": Calls._fcntl,
     "ioctl": Calls._ioctl,
+    "epoll_create": Calls._epoll_create,
+    "epoll_create1": Calls._epoll_create,
+    "epoll_ctl": Calls._epoll_control,
+    "epoll_wait": Calls._epoll_wait,
     "setsockopt": Calls._set_option,
     "getsockopt": Calls._get_option,
     "poll": Calls._poll,

@@ -38,6 +38,13 @@ class Socket:
     #: Whether connect has told that the connection is established.
     connected: bool = False
     receiving_shut: bool = False
+    #: TCP_INQ: recvmsg tells what is left.
+    inq: bool = False
+    #: Whether something was sent with MSG_ZEROCOPY, which is told of when it is done.
+    zero_copy: bool = False
+    #: Whether a write has found no room, and how often there was some again.
+    full: bool = False
+    rooms: int = 0
 
 
 class Arguments:

@@ -34,6 +34,9 @@ def set_option(call: Arguments, socket: Socket, now: int, parameters: Parameters
     if name in _WITHOUT_EFFECT:
         return
     value: object = call.one_number(3)
+    if name == "TCP_INQ" and isinstance(value, int):
+        socket.inq = bool(value)
+        return
     if name == "SO_LINGER":
         linger = call.struct(3)
         on, seconds = linger.get("onoff"), linger.get("linger")

@@ -36,7 +36,8 @@ def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         on, seconds = _LINGER.unpack_from(value)
         return seconds if on else -1
-    return value if isinstance(value, int) else int.from_bytes(bytes(value)[:4], sys.byteorder, signed=True)
+    number = value if isinstance(value, int) else int.from_bytes(bytes(value)[:4], sys.byteorder, signed=True)
+    return number & _U32 if name == "TCP_NOTSENT_LOWAT" else number
 
 
 def encode(name: str, value: int | str) -> int | bytes:

@@ -17,6 +17,7 @@ from nodes.tcp import (
     chronograph,
     congestion_trace,
     ecn,
+    notsent,
     persist,
     rack,
     recovery,
@@ -144,9 +145,7 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
     c.persist_backoff = 0
     if c.blocked:
         autotuning.grow_send_buffer(c)
-    if c.blocked and (c.snd_queue.length + c.snd_nxt - ack) * 3 <= c.options.sndbuf * 2:
-        c.blocked = False
-        c.ready = True
+        notsent.sent(c)
     return octets
 
 

@@ -23,6 +23,7 @@ from nodes.tcp import (
     fastopen,
     info,
     keepalive,
+    notsent,
     receiver,
     sender,
     states,
@@ -57,7 +58,7 @@ class Connection(Tcb):
         """Whether `send` would take data (a third of the buffer is free, as on Linux) or say an error."""
         state = self.state
         if state == states.ESTABLISHED or state == states.CLOSE_WAIT:
-            return self.fin_queued or self._send_used() * 3 <= self.options.sndbuf * 2
+            return self.fin_queued or (self._send_used() * 3 <= self.options.sndbuf * 2 and notsent.few(self))
         return not self.opening
 
     @property
@@ -75,10 +76,11 @@ class Connection(Tcb):
 
     # calls
 
-    def send(self, now: int, data: bytes, more: bool = False) -> int:
+    def send(self, now: int, data: bytes, more: bool = False, end: bool = False) -> int:
         """SEND (3.10.2): queue `data`; returns how many bytes were taken, 0 when the buffer is full.
 
         `more` (MSG_MORE of send(2)): the next `send` continues this one, so no small segment goes for its sake.
+        `end` (MSG_EOR): `data` ends a record; nothing that is sent later comes into a segment with it.
         In SYN-SENT and SYN-RECEIVED data waits for the handshake. Raises SocketError EBADF after `close`, EPIPE after
         `shutdown` or when the connection is gone, or once the error it failed with.
         """
@@ -93,22 +95,45 @@ class Connection(Tcb):
         if size > free:
             size = max(free, 0)
             data = data[:size]
-        self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
-        if size:
-            board = self.board
-            if self.snd_queue.length < self.mss and board.flying < self.congestion.cwnd and not board.lost:
-                # Until now there was less to send than might have been sent.
-                self.rate.app_limited = self.rate.delivered + board.flying or 1
-            self.snd_queue.append(bytes(data), more)
-            if self.synchronized or self.early:
-                if more:
-                    sender.output_as(self, now, 1)
-                else:
-                    sender.output(self, now, False)
+        limit = notsent.limit(self)
+        if limit == notsent.NO_LIMIT:
+            self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
+            if size:
+                self._queue(now, data, more, end)
+        else:
+            size = self._send_under(now, data, limit, more, end)
+            self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
         self.blocked = not self.writable
         if self.blocked:
             chronograph.look(self, now)
         return size
+
+    def _send_under(self, now: int, data: bytes, limit: int, more: bool, end: bool) -> int:
+        """Queue `data` while less than `limit` is not sent; returns how much."""
+        size = 0
+        while size < len(data):
+            room = notsent.room(self, limit)
+            if room == 0:
+                break
+            piece = data[size : size + room]
+            size += len(piece)
+            whole = size == len(data)
+            self._queue(now, piece, more or not whole, end and whole)
+        if 0 < size < len(data):
+            self.snd_queue.push()
+        return size
+
+    def _queue(self, now: int, data: bytes, more: bool, end: bool) -> None:
+        board = self.board
+        if self.snd_queue.length < self.mss and board.flying < self.congestion.cwnd and not board.lost:
+            # Until now there was less to send than might have been sent.
+            self.rate.app_limited = self.rate.delivered + board.flying or 1
+        self.snd_queue.append(bytes(data), more, end)
+        if self.synchronized or self.early:
+            if more:
+                sender.output_as(self, now, 1)
+            else:
+                sender.output(self, now, False)
 
     def receive(self, now: int, limit: int) -> bytes:
         """RECEIVE (3.10.3): up to `limit` bytes; b"" when there are none yet, or (`eof`) never will be.

@@ -22,6 +22,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_KEEPCNT": (1, 127),
     "TCP_SYNCNT": (0, 127),
     "TCP_LINGER2": (-1, 86_400),  # s in FIN-WAIT-2; 0: tcp_fin_timeout; -1: none, CLOSE resets there
+    "TCP_NOTSENT_LOWAT": (0, 2**32 - 1),  # bytes not sent yet under which one may write more; 0: tcp_notsent_lowat
     "TCP_WINDOW_CLAMP": (0, _INT),  # bytes; the largest window announced; 0: no limit
     "TCP_FASTOPEN": (0, _INT),  # listener: most connections that came with data and are not yet established; 0: none
     "TCP_FASTOPEN_CONNECT": (0, 1),  # 1: the SYN waits for the first SEND and carries its data
@@ -55,6 +56,7 @@ class Options:
         "linger2",
         "maxseg",
         "nodelay",
+        "notsent_lowat",
         "quickack",
         "rcvbuf",
         "rcvbuf_fixed",
@@ -73,6 +75,7 @@ class Options:
         self.quickack = 1
         self.defer_accept = 0
         self.window_clamp = 0
+        self.notsent_lowat = 0
         self.rcvlowat = 1
         self.maxseg = 0
         self.user_timeout = 0

@@ -101,6 +101,15 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
     _K("tcp_adv_win_scale", "", -31, 31, 1, 0, "of n bytes of receive buffer n - n/2^this are window; 0: all"),
     _K("tcp_moderate_rcvbuf", "", 0, 1, 1, 0, "1: the receive buffer grows with what the user reads in a round trip"),
+    _K(
+        "tcp_notsent_lowat",
+        "bytes",
+        0,
+        2**32 - 1,
+        2**32 - 1,
+        2**32 - 1,
+        "not sent yet, under which one may write more (TCP_NOTSENT_LOWAT)",
+    ),
     # congestion
     _K("tcp_initial_cwnd", "segments", 0, 1024, 10, 0, "initial window; 0: by RFC 5681 3.1"),
     _K("tcp_reordering", "", 1, 300, 3, 3, "duplicate ACKs that trigger fast retransmit"),
@@ -212,6 +221,7 @@ class Parameters:
     tcp_window_scaling: int
     tcp_adv_win_scale: int
     tcp_moderate_rcvbuf: int
+    tcp_notsent_lowat: int
     tcp_initial_cwnd: int
     tcp_reordering: int
     tcp_abc: int

@@ -6,7 +6,7 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
-from nodes.tcp import chronograph, congestion_trace, persist, retransmit, segments, states, timers, tlp
+from nodes.tcp import chronograph, congestion_trace, notsent, persist, retransmit, segments, states, timers, tlp
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 from nodes.tcp.undo import FRTO_SECOND
@@ -29,6 +29,8 @@ def output(c: Tcb, now: int, force: bool) -> None:
     """
     before = c.snd_nxt
     _output(c, now, force)
+    if c.blocked and c.snd_nxt != before:
+        notsent.sent(c)
     chronograph.look(c, now)
     una = c.snd_una
     limited = c.board.flying + c.mss > c.congestion.cwnd
@@ -97,6 +99,8 @@ def _output(c: Tcb, now: int, force: bool) -> None:
         seq = c.snd_nxt
         usable = edge - seq
         size = unsent if unsent < mss else mss
+        if queue.ends and queue.to_end() < size:
+            size = queue.to_end()
         if size > usable:
             size = usable
         if usable <= 0 or board.flying + size > quota:
@@ -137,6 +141,9 @@ def _output(c: Tcb, now: int, force: bool) -> None:
 def _small_may_go(c: Tcb, size: int, unsent: int, fin: bool) -> bool:
     """Whether a segment smaller than the MSS may go: the conditions of RFC 9293 section 3.8.6.2.1 after the first."""
     if size < unsent:
+        if c.snd_queue.ends and c.snd_queue.to_end() == size:
+            # Nothing is ever put behind the end of a record.
+            return True
         # Cut short by the peer's window: only when it is a fair part of the largest window seen (Fs = 1/2).
         return size * 2 >= c.max_snd_wnd and (c.options.nodelay != 0 or c.snd_una == c.snd_nxt)
     if fin:

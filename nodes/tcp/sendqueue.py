@@ -12,10 +12,11 @@ class SendQueue:
     """A queue of writes. Every byte is copied once, when it is cut into a segment.
 
     `length` is the bytes queued; after `take`, `at_write_end` says whether it stopped where a write ended, which is
-    where PSH belongs (RFC 9293 section 3.9.1.2).
+    where PSH belongs (RFC 9293 section 3.9.1.2). `ends` are where records end (MSG_EOR) in all that was ever queued: no
+    segment reaches beyond the first of them, `to_end` bytes away.
     """
 
-    __slots__ = ("_first", "_more", "_offset", "_writes", "at_write_end", "length")
+    __slots__ = ("_first", "_more", "_offset", "_taken", "_writes", "at_write_end", "ends", "length")
 
     def __init__(self) -> None:
         #: From `_first` on; a list, because an empty deque takes 700 bytes. Empty when nothing is queued.
@@ -25,15 +26,23 @@ class SendQueue:
         self._more = False
         self.length = 0
         self.at_write_end = False
+        self._taken = 0
+        self.ends: list[int] = []
 
-    def append(self, data: bytes, more: bool = False) -> None:
-        """Queue one write, not empty. After one with `more` the next continues it."""
+    def to_end(self) -> int:
+        """How far away the first of `ends` is."""
+        return self.ends[0] - self._taken
+
+    def append(self, data: bytes, more: bool = False, end: bool = False) -> None:
+        """Queue one write, not empty. After one with `more` the next continues it; with `end` it ends a record."""
         if self._more and self._writes:
             self._writes[-1] += data
         else:
             self._writes.append(data)
         self._more = more
         self.length += len(data)
+        if end:
+            self.ends.append(self._taken + self.length)
 
     def push(self) -> None:
         """What is queued waits no longer for a write that continues it."""
@@ -42,6 +51,9 @@ class SendQueue:
     def take(self, size: int) -> bytes:
         """Remove and return the first `size` bytes, 0 < size <= length."""
         self.length -= size
+        self._taken += size
+        if self.ends and self.ends[0] <= self._taken:
+            del self.ends[0]
         first = self._writes[self._first]
         start = self._offset
         end = start + size
@@ -86,3 +98,4 @@ class SendQueue:
         self._first = 0
         self._offset = 0
         self.length = 0
+        self.ends.clear()
