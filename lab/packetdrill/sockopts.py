@@ -43,6 +43,8 @@ def set_option(call: Arguments, socket: Socket, now: int, parameters: Parameters
         value = seconds if on else -1
     elif name == "TCP_CONGESTION":
         value = call.at(3)
+    elif name == "TCP_FASTOPEN_KEY":
+        value = _key(call)
     if name not in NAMES:
         raise call.refuse(name)
     if value is None or isinstance(value, Struct):
@@ -58,6 +60,17 @@ def set_option(call: Arguments, socket: Socket, now: int, parameters: Parameters
             socket.options[name] = value
     except InvalidArgument:
         raise CallFailed("EINVAL") from None
+
+
+def _key(call: Arguments) -> str:
+    """The 16 bytes of TCP_FASTOPEN_KEY as tcp_fastopen_key has them. Raises CallFailed EINVAL for another length."""
+    text = call.at(3)
+    if not isinstance(text, str):
+        raise call.refuse("TCP_FASTOPEN_KEY: its value")
+    key = text.encode().decode("unicode_escape").encode("latin-1")
+    if call.number(4) != 16 or len(key) != 16:
+        raise CallFailed("EINVAL")
+    return "-".join(key[at : at + 4][::-1].hex() for at in range(0, 16, 4))
 
 
 def get_option(call: Arguments, socket: Socket, parameters: Parameters) -> None:

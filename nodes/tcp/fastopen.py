@@ -233,7 +233,7 @@ class FastOpenServer:
             return True, None
         if asked is None:
             return False, None
-        valid = cookie(tcp.isn, parameters.tcp_fastopen_key, src, dst)
+        valid = cookie(tcp.isn, listener.options.fastopen_key or parameters.tcp_fastopen_key, src, dst)
         if asked.cookie == valid:
             return True, None
         if asked.cookie:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.base.errors import InvalidArgument, SocketError
-from nodes.tcp.parameters import FAST_OPEN_CLIENT, Parameters, parse_int
+from nodes.tcp.parameters import FAST_OPEN_CLIENT, Parameters, parse_int, parse_key
 
 _INT: Final = 2**31 - 1
 
@@ -35,7 +35,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "SO_SNDBUF": (1, 2**30 - 1),  # bytes
 }
 #: Every option `set_option` knows.
-NAMES: Final = (*RANGES, "TCP_CONGESTION")
+NAMES: Final = (*RANGES, "TCP_CONGESTION", "TCP_FASTOPEN_KEY")
 
 
 class Options:
@@ -47,6 +47,7 @@ class Options:
         "defer_accept",
         "fastopen",
         "fastopen_connect",
+        "fastopen_key",
         "fastopen_no_cookie",
         "keepalive",
         "keepcnt",
@@ -83,6 +84,8 @@ class Options:
         self.keepintvl = parameters.tcp_keepalive_intvl
         self.keepcnt = parameters.tcp_keepalive_probes
         self.fastopen = 0
+        #: A listener's own key for cookies, as tcp_fastopen_key; "": that.
+        self.fastopen_key = ""
         self.fastopen_connect = 0
         self.fastopen_no_cookie = 0
         self.syncnt = parameters.tcp_syn_retries
@@ -115,6 +118,9 @@ class Options:
                 allowed = ", ".join(parameters.controls)
                 raise InvalidArgument(f"{name}: {value!r} is not allowed; one of {allowed} is", name)
             self.congestion = str(value)
+            return
+        if name == "TCP_FASTOPEN_KEY":
+            self.fastopen_key = parse_key(name, value)
             return
         if name not in RANGES:
             raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)

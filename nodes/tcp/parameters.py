@@ -168,6 +168,13 @@ def parse_int(field: str, value: object, lowest: int, highest: int) -> int:
     return number
 
 
+def parse_key(field: str, value: object) -> str:
+    """A key for Fast Open as Linux writes it, `a1b2c3d4-...`, or "". Raises InvalidArgument."""
+    if value != "" and not re.fullmatch(_KEY, str(value)):
+        raise InvalidArgument(f"{field}: {value!r} is not allowed; four words of eight hex digits are", field)
+    return str(value)
+
+
 class Parameters:
     """The knobs as attributes, read by the stack; `set` and `get` by name for everybody else."""
 
@@ -281,9 +288,7 @@ class Parameters:
         elif name == "mutants":
             self.mutants = Mutants(str(value))
         elif name == "tcp_fastopen_key":
-            if value != "" and not re.fullmatch(_KEY, str(value)):
-                raise InvalidArgument(f"{name}: {value!r} is not allowed; four words of eight hex digits are", name)
-            self.tcp_fastopen_key = str(value)
+            self.tcp_fastopen_key = parse_key(name, value)
         else:
             known = _KNOB_BY_NAME.get(name)
             if known is None:
