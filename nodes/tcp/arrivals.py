@@ -206,6 +206,10 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
         # Simultaneous open (RFC 9293 figure 8): the peer's SYN-ACK, whose SYN we have, brings the ACK we wait for.
         if fifth_ack(c, now, seq, segment):
             c.ready = True
+            if linux:
+                # Its SYN has come before, and Linux says so.
+                receiver.came_twice(c, c.irs, c.irs + 1)
+                c.ack_cause = causes.DUPLICATE_DATA
         return
     if (not segment.payload and not flags & FIN) and not may_answer_invalid(c, now):
         return

@@ -108,11 +108,13 @@ def test_syn_ack_with_data() -> None:
 
 
 @pytest.mark.rfc("9293", "MUST-10")
-def test_simultaneous_open() -> None:
-    """Section 3.5, figure 8: SYNs cross; each answers SYN-ACK, which establishes the other end."""
-    _host, c, peer, _, _ = scenes.syn_received_active(Host())
+@pytest.mark.parametrize(("profile", "more"), [("rfc", []), ("linux", [". 1:1(0) ack 1"])])
+def test_simultaneous_open(profile: str, more: list[str]) -> None:
+    """Section 3.5, figure 8: SYNs cross; each answers SYN-ACK, which establishes the other end. Linux acknowledges it
+    besides, as a segment whose SYN has come twice."""
+    _host, c, peer, _, _ = scenes.syn_received_active(Host(profile))
     assert c.state == states.SYN_RECEIVED
-    assert peer.send(SYN | ACK, 0, 1, window=1000) == []
+    assert peer.send(SYN | ACK, 0, 1, window=1000) == more
     assert (c.state, c.snd_wnd) == (states.ESTABLISHED, 1000)
     # Where the SYN-ACK was lost, any ACK does.
     _host, c, peer, _, _ = scenes.syn_received_active(Host())
