@@ -140,6 +140,9 @@ def update_window(c: Tcb, now: int) -> None:
     window = c.rcv_adv - c.rcv_nxt
     room = min(c.options.rcvbuf - c.buffered, c.window_clamp)
     if room >= 2 * window and (room - window >= c.rcv_mss or (room - window) * 2 >= c.options.rcvbuf):
+        if c.segs_out == 1 and c.tcp.parameters.profile == "linux":
+            # Nothing was sent but a SYN-ACK, whose window has no scale: Linux takes the peer to know of more.
+            return
         segments.send_ack(c, now, causes.WINDOW_UPDATE)
 
 
