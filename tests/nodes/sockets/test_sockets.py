@@ -266,3 +266,22 @@ def test_linger() -> None:
     assert (took < SECOND, total) == (True, 300_000)
     (took, state), total = net.run(client(2), server(4 * SECOND))
     assert (2 * SECOND <= took < 3 * SECOND, state, total) == (True, "FIN-WAIT-1", 300_000)
+
+
+def test_a_write_that_waits_saves_the_ack_of_the_syn_ack() -> None:
+    """Fast Open: what the SYN had no room for brings the ACK (Linux: sk_write_pending)."""
+    net = pair()
+    one, two = net.hosts["h1"].driver, net.hosts["h2"].driver
+    one.stack.parameters.set("tcp_fastopen", 5)
+    two.stack.parameters.set("tcp_fastopen", 0x203)
+
+    async def client(size: int) -> int:
+        socket = await connect(one, ip("10.0.0.2"), 80, options={"TCP_FASTOPEN_CONNECT": 1})
+        await socket.send_all(bytes(size))
+        await socket.established()
+        return socket.connection.segs_out
+
+    listener = listen(two, 80, options={"TCP_FASTOPEN": 4})
+    assert net.run(client(2000)) == [2]  # the SYN with the first part, and the rest
+    assert net.run(client(100)) == [2]  # the SYN with all of it, and an ACK
+    listener.close()
