@@ -397,7 +397,7 @@ RFC_9438: Final = (
     _m("4.5", "and above it"),
     _m("4.6-1", "a loss reduces cwnd and ssthresh at once (PRR, RFC 6937, may say how fast)"),
     _s("4.6-2", "to 0.7"),
-    _m("4.6-3", "who multiplies cwnd keeps it from growing unused", "it is the flight that is multiplied"),
+    _m("4.6-3", "who multiplies cwnd, not what is in flight, keeps it from growing unused"),
     _m("4.6-4", "so does QUIC", "asks it of QUIC"),
     _m("4.6-5", "ECN reduces down to one segment", "to two, where ssthresh ends (RFC 5681), as Linux"),
     _m("4.6-6", "and below that by the retransmission timer", "see 4.6-5"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.tcp.congestion.base import Ack
 from nodes.tcp.congestion.cubic import Cubic, cube_root
+from tests.nodes.tcp.harness import Wire
 
 MSS = 1000
 
@@ -119,15 +120,29 @@ def test_time_in_which_the_window_is_not_used_does_not_count(how: str) -> None:
     assert paused.cwnd == pytest.approx(always.cwnd, rel=0.05)
 
 
+@pytest.mark.rfc("9438", "4.6-3")
+def test_a_window_that_is_not_used_does_not_grow() -> None:
+    """So a reduction may be by the window, not by what is in flight."""
+    wire = Wire()
+    c, s = wire.connect()
+    c.congestion.cwnd, c.congestion.ssthresh = 20 * c.mss, 10 * c.mss
+    for _ in range(100):
+        c.send(wire.now, bytes(3 * c.mss))
+        wire.run(limit=wire.now + 50 * MILLISECOND)
+        s.receive(wire.now, 1 << 20)
+    assert (c.congestion.cwnd, c.bytes_acked) == (20 * c.mss, 300 * c.mss)
+
+
 @pytest.mark.rfc("9438", "4.8")
 def test_after_a_timeout_of_cubic() -> None:
-    """Section 4.8: ssthresh is 0.7 of the flight. Where slow start ends, K is 0 and W_max and W_est are the window: it
+    """Section 4.8: ssthresh is 0.7 of the window. Where slow start ends, K is 0 and W_max and W_est are the window: it
     grows at once, at least as Reno's, here by 9/17 of a segment in the first round trip."""
     rtt = 10 * MILLISECOND
     cubic = Cubic(MSS, 10 * MSS, 0)
     cubic.cwnd = 1000 * MSS
     cubic.on_loss(0, cubic.cwnd)
-    cubic.on_timeout(0, 100 * MSS, True)
+    cubic.cwnd = 100 * MSS
+    cubic.on_timeout(0, MSS, True)
     assert (cubic.ssthresh, cubic.cwnd) == (70 * MSS, MSS)
     now = 0
     while cubic.cwnd < cubic.ssthresh:
