@@ -8,7 +8,7 @@ import struct
 from typing import Final
 
 from nodes.base import causes
-from nodes.base.clock import SECOND
+from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
 from nodes.base.events import LEVEL_SEGMENTS, EventSink
 from nodes.base.random import Randomness
@@ -363,6 +363,10 @@ class Stack(IpOutput):
     def mtu_to(self, now: int, dst: bytes) -> int:
         path = self._paths.to(dst)
         return path.mtu_at(now) if path is not None else 1500
+
+    def mtu_until(self, dst: bytes) -> int:
+        path = self._paths.to(dst)
+        return path.mtu_until if path is not None else NEVER
 
     def link_mtu(self, dst: bytes) -> int:
         path = self._paths.to(dst)

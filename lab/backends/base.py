@@ -344,7 +344,12 @@ class Lab(ABC):
 
     @abstractmethod
     def close(self, node: str, connection: int) -> None:
-        """CLOSE."""
+        """CLOSE, without waiting."""
+
+    @abstractmethod
+    def linger(self, node: str, connection: int) -> Operation:
+        """CLOSE as close(2) with SO_LINGER: done when all is acknowledged, our FIN too, or that option's seconds have
+        passed (result: TcpInfo)."""
 
     @abstractmethod
     def abort(self, node: str, connection: int) -> None:

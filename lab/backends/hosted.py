@@ -222,6 +222,11 @@ class HostedLab(Lab):
         self._log("close", node=node, connection=connection)
         self._act(lambda: host.close(connection))
 
+    def linger(self, node: str, connection: int) -> Operation:
+        host = self._host_of(node, connection)
+        self._log("linger", node=node, connection=connection)
+        return self._start("linger", host, connection, _lingered(host, connection))
+
     def abort(self, node: str, connection: int) -> None:
         host = self._host_of(node, connection)
         self._log("abort", node=node, connection=connection)
@@ -461,6 +466,11 @@ class HostedLab(Lab):
     def _check_listener(self, host: Host, number: int) -> None:
         if all(one.number != number for one in host.listeners()):
             raise NotFound(f"{host.name} has no listener {number}")
+
+
+async def _lingered(host: Host, connection: int) -> TcpInfo:
+    await host.linger(connection)
+    return host.status(connection)
 
 
 async def _became_ready(host: Host, connection: int, read: bool, write: bool, timeout_ns: int) -> tuple[str, ...]:

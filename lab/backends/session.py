@@ -136,6 +136,7 @@ _CALLS: dict[str, Callable[[SimLab, dict[str, Any]], None]] = {
             "wait_ready",
             "shutdown",
             "close",
+            "linger",
             "abort",
             "set_option",
             "cancel",

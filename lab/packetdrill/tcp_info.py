@@ -7,6 +7,7 @@ from typing import Final
 from nodes.tcp import states
 from nodes.tcp.congestion.base import UNLIMITED
 from nodes.tcp.connection import Connection
+from nodes.tcp.fastopen import FAILURES
 from nodes.tcp.info import info
 
 #: Linux's numbers of states (include/net/tcp_states.h) by ours.
@@ -24,7 +25,7 @@ _STATES: Final = {
     states.CLOSING: 11,
 }
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
-_OPTIONS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn_seen": 16, "syn_data": 32}
+_OPTIONS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn_seen": 16, "syn_data": 32, "tfo_child": 128}
 #: ssthresh that was never set (TCP_INFINITE_SSTHRESH).
 _NO_SSTHRESH: Final = 0x7FFF_FFFF
 
@@ -98,6 +99,8 @@ def tcp_info(c: Connection, now: int) -> dict[str, int]:
         "tcpi_bytes_sent": told.bytes_sent,
         "tcpi_bytes_retrans": told.bytes_retrans,
         "tcpi_dsack_dups": told.dsack_dups,
+        "tcpi_reord_seen": told.reord_seen,
+        "tcpi_fastopen_client_fail": FAILURES.index(told.fastopen_client_fail),
         "tcpi_rcv_ooopack": told.rcv_ooopack,
         "tcpi_total_rto": told.total_rto,
         "tcpi_total_rto_recoveries": told.total_rto_recoveries,

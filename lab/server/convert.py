@@ -123,6 +123,8 @@ def connection(lab: str, node: str, info: TcpInfo) -> connection_pb2.Connection:
         delivered_segs=info.delivered_segs,
         data_segs_in=info.data_segs_in,
         data_segs_out=info.data_segs_out,
+        reord_seen=info.reord_seen,
+        fastopen_client_fail=info.fastopen_client_fail,
         rcv_ooopack=info.rcv_ooopack,
         rcv_ssthresh=info.rcv_ssthresh,
         rcv_space=info.rcv_space,
@@ -193,7 +195,8 @@ def operation(lab: str, one: Operation) -> operation_pb2.Operation:
 def _set_result(message: operation_pb2.Operation, lab: str, one: Operation) -> None:
     result = one.result
     if isinstance(result, TcpInfo):
-        message.established.CopyFrom(connection(lab, one.node, result))
+        left = message.closed if one.call == "linger" else message.established
+        left.CopyFrom(connection(lab, one.node, result))
     elif isinstance(result, Received):
         message.received.CopyFrom(
             operation_pb2.ReceiveResult(data=result.data, length=result.length, sha256=result.sha256, eof=result.eof)

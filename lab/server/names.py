@@ -69,6 +69,7 @@ REQUESTS: Final[dict[str, tuple[str, Form]]] = {
     "GetConnectionRequest": ("name", CONNECTION),
     "ListConnectionsRequest": ("parent", NODE),
     "WaitReadyRequest": ("connection", CONNECTION),
+    "LingerRequest": ("connection", CONNECTION),
     "GetOptionRequest": ("connection", CONNECTION),
     "SetOptionRequest": ("connection", CONNECTION),
     "GetOperationRequest": ("name", OPERATION),

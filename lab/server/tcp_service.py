@@ -116,6 +116,10 @@ class TcpService:
         self.lab.close(node, int(number))
         return self._connection(node, int(number))
 
+    def Linger(self, request: tcp_pb2.LingerRequest, context: Context) -> operation_pb2.Operation:
+        _, node, number = names.parts_of(request)
+        return convert.operation(self.host.name, self.lab.linger(node, int(number)))
+
     def Abort(self, request: tcp_pb2.AbortRequest, context: Context) -> connection_pb2.Connection:
         _, node, number = names.parts_of(request)
         self.lab.abort(node, int(number))

@@ -28,8 +28,9 @@ from nodes.agent.stack_host import StackHost
 from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound, SocketError
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
-from nodes.packet.address import address_text, parse_address
-from nodes.sockets.ports import BoundPorts
+from nodes.packet import ipv6
+from nodes.packet.address import address_text, parse_address, unmapped
+from nodes.sockets.family import Family
 
 #: The abstract name, which is one of the network namespace.
 NAME: Final = "\0tcplab"
@@ -68,7 +69,6 @@ class Door:
             most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         self._descriptors = Descriptors(scheduler)
-        self._ports = BoundPorts(host.stack)
         self._lines: set[DoorLine] = set()
         self._ends: dict[int, End] = {}
         self._ended: OrderedDict[int, End] = OrderedDict()
@@ -122,7 +122,7 @@ class Door:
         else:
             line.answer(number, value)
 
-    def _call_socket(self, line: DoorLine, kind: str, inode: int, owner: str) -> int:
+    def _call_socket(self, line: DoorLine, kind: str, family: int, inode: int, owner: str) -> int:
         """A new socket of a program, whose end comes along."""
         if kind not in ("stream", "datagram"):
             raise InvalidArgument(f"kind: {kind!r} is none; there are stream and datagram", "kind")
@@ -131,17 +131,16 @@ class Door:
         number = self._count
         made: End
         if kind == "stream":
-            made = self._stream_end(number, inode, owner, end)
+            made = self._stream_end(number, inode, owner, end, Family(family))
         else:
-            made = DatagramEnd(self._host.driver, self._descriptors, number, inode, owner, end, self._on_over)
+            driver, descriptors = self._host.driver, self._descriptors
+            made = DatagramEnd(driver, descriptors, number, inode, owner, end, Family(family), self._on_over)
         self._ends[number] = made
         return number
 
-    def _stream_end(self, number: int, inode: int, owner: str, end: socket.socket) -> StreamEnd:
+    def _stream_end(self, number: int, inode: int, owner: str, end: socket.socket, family: Family) -> StreamEnd:
         driver = self._host.driver
-        return StreamEnd(
-            driver, self._scheduler, self._descriptors, self._ports, number, inode, owner, end, self._on_over
-        )
+        return StreamEnd(driver, self._scheduler, self._descriptors, number, inode, owner, end, family, self._on_over)
 
     def _on_over(self, end: End) -> None:
         del self._ends[end.number]
@@ -153,7 +152,7 @@ class Door:
         """What a program's descriptor is, by its inode number: a program may have got it from another."""
         for end in self._ends.values():
             if end.inode == inode:
-                return [end.number, end.kind, end.role, end.name, end.peer]
+                return [end.number, end.kind, end.family.number, end.role, end.name, end.peer]
         raise NotFound("the descriptor is no socket of this node")
 
     def _call_bind(self, line: DoorLine, number: int, host: str, port: int) -> list[Any]:
@@ -183,7 +182,7 @@ class Door:
             raise
         self._count += 1
         inode = os.fstat(theirs.fileno()).st_ino
-        end = self._ends[self._count] = self._stream_end(self._count, inode, owner, ours)
+        end = self._ends[self._count] = self._stream_end(self._count, inode, owner, ours, listener.family.copy())
         line.give_socket(theirs)
         end.adopt(stream, listener)
         return [end.number, inode, end.name, end.peer]
@@ -245,16 +244,15 @@ class Door:
 
     # Names.
 
-    def _call_resolve(self, line: DoorLine, name: str) -> str:
-        """The address of a node, or of what is one in text."""
+    def _call_resolve(self, line: DoorLine, name: str) -> list[str]:
+        """The addresses of a node, or of what is one in text: the one that is meant first, then the others."""
         if name == "localhost":
-            return address_text(self._host.stack.loopback.address)
+            return [address_text(self._host.stack.loopback.address), address_text(ipv6.LOOPBACK)]
         known = self._names.get(name)
         if known:
-            # Programs' sockets have IPv4 only.
-            return address_text(next((address for address in known if len(address) == 4), known[0]))
+            return [address_text(address) for address in known]
         try:
-            return address_text(parse_address(name))
+            return [address_text(parse_address(name))]
         except InvalidArgument:
             raise NotFound(f"{name}: there is no such node; there are {', '.join(self._names)}") from None
 
@@ -263,7 +261,7 @@ class Door:
         if not host:
             return self._host.name
         address = _address(host)
-        if address == self._host.stack.loopback.address:
+        if address in (self._host.stack.loopback.address, ipv6.LOOPBACK):
             return "localhost"
         return next((name for name, known in self._names.items() if address in known), "")
 
@@ -284,10 +282,5 @@ class Door:
 
 
 def _address(host: str) -> bytes:
-    """b"" for any."""
-    if host in ("", "0.0.0.0"):
-        return b""
-    address = parse_address(host)
-    if len(address) != 4:
-        raise SocketError("EAFNOSUPPORT", "the nodes of tcplab have IPv4")
-    return address
+    """b"" for any of the socket's."""
+    return unmapped(parse_address(host)) if host else b""

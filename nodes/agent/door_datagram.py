@@ -1,7 +1,7 @@
 """A UDP socket of a program: one end of a pair of unix SEQPACKET sockets, whose other end the program has.
 
-Each message between them is a datagram after six bytes with the other side's address and port; what comes from the
-address 0.0.0.0 is no datagram: in the place of the port it has the errno of an ICMP error.
+Each message between them is a datagram after the other side's address, of the socket's family, and port; what comes
+from the address of zeros is no datagram: in the place of the port it has the errno of an ICMP error.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from nodes.agent.descriptors import Descriptors
 from nodes.base.errors import SocketError
-from nodes.ip.udp import MAX_PAYLOAD, UdpSocket
-from nodes.packet.address import address_text
+from nodes.ip.udp import MAX_PAYLOAD_IPV6, UdpSocket
+from nodes.packet.address import mapped, unmapped
 from nodes.sockets import options
 from nodes.sockets.driver import StackDriver
+from nodes.sockets.family import V6ONLY, Family, set_v6only
 
-HEADER: Final = 6
-_NOBODY: Final = bytes(4)
 #: Datagrams taken from a program before others have their turn.
 _BUDGET: Final = 64
 
@@ -39,8 +38,14 @@ class DatagramEnd:
         inode: int,
         owner: str,
         end: socket.socket,
+        family: Family,
         on_over: Callable[[DatagramEnd], None],
     ) -> None:
+        self.family = family
+        #: Length of an address in a message, and of what stands before its data.
+        self._width = 16 if family.six else 4
+        self._header = self._width + 2
+        self._nobody = bytes(self._width)
         self.number = number
         self.inode = inode
         self.owner = owner
@@ -68,24 +73,25 @@ class DatagramEnd:
     def name(self) -> Name:
         """getsockname(2)."""
         one = self.socket
-        return [address_text(one.local or bytes(4)), one.port] if one is not None else ["0.0.0.0", 0]
+        return [self.family.text(one.local), one.port] if one is not None else [self.family.text(b""), 0]
 
     @property
     def peer(self) -> Name | None:
         """getpeername(2)."""
         one = self.socket
-        return [address_text(one.remote), one.remote_port] if one is not None and one.remote else None
+        return [self.family.text(one.remote), one.remote_port] if one is not None and one.remote else None
 
     def bind(self, local: bytes, port: int) -> Name:
         """bind(2). Raises SocketError."""
         if self.socket is not None:
             raise SocketError("EINVAL", "the socket has an address")
-        self.socket = self._driver.stack.udp.bind(local, port)
+        self.socket = self._driver.stack.udp.bind(self.family.local(local), port)
         self.socket.on_ready = self._to_program
         return self.name
 
     def connect(self, remote: bytes, port: int) -> Name:
         """connect(2). Raises SocketError ENETUNREACH."""
+        remote = self.family.remote(remote)
         self.prepare(remote)
         assert self.socket is not None
         self.socket.connect(remote, port)
@@ -94,6 +100,7 @@ class DatagramEnd:
     def prepare(self, remote: bytes) -> Name:
         """Be bound, and have a way to an address. Raises SocketError ENETUNREACH, EACCES for a broadcast address."""
         stack = self._driver.stack
+        remote = self.family.remote(remote)
         stack.source_for(remote)
         if stack.is_broadcast(remote) and not self._broadcast:
             raise SocketError("EACCES", "a broadcast address needs SO_BROADCAST")
@@ -104,7 +111,9 @@ class DatagramEnd:
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
         """setsockopt(2). Raises SocketError ENOPROTOOPT."""
         on = bool(value if isinstance(value, int) else any(value))
-        if (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
+        if (level, name) == V6ONLY:
+            set_v6only(self.family, value, self.socket is None)
+        elif (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
             self._broadcast = on
         elif (level, name) not in _IGNORED:
             raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
@@ -115,6 +124,8 @@ class DatagramEnd:
             return options.errno_of(self.take_error())
         if (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
             return int(self._broadcast)
+        if (level, name) == V6ONLY:
+            return int(self.family.v6only)
         if (level, name) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
             return 0
         raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
@@ -132,11 +143,12 @@ class DatagramEnd:
             self._to_program()
         if flags & ~select.EPOLLOUT:
             self._from_program()
+            self._driver.flush()  # also what a program sent that has ended since
 
     def _from_program(self) -> None:
         for _ in range(_BUDGET):
             try:
-                message = self._end.recv(HEADER + MAX_PAYLOAD + 1)
+                message = self._end.recv(self._header + MAX_PAYLOAD_IPV6 + 1)
             except BlockingIOError:
                 break
             except OSError:
@@ -144,17 +156,18 @@ class DatagramEnd:
             if not message:
                 self.close()
                 return
-            self._send(message[:4], int.from_bytes(message[4:HEADER], "big"), message[HEADER:])
-        self._driver.flush()
+            remote, port = message[: self._width], int.from_bytes(message[self._width : self._header], "big")
+            self._send(unmapped(remote), port, message[self._header :])
 
     def _send(self, remote: bytes, port: int, data: bytes) -> None:
         try:
+            remote = self.family.remote(remote)
             if self.socket is None:
                 self.prepare(remote)
             assert self.socket is not None
             self.socket.send_to(self._driver.now(), data, remote, port)
         except SocketError as error:
-            self._say(_failure(error.errno_name))
+            self._say(self._failure(error.errno_name))
 
     def _to_program(self) -> None:
         one = self.socket
@@ -162,15 +175,16 @@ class DatagramEnd:
             return
         while one.error or one.readable:
             if one.error:
-                message = _failure(self.take_error())
+                message = self._failure(self.take_error())
             else:
                 received = one.look()
                 if received is None:
                     break
-                message = received.address + received.port.to_bytes(2, "big") + received.data
+                address = mapped(received.address) if self.family.six else received.address
+                message = address + received.port.to_bytes(2, "big") + received.data
             if not self._say(message):
                 break
-            if not message.startswith(_NOBODY):
+            if not message.startswith(self._nobody):
                 one.receive()
 
     def _say(self, message: bytes) -> bool:
@@ -187,6 +201,9 @@ class DatagramEnd:
             self._descriptors.change(self._end.fileno(), select.EPOLLIN | (select.EPOLLOUT if blocked else 0))
         return not blocked
 
+    def _failure(self, errno_name: str) -> bytes:
+        return self._nobody + options.errno_of(errno_name).to_bytes(2, "big")
+
     def close(self) -> None:
         """Unbind; what is queued is lost. Idempotent."""
         if not self.over:
@@ -197,10 +214,6 @@ class DatagramEnd:
             self._descriptors.remove(self._end.fileno())
             self._end.close()
             self._on_over(self)
-
-
-def _failure(errno_name: str) -> bytes:
-    return _NOBODY + options.errno_of(errno_name).to_bytes(2, "big")
 
 
 #: Accepted, and without meaning here: one socket has a port.

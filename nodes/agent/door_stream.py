@@ -17,13 +17,13 @@ from nodes.agent.descriptors import Descriptors
 from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
 from nodes.base.real import RealScheduler
-from nodes.packet.address import address_text
 from nodes.sockets import options
 from nodes.sockets.driver import StackDriver
-from nodes.sockets.ports import BoundPorts
+from nodes.sockets.family import V6ONLY, Family, set_v6only
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.tcp import states
 from nodes.tcp.connection import Connection
+from nodes.tcp.ports import Binding
 
 #: Most that is moved at once, bytes.
 PIECE: Final = 1 << 16
@@ -52,14 +52,15 @@ class StreamEnd:
         driver: StackDriver,
         scheduler: RealScheduler,
         descriptors: Descriptors,
-        ports: BoundPorts,
         number: int,
         inode: int,
         owner: str,
         end: socket.socket,
+        family: Family,
         on_over: Callable[[StreamEnd], None],
     ) -> None:
         self.number = number
+        self.family = family
         self.inode = inode
         self.owner = owner
         #: Errno name the connection ended with, once, for `take_error`.
@@ -70,12 +71,10 @@ class StreamEnd:
         self._driver = driver
         self._scheduler = scheduler
         self._descriptors = descriptors
-        self._ports = ports
         self._on_over = on_over
         self._end = end
         self._options: dict[str, object] = {}
-        self._reuse = False
-        self._bound: tuple[bytes, int] | None = None
+        self._binding: Binding | None = None
         #: Bytes the program has put in its own way, so that it is not writable while it connects.
         self._plug = 0
         self._connected = False
@@ -106,9 +105,9 @@ class StreamEnd:
         """getsockname(2)."""
         if self.stream is not None:
             c = self.stream.connection
-            return [address_text(c.local), c.local_port]
-        local, port = self._bound or (b"", 0)
-        return [address_text(local or bytes(4)), port]
+            return [self.family.text(c.local), c.local_port]
+        one = self._binding
+        return [self.family.text(one.local), one.port] if one is not None else [self.family.text(b""), 0]
 
     @property
     def peer(self) -> Name | None:
@@ -116,15 +115,16 @@ class StreamEnd:
         if self.stream is None:
             return None
         c = self.stream.connection
-        return [address_text(c.remote), c.remote_port]
+        return [self.family.text(c.remote), c.remote_port]
 
     # What a program asks.
 
     def bind(self, local: bytes, port: int) -> Name:
         """bind(2). Raises SocketError."""
-        if self._bound is not None or self.stream is not None or self.listener is not None:
+        if self._binding is not None or self.stream is not None or self.listener is not None:
             raise SocketError("EINVAL", "the socket has an address")
-        self._bound = local, self._ports.bind(local, port, self._reuse)
+        reuse = bool(self._options.get("SO_REUSEADDR"))
+        self._binding = self._driver.stack.tcp.bind(self.family.local(local), port, reuse)
         return self.name
 
     def connect(self, remote: bytes, port: int, plug: int) -> Name:
@@ -133,10 +133,10 @@ class StreamEnd:
             raise SocketError("EISCONN", "the socket listens")
         if self.stream is not None:
             raise SocketError("EISCONN" if self._connected else "EALREADY", "the socket has a connection")
-        local, local_port = self._bound or (b"", 0)
-        remote = remote or self._driver.stack.loopback.address
+        one = self._binding
+        local, local_port = (one.local, one.port) if one is not None else (b"", 0)
         self._plug = plug
-        self._take(open_stream(self._driver, remote, port, local, local_port, self._options))
+        self._take(open_stream(self._driver, self.family.remote(remote), port, local, local_port, self._options, one))
         return self.name
 
     async def established(self) -> Name:
@@ -156,11 +156,11 @@ class StreamEnd:
         if self.stream is not None:
             raise SocketError("EINVAL", "the socket has a connection")
         if self.listener is None:
-            if self._bound is None:
+            if self._binding is None:
                 self.bind(b"", 0)
-            assert self._bound is not None
-            local, port = self._bound
-            self.listener = listen(self._driver, port, local, max(backlog, 0), self._options)
+            one = self._binding
+            assert one is not None
+            self.listener = listen(self._driver, one.port, one.local, max(backlog, 0), self._options, one)
             self.listener.gate.on_change = self._announce
         else:
             self.listener.listener.backlog = min(max(backlog, 0), self._driver.stack.parameters.somaxconn)
@@ -185,8 +185,8 @@ class StreamEnd:
 
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
         """setsockopt(2). Raises SocketError ENOPROTOOPT, InvalidArgument, OSError EINVAL."""
-        if (level, name) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
-            self._reuse = bool(value if isinstance(value, int) else any(value))
+        if (level, name) == V6ONLY:
+            set_v6only(self.family, value, self.role == "new" and self._binding is None)
             return
         option = _option(level, name)
         chosen = options.decode(option, value)
@@ -198,15 +198,17 @@ class StreamEnd:
             if self.listener is not None:
                 self.listener.listener.set_option(self._driver.now(), option, chosen)
         self._options[option] = chosen
+        if option == "SO_REUSEADDR" and self._binding is not None:
+            self._binding.reuse = bool(chosen)
         if option == "SO_RCVBUF" and isinstance(chosen, int) and not self.over:
             self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, min(chosen, _HELD))
 
     def get_option(self, level: int, name: int) -> int | bytes:
         """getsockopt(2), for what only the stack knows. Raises SocketError."""
-        if (level, name) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
-            return int(self._reuse)
         if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return options.errno_of(self.take_error())
+        if (level, name) == V6ONLY:
+            return int(self.family.v6only)
         if (level, name) == (socket.IPPROTO_TCP, socket.TCP_INFO):
             if self.stream is None:
                 return options.info_without_connection(self.listener is not None)
@@ -390,8 +392,8 @@ class StreamEnd:
         for gate in (self.stream and self.stream.gate, self.listener and self.listener.gate):
             if gate:
                 gate.on_change = None
-        if self._bound is not None:
-            self._ports.release(*self._bound)
+        if self._binding is not None:
+            self._driver.stack.tcp.ports.release(self._binding)
         self._descriptors.remove(self._end.fileno())
         self._end.close()
         self._on_over(self)

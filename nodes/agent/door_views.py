@@ -90,8 +90,9 @@ class Views:
             for one in self._host.interfaces()
         ]
 
-    def routes(self, line: object) -> list[dict[str, Any]]:
-        """Those of IPv4, in the order they are tried."""
+    def routes(self, line: object, family: int = 4) -> list[dict[str, Any]]:
+        """Those of IPv4, or 6, in the order they are tried."""
+        width = 4 if family == 4 else 16
         return [
             {
                 "prefix": address_text(_network(route.prefix, route.prefix_len)),
@@ -99,10 +100,14 @@ class Views:
                 "interface": route.interface.name,
                 "gateway": address_text(route.gateway),
                 "metric": route.metric,
-                "source": address_text(route.interface.address),
+                "source": address_text(
+                    route.interface.address
+                    if width == 4
+                    else route.interface.ipv6_source(route.gateway or route.prefix)
+                ),
             }
             for route in self._host.stack.routes.routes
-            if len(route.prefix) == 4
+            if len(route.prefix) == width
         ]
 
     def neighbours(self, line: object) -> list[dict[str, Any]]:

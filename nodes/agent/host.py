@@ -116,7 +116,8 @@ class Host(ABC):
     def listen(
         self, local_port: int, local: bytes = b"", backlog: int = 128, options: Mapping[str, object] | None = None
     ) -> int:
-        """Passive OPEN; returns the listener's number. `local` b"" is any of the node's addresses."""
+        """Passive OPEN; returns the listener's number. `local` b"" is any of the node's addresses, zeros any of one
+        family. As servers do, it has SO_REUSEADDR unless `options` say otherwise."""
 
     @abstractmethod
     def close_listener(self, listener: int) -> None:
@@ -151,7 +152,11 @@ class Host(ABC):
 
     @abstractmethod
     def close(self, connection: int) -> None:
-        """CLOSE."""
+        """CLOSE, without waiting."""
+
+    @abstractmethod
+    async def linger(self, connection: int) -> None:
+        """CLOSE as close(2) with SO_LINGER: wait until all is acknowledged, our FIN too, for that option's seconds."""
 
     @abstractmethod
     def abort(self, connection: int) -> None:

@@ -30,6 +30,7 @@ _AS_THEY_ARE: Final = (
     "closed",
     "shutdown",
     "close",
+    "linger",
     "abort",
     "has_connection",
     "status",
@@ -187,6 +188,9 @@ class RemoteHost(Host):
 
     def close(self, connection: int) -> None:
         self.remote.call("close", connection=connection)
+
+    async def linger(self, connection: int) -> None:
+        await self.remote.wait("linger", connection=connection)
 
     def abort(self, connection: int) -> None:
         self.remote.call("abort", connection=connection)

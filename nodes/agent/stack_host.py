@@ -19,7 +19,7 @@ from nodes.packet import icmp, icmp6
 from nodes.packet.address import address_text
 from nodes.sockets.driver import Send, StackDriver
 from nodes.sockets.gate import Gate
-from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
+from nodes.sockets.stream import REUSED, StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.stack import Stack
 from nodes.tcp.connection import Connection
 from nodes.tcp.info import TcpInfo, info
@@ -90,7 +90,7 @@ class StackHost(Host):
     def listen(
         self, local_port: int, local: bytes = b"", backlog: int = 128, options: Mapping[str, object] | None = None
     ) -> int:
-        return listen(self.driver, local_port, local, backlog, options).number
+        return listen(self.driver, local_port, local, backlog, {**REUSED, **(options or {})}).number
 
     def close_listener(self, listener: int) -> None:
         self._listener(listener).close()
@@ -150,6 +150,9 @@ class StackHost(Host):
 
     def close(self, connection: int) -> None:
         self._act(self._connection(connection).close)
+
+    async def linger(self, connection: int) -> None:
+        await self.socket(connection).linger()
 
     def abort(self, connection: int) -> None:
         self._act(self._connection(connection).abort)

@@ -10,7 +10,7 @@ from nodes.base.events import EventSink
 from nodes.base.tasks import TaskRunner
 from nodes.sockets.datagram import DatagramSocket
 from nodes.sockets.driver import StackDriver
-from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream
+from nodes.sockets.stream import REUSED, StreamListener, StreamSocket, listen, open_stream
 
 
 class Stream(Protocol):
@@ -128,7 +128,7 @@ class StackSockets:
 
     def listen(self, port: int, backlog: int, options: Mapping[str, object]) -> StreamListener:
         """Passive OPEN, on any address."""
-        return listen(self._driver, port, b"", backlog, options)
+        return listen(self._driver, port, b"", backlog, {**REUSED, **options})
 
     def bind(self, port: int) -> DatagramSocket:
         """A UDP socket."""

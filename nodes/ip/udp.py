@@ -11,7 +11,7 @@ from nodes.base.random import RandomStream
 from nodes.ip.counters import HostCounters
 from nodes.ip.output import IpOutput
 from nodes.packet import icmp, icmp6, ipv4, ipv6
-from nodes.packet.address import address_text
+from nodes.packet.address import address_text, is_any, overlap
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.udp import HEADER_LEN, Datagram, decode_udp, encode_udp
 from nodes.tcp.parameters import Parameters
@@ -32,7 +32,7 @@ class Received(NamedTuple):
 
 
 class UdpSocket:
-    """A bound UDP socket. `local` is b"" for any address; `remote` is b"" unless connected.
+    """A bound UDP socket. `local` is b"" for any address, zeros for any of a family; `remote` is b"" unless connected.
 
     `on_ready()` is called when something can be received; `error` is the pending asynchronous error ("": none),
     raised and cleared by the next receive or send.
@@ -56,7 +56,7 @@ class UdpSocket:
 
     def connect(self, remote: bytes, port: int) -> None:
         """Fix the other end: only its datagrams arrive, its ICMP errors are reported, and `send` needs no address."""
-        if not self.local:
+        if is_any(self.local):
             self.local = self._udp.output.source_for(remote)
         self.remote = remote
         self.remote_port = port
@@ -73,7 +73,7 @@ class UdpSocket:
             raise SocketError("EMSGSIZE", f"a datagram holds at most {most} bytes, not {len(data)}")
         if self.local and len(self.local) != len(remote):
             raise SocketError("EAFNOSUPPORT", f"the socket is bound to {address_text(self.local)}, of the other family")
-        src = self.local or self._udp.output.source_for(remote)
+        src = self._udp.output.source_for(remote) if is_any(self.local) else self.local
         if len(remote) == 4:
             self._udp.counters.UdpOutDatagrams += 1
         else:
@@ -142,12 +142,12 @@ class Udp:
 
     def bind(self, local: bytes = b"", port: int = 0) -> UdpSocket:
         """A new socket; port 0: an ephemeral one. Raises SocketError EADDRINUSE or EADDRNOTAVAIL."""
-        if local and not self.output.is_local(local):
+        if not is_any(local) and not self.output.is_local(local):
             raise SocketError("EADDRNOTAVAIL", "no interface has the local address")
         if port == 0:
             port = self._free_port()
         for other in self._sockets.get(port, ()):
-            if not local or not other.local or other.local == local:
+            if overlap(local, other.local):
                 raise SocketError("EADDRINUSE", f"UDP port {port} is taken")
         socket = UdpSocket(self, local, port)
         self._sockets.setdefault(port, []).append(socket)
@@ -175,11 +175,11 @@ class Udp:
         best: UdpSocket | None = None
         best_score = -1
         for socket in self._sockets.get(port, ()):
-            if socket.local not in (b"", local) or (
+            if socket.local not in (b"", local, bytes(len(local))) or (
                 socket.remote and (socket.remote, socket.remote_port) != (remote, remote_port)
             ):
                 continue
-            score = (2 if socket.remote else 0) + (1 if socket.local else 0)
+            score = (2 if socket.remote else 0) + (0 if is_any(socket.local) else 1)
             if score > best_score:
                 best, best_score = socket, score
         return best
@@ -198,7 +198,7 @@ class Udp:
                 counters.UdpInErrors += 1
                 counters.UdpInCsumErrors += 1
             return True
-        socket = self._find(b"" if broadcast else dst, datagram.dst_port, src, datagram.src_port)
+        socket = self._find(bytes(len(dst)) if broadcast else dst, datagram.dst_port, src, datagram.src_port)
         if socket is None:
             if six:
                 counters.Udp6NoPorts += 1

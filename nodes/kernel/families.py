@@ -8,9 +8,8 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
-from nodes.packet.address import address_text, parse_address
+from nodes.packet.address import address_text, mapped, parse_address, unmapped
 
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 _ADDRESSES: Final = Path("/proc/thread-self/net/if_inet6")
 
 
@@ -40,14 +39,7 @@ def make_socket(family: int, kind: int) -> socket.socket:
 
 def sockaddr(one: socket.socket, address: bytes, port: int) -> tuple[str, int]:
     """An address (b"": any) as a socket takes it."""
-    if one.family == socket.AF_INET6 and len(address) == 4:
-        address = _MAPPED + address
-    return address_text(address) or ("::" if one.family == socket.AF_INET6 else ""), port
-
-
-def unmapped(address: bytes) -> bytes:
-    """The IPv4 address inside an IPv6 one, where there is one."""
-    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+    return address_text(mapped(address) if one.family == socket.AF_INET6 else address), port
 
 
 def address_of(given: tuple[Any, ...]) -> tuple[bytes, int]:

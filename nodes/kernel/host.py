@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
@@ -13,7 +14,7 @@ from nodes.agent.payload import Payload, Received
 from nodes.apps.base import App
 from nodes.apps.catalogue import APPS
 from nodes.base import causes
-from nodes.base.clock import MILLISECOND, NEVER
+from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.errors import InvalidArgument, NotFound, SocketError
 from nodes.base.events import EventSink
 from nodes.base.real import RealScheduler
@@ -29,6 +30,7 @@ from nodes.kernel.pinging import ping
 from nodes.kernel.sock_diag import Listed, SockDiag
 from nodes.kernel.streams import Context, KernelDatagrams, KernelListener, KernelStream, listen, open_stream
 from nodes.packet.address import address_text
+from nodes.sockets.stream import LEAVING
 from nodes.tcp import states
 from nodes.tcp.info import TcpInfo
 
@@ -183,14 +185,18 @@ class KernelHost(Host):
         return await self._stream(connection).ready(read, write, timeout_ns)
 
     async def closed(self, connection: int, timeout_ns: int = NEVER) -> None:
+        await self._until(connection, lambda state: state == states.CLOSED, "CLOSED", timeout_ns)
+
+    async def _until(self, connection: int, reached: Callable[[int], bool], what: str, timeout_ns: int) -> None:
+        """Wait for a state. Raises TimeoutError."""
         one = self.connections.get(connection)
         deadline = self._context.deadline(timeout_ns)
-        while self._refresh(one).state != states.CLOSED:
+        while not reached(self._refresh(one).state):
             now = self._scheduler.now()
             if now >= deadline:
                 raise TimeoutError(f"connection {connection} of {self.name} is {states.STATE_NAMES[one.state]}")
             try:
-                await one.gate.wait(f"CLOSED of connection {connection}", min(deadline, now + _ASK_NS))
+                await one.gate.wait(f"{what} of connection {connection}", min(deadline, now + _ASK_NS))
             except TimeoutError:
                 continue
 
@@ -199,6 +205,14 @@ class KernelHost(Host):
 
     def close(self, connection: int) -> None:
         self._stream(connection).close()
+
+    async def linger(self, connection: int) -> None:
+        stream = self._stream(connection)
+        seconds = int(self.get_option(connection, "SO_LINGER"))
+        stream.close()
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await self._until(connection, lambda state: state not in LEAVING, "the last ACK", seconds * SECOND)
 
     def abort(self, connection: int) -> None:
         self._stream(connection).abort()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from nodes.base.errors import FailedPrecondition
-from nodes.kernel.families import unmapped
+from nodes.packet.address import unmapped
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20

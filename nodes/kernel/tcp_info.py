@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from nodes.base.clock import MICROSECOND, MILLISECOND
 from nodes.tcp import states
+from nodes.tcp.fastopen import FAILURES
 from nodes.tcp.info import TcpInfo
 
 #: To `tcpi_total_rto_time` (Linux 6.7); older kernels give less, and what is missing reads as 0.
@@ -16,7 +17,9 @@ _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _TIMESTAMPS: Final = 1
 _WSCALE: Final = 4
 _ECN: Final = 8
+_ECN_SEEN: Final = 16
 _SYN_DATA: Final = 32
+_TFO_CHILD: Final = 128
 _SACK: Final = 2
 #: What the kernel says for "no threshold yet".
 INFINITE: Final = 0x7FFF_FFFF
@@ -80,6 +83,8 @@ class RawInfo(NamedTuple):
     bytes_sent: int
     bytes_retrans: int
     dsack_dups: int
+    reord_seen: int
+    fastopen_client_fail: int
     rcv_ooopack: int
     snd_wnd: int
     rcv_wnd: int
@@ -152,6 +157,8 @@ def parse(data: bytes) -> RawInfo:
         bytes_sent=v[48],
         bytes_retrans=v[49],
         dsack_dups=v[50],
+        reord_seen=v[51],
+        fastopen_client_fail=v[7] >> 1 & 3,
         rcv_ooopack=v[52],
         snd_wnd=v[53],
         rcv_wnd=v[54],
@@ -183,8 +190,12 @@ def tcp_info(
         agreed.append("wscale")
     if raw.options & _ECN:
         agreed.append("ecn")
+    if raw.options & _ECN_SEEN:
+        agreed.append("ecn_seen")
     if raw.options & _SYN_DATA:
         agreed.append("syn_data")
+    if raw.options & _TFO_CHILD:
+        agreed.append("tfo_child")
     mss = raw.snd_mss
     last = min(raw.last_data_recv, raw.last_ack_recv)
     return TcpInfo(
@@ -245,6 +256,8 @@ def tcp_info(
         segs_out=raw.segs_out,
         data_segs_in=raw.data_segs_in,
         data_segs_out=raw.data_segs_out,
+        reord_seen=raw.reord_seen,
+        fastopen_client_fail=FAILURES[raw.fastopen_client_fail],
         rcv_ooopack=raw.rcv_ooopack,
         rcv_ssthresh=raw.rcv_ssthresh,
         rcv_space=raw.rcv_space,

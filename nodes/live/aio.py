@@ -15,7 +15,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def connect(net: LiveStack, host: str, port: int) -> Socket:
     """A connected socket that does not block, such as `loop.create_connection(sock=...)` takes. Raises OSError."""
-    one = net.socket()
+    one = net.socket(net.family_of(host))
     try:
         one.setblocking(False)
         try:

@@ -19,8 +19,8 @@ from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound, SocketError
 from nodes.live.calls import Calls
 from nodes.live.readiness import Readiness
-from nodes.packet.address import address_text
 from nodes.sockets import options
+from nodes.sockets.family import V6ONLY, Family, set_v6only
 from nodes.tcp import states
 from nodes.tcp.info import TcpInfo
 
@@ -37,20 +37,26 @@ _RECEIVE_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_P
 class Socket:
     """A TCP socket of the stack behind `calls`. Made by `LiveStack.socket` and `accept`."""
 
-    family = socket.AF_INET
     type = socket.SOCK_STREAM
     proto = socket.IPPROTO_TCP
 
-    def __init__(self, calls: Calls, connection: int = 0, chosen: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        connection: int = 0,
+        chosen: Mapping[str, object] | None = None,
+        family: Family | None = None,
+    ) -> None:
         self._calls = calls
+        self._family = family or Family()
         #: Numbers; 0: none. `_connecting`: connect has begun and its end was not told.
         self._connection = connection
         self._listener = 0
         self._connecting = False
-        self._bound: tuple[bytes, int] | None = None
+        #: What it is bound to: number of the binding, address, port.
+        self._bound: tuple[int, bytes, int] | None = None
         #: Options set on it or on its listener, by name.
         self._options = dict(chosen or {})
-        self._reuse = False
         self._timeout = None if connection else socket.getdefaulttimeout()
         self._read_shut = False
         self._closed = False
@@ -65,8 +71,9 @@ class Socket:
         self._check_open()
         if self._bound is not None or self._connection or self._listener:
             raise _os_error("EINVAL")
-        local, port = self._address(address)
-        self._bound = local, self._call(lambda: self._calls.bind(local, port, self._reuse))
+        local, port = self._address(address, self._family.local)
+        number, port = self._call(lambda: self._calls.bind(local, port, bool(self._options.get("SO_REUSEADDR"))))
+        self._bound = number, local, port
 
     def connect(self, address: Address) -> None:
         """Open a connection and wait for its handshake; without waiting: BlockingIOError EINPROGRESS."""
@@ -74,10 +81,10 @@ class Socket:
         if self._listener:
             raise _os_error("EISCONN")
         if not self._connection:
-            remote, port = self._address(address)
-            local, local_port = self._bound or (b"", 0)
+            remote, port = self._address(address, self._family.remote)
+            binding = self._bound[0] if self._bound is not None else 0
             chosen = dict(self._options)
-            self._connection = self._call(lambda: self._calls.open(remote, port, local, local_port, chosen))
+            self._connection = self._call(lambda: self._calls.open(remote, port, binding, chosen))
             self._connecting = True
             self._watch()
             if self._timeout == 0:
@@ -128,21 +135,20 @@ class Socket:
             if self._bound is None:
                 self.bind(("", 0))
             assert self._bound is not None
-            local, port = self._bound
-            backlog = max(backlog, 0)
-            self._listener = self._call(lambda: self._calls.listen(local, port, backlog, self._options))
+            binding, backlog = self._bound[0], max(backlog, 0)
+            self._listener = self._call(lambda: self._calls.listen(binding, backlog, self._options))
             self._watch()
 
-    def accept(self) -> tuple[Socket, Address]:
+    def accept(self) -> tuple[Socket, Any]:
         """The next connection, as a socket that blocks, and its peer."""
         self._check_open()
         if not self._listener:
             raise _os_error("EINVAL")
         number = self._call(lambda: self._calls.accept(self._listener, self._timeout_ns()))
-        accepted = Socket(self._calls, number, self._options)
+        accepted = Socket(self._calls, number, self._options, self._family.copy())
         # Linux gives the address of a connection that has ended since, too.
         info = accepted.info()
-        return accepted, (address_text(info.remote_address), info.remote_port)
+        return accepted, self._name(info.remote_address, info.remote_port)
 
     # Sending and receiving.
 
@@ -281,7 +287,7 @@ class Socket:
                 self._calls.watch(self._connection, None)
                 self._calls.close(self._connection)
             if self._bound is not None:
-                self._calls.unbind(*self._bound)
+                self._calls.unbind(self._bound[0])
         if self._readiness is not None:
             self._readiness.close()
 
@@ -302,6 +308,11 @@ class Socket:
         return f"<{type(self).__name__} {what}{' closed' if self._closed else ''}>"
 
     # What it is.
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """AF_INET or AF_INET6."""
+        return socket.AddressFamily(self._family.number)
 
     def fileno(self) -> int:
         """A descriptor to wait with, and nothing else; -1 once closed."""
@@ -325,16 +336,16 @@ class Socket:
         except FailedPrecondition:
             readiness.set(True, True)  # the stack has ended: every call says so at once
 
-    def getsockname(self) -> Address:
+    def getsockname(self) -> Any:
         """Local address and port."""
         self._check_open()
         if self._connection:
             info = self.info()
-            return address_text(info.local_address), info.local_port
-        local, port = self._bound or (b"", 0)
-        return address_text(local or bytes(4)), port
+            return self._name(info.local_address, info.local_port)
+        _, local, port = self._bound or (0, b"", 0)
+        return self._name(local, port)
 
-    def getpeername(self) -> Address:
+    def getpeername(self) -> Any:
         """The peer's address and port."""
         self._check_open()
         if not self._connection:
@@ -342,7 +353,7 @@ class Socket:
         info = self.info()
         if info.state in _UNCONNECTED:
             raise _os_error("ENOTCONN")
-        return address_text(info.remote_address), info.remote_port
+        return self._name(info.remote_address, info.remote_port)
 
     def info(self) -> TcpInfo:
         """STATUS of the connection, closed or not: TCP_INFO. Raises OSError ENOTCONN without one."""
@@ -376,10 +387,12 @@ class Socket:
     # Options.
 
     def setsockopt(self, level: int, optname: int, value: int | Buffer) -> None:
-        """Set an option: those of `nodes.tcp.options`, and SO_REUSEADDR."""
+        """Set an option: those of `nodes.tcp.options`, and IPV6_V6ONLY."""
         self._check_open()
-        if (level, optname) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
-            self._reuse = bool(value if isinstance(value, int) else any(value))
+        if (level, optname) == V6ONLY:
+            given = value if isinstance(value, int) else bytes(value)
+            unbound = not (self._bound or self._connection or self._listener)
+            self._call(lambda: set_v6only(self._family, given, unbound))
             return
         name = _option_name(level, optname)
         chosen = options.decode(name, value)
@@ -400,12 +413,13 @@ class Socket:
         return value[:buflen] if buflen else int.from_bytes(value[:4], sys.byteorder)
 
     def _option(self, level: int, optname: int) -> int | bytes:
+        if (level, optname) == V6ONLY:
+            return int(self._family.v6only)
         if level == socket.SOL_SOCKET:
             if optname == socket.SO_ERROR:
                 name = self._call(lambda: self._calls.take_error(self._connection)) if self._connection else ""
                 return getattr(errno, name) if name else 0
             known = {
-                socket.SO_REUSEADDR: int(self._reuse),
                 socket.SO_TYPE: int(self.type),
                 socket.SO_DOMAIN: int(self.family),
                 socket.SO_PROTOCOL: int(self.proto),
@@ -415,8 +429,7 @@ class Socket:
                 return known[optname]
         name = _option_name(level, optname)
         if not self._connection and name in self._options:
-            chosen = self._options[name]
-            return options.encode(name, chosen if isinstance(chosen, int) else str(chosen))
+            return options.encode(name, self._call(lambda: self._calls.chosen(self._options, name)))
         return options.encode(name, self._call(lambda: self._calls.get_option(self._connection, name)))
 
     # Helpers.
@@ -434,14 +447,21 @@ class Socket:
             raise _os_error("EPIPE")
         return self._connection
 
-    def _address(self, address: Address) -> tuple[bytes, int]:
-        host, port = address
+    def _address(self, address: Address | tuple[Any, ...], use: Callable[[bytes], bytes]) -> tuple[bytes, int]:
+        """Host and port of what a program gives, the host as `use` has it; flow label and scope mean nothing here."""
+        host, port = address[:2]
         if not 0 <= port <= 65535:
             raise OverflowError("port must be 0-65535.")
         try:
-            return self._calls.resolve(host), port
+            found = self._calls.resolve(host, self._family.six)
         except NotFound as error:
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
+        return self._call(lambda: use(found)), port
+
+    def _name(self, address: bytes, port: int) -> Any:
+        """An address as the program gets it."""
+        text = self._family.text(address)
+        return (text, port, 0, 0) if self._family.six else (text, port)
 
     def _timeout_ns(self, flags: int = 0) -> int:
         if flags & socket.MSG_DONTWAIT:

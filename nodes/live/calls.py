@@ -12,7 +12,8 @@ Watch = Callable[[bool, bool], None]
 
 
 class Calls(ABC):
-    """Connections and listeners are meant by number. Addresses are bytes, b"" for any of ours; port 0 is chosen here.
+    """Connections and listeners are meant by number. Addresses are bytes, b"" for any of ours and zeros for any of
+    one family; port 0 is chosen here.
 
     Every call blocks its thread until it is done, but no longer than `timeout_ns` (NEVER: no limit), after which it
     raises TimeoutError and has changed nothing; with 0, SocketError EAGAIN at once. All raise SocketError for what TCP
@@ -20,31 +21,34 @@ class Calls(ABC):
     """
 
     @abstractmethod
-    def resolve(self, name: str) -> bytes:
-        """The address of a host: "" is any of ours. Raises NotFound."""
+    def resolve(self, name: str, six: bool) -> bytes:
+        """The address of a host, of IPv6 rather than IPv4 for `six` and the other way round: "" is any of ours. Raises
+        NotFound."""
 
     @abstractmethod
-    def bind(self, local: bytes, port: int, reuse: bool) -> int:
-        """Keep a local port from others until `unbind`; returns it. Without `reuse`, connections that still have it,
-        TIME-WAIT included, are in the way. Raises SocketError EADDRINUSE, EADDRNOTAVAIL."""
+    def family_of(self, name: str) -> int:
+        """AF_INET6 for a host with an IPv6 address only, else AF_INET."""
 
     @abstractmethod
-    def unbind(self, local: bytes, port: int) -> None:
+    def bind(self, local: bytes, port: int, reuse: bool) -> tuple[int, int]:
+        """Hold a local port until `unbind`; returns the number of the binding, and the port. `reuse` is SO_REUSEADDR
+        (nodes/tcp/ports.py). Raises SocketError EADDRINUSE, EADDRNOTAVAIL."""
+
+    @abstractmethod
+    def unbind(self, binding: int) -> None:
         """Let go of a port. Returns at once."""
 
     @abstractmethod
-    def open(
-        self, remote: bytes, remote_port: int, local: bytes, local_port: int, options: Mapping[str, object]
-    ) -> int:
-        """Active OPEN: returns the connection when its SYN is sent."""
+    def open(self, remote: bytes, remote_port: int, binding: int, options: Mapping[str, object]) -> int:
+        """Active OPEN, from what was bound (0: the stack chooses): returns the connection when its SYN is sent."""
 
     @abstractmethod
     def established(self, connection: int, timeout_ns: int) -> None:
         """Wait for the end of the handshake. Raises the SocketError it failed with."""
 
     @abstractmethod
-    def listen(self, local: bytes, port: int, backlog: int, options: Mapping[str, object]) -> int:
-        """Passive OPEN: returns the listener."""
+    def listen(self, binding: int, backlog: int, options: Mapping[str, object]) -> int:
+        """Passive OPEN where it was bound: returns the listener."""
 
     @abstractmethod
     def accept(self, listener: int, timeout_ns: int) -> int:
@@ -93,6 +97,10 @@ class Calls(ABC):
     @abstractmethod
     def check_option(self, name: str, value: object) -> None:
         """Raise what `set_option` would raise."""
+
+    @abstractmethod
+    def chosen(self, options: Mapping[str, object], name: str) -> int | str:
+        """What an option is on a socket without connection or listener, on which some were chosen."""
 
     @abstractmethod
     def get_option(self, connection: int, name: str) -> int | str:

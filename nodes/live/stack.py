@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from nodes.live.loop import Loop
 from nodes.live.stack_calls import StackCalls
 from nodes.packet.address import parse_address
 from nodes.sockets.driver import StackDriver
+from nodes.sockets.family import Family
 from nodes.sockets.stream import stream_of
 from nodes.stack import Stack
 from nodes.tcp import states
@@ -35,6 +36,7 @@ from nodes.tcp.info import TcpInfo, info
 from nodes.tcp.parameters import Parameters
 
 _DEFAULT: Final = object()
+_INET: Final = int(socket.AF_INET)
 #: A peer may send a whole receive window at once, while the program holds the interpreter.
 _RING_FRAMES: Final = 4096
 
@@ -42,8 +44,9 @@ _RING_FRAMES: Final = 4096
 class LiveStack:
     """One host with one interface, from now until `close`.
 
-    `address` is an IPv4 address with its prefix length, `hosts` what names mean, `parameters` the host's knobs by
-    sysctl name. Randomness (ISNs, ports) comes from the machine unless there is a `seed`. Events go to `sink`, in the
+    `address` is an IPv4 address with its prefix length, `ipv6` such an IPv6 address, where there is one; `hosts` is
+    what names mean (an address, or several of both families), `parameters` the host's knobs by sysctl name.
+    Randomness (ISNs, ports) comes from the machine unless there is a `seed`. Events go to `sink`, in the
     stack's thread. With `packets` no interface is opened, and `mac` and `mtu` say what it has.
 
     Raises InvalidArgument; NotFound and FailedPrecondition for the interface; Unsupported without CAP_NET_RAW.
@@ -54,20 +57,21 @@ class LiveStack:
         interface: str = "eth0",
         address: str = "",
         gateway: str = "",
-        hosts: Mapping[str, str] | None = None,
+        hosts: Mapping[str, str | Sequence[str]] | None = None,
         parameters: Mapping[str, object] | None = None,
         seed: int | None = None,
         sink: EventSink | None = None,
         packets: PacketSocket | None = None,
         mac: bytes = b"",
         mtu: int = 1500,
+        ipv6: str = "",
+        ipv6_gateway: str = "",
     ) -> None:
-        own, _, prefix = address.partition("/")
-        if not prefix.isdecimal():
-            raise InvalidArgument(
-                f"{address!r} is not an address with its prefix; write it like 10.0.0.1/24", "address"
-            )
-        known = {name: parse_address(text, "hosts") for name, text in (hosts or {}).items()}
+        own, prefix = _with_prefix(address, "address", "10.0.0.1/24")
+        known = {
+            name: [parse_address(text, "hosts") for text in ([given] if isinstance(given, str) else given)]
+            for name, given in (hosts or {}).items()
+        }
         knobs = Parameters()
         knobs.set_all(parameters or {})
         if seed is None:
@@ -75,9 +79,13 @@ class LiveStack:
         stack = Stack(socket.gethostname(), knobs, Randomness(seed), sink or EventSink())
         if packets is None:
             mac, mtu = facts_for_stack(interface)
-        stack.add_interface(interface, mac, parse_address(own, "address"), int(prefix), mtu)
+        made = stack.add_interface(interface, mac, own, prefix, mtu)
+        if ipv6:
+            stack.add_ipv6(made, *_with_prefix(ipv6, "ipv6", "fd00::1/64"))
         if gateway:
             stack.add_route(bytes(4), 0, parse_address(gateway, "gateway"))
+        if ipv6_gateway:
+            stack.add_route(bytes(16), 0, parse_address(ipv6_gateway, "ipv6_gateway"))
         self._packets = packets or PacketSocket(interface, ring_frames=_RING_FRAMES)
         self._loop = loop = Loop(f"stack on {interface}")
         self._driver = StackDriver(stack, loop.scheduler, loop.runner, [self._packets.send])
@@ -92,21 +100,25 @@ class LiveStack:
     # What programs use.
 
     def socket(
-        self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0, fileno: None = None
+        self, family: int = _INET, type: int = socket.SOCK_STREAM, proto: int = 0, fileno: None = None
     ) -> Socket:
-        """A new socket, as `socket.socket()`. Raises OSError for what is not TCP over IPv4."""
-        if family not in (-1, socket.AF_INET):
+        """A new socket, as `socket.socket()`. Raises OSError for what is not TCP."""
+        if family not in (-1, socket.AF_INET, socket.AF_INET6):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         if type not in (-1, socket.SOCK_STREAM) or proto not in (-1, 0, socket.IPPROTO_TCP):
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
-        return Socket(self._calls)
+        return Socket(self._calls, family=Family(_INET if family == -1 else family))
+
+    def family_of(self, host: str) -> int:
+        """AF_INET6 for a host with an IPv6 address only, else AF_INET."""
+        return self._calls.family_of(host)
 
     def create_connection(
         self, address: Address, timeout: object = _DEFAULT, source_address: Address | None = None
     ) -> Socket:
         """As `socket.create_connection`; `timeout` is in seconds, None: no limit. http.client passes an object of its
-        own for the default."""
-        one = self.socket()
+        own for the default. A name that has an IPv4 address means that one."""
+        one = self.socket(self.family_of(address[0]))
         try:
             if timeout is None or isinstance(timeout, int | float):
                 one.settimeout(timeout)
@@ -118,11 +130,15 @@ class LiveStack:
             raise
         return one
 
-    def create_server(self, address: Address, backlog: int = 128) -> Socket:
+    def create_server(
+        self, address: Address, *, family: int = _INET, backlog: int = 128, dualstack_ipv6: bool = False
+    ) -> Socket:
         """As `socket.create_server`."""
-        one = self.socket()
+        one = self.socket(family)
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack_ipv6))
             one.bind(address)
             one.listen(backlog)
         except BaseException:
@@ -177,3 +193,11 @@ class LiveStack:
             if connection.state not in (states.CLOSED, states.TIME_WAIT, states.FIN_WAIT_2):
                 connection.abort(driver.now())
                 driver.flush()
+
+
+def _with_prefix(text: str, field: str, example: str) -> tuple[bytes, int]:
+    """Address and prefix length. Raises InvalidArgument."""
+    own, _, prefix = text.partition("/")
+    if not prefix.isdecimal():
+        raise InvalidArgument(f"{text!r} is not an address with its prefix; write it like {example}", field)
+    return parse_address(own, field), int(prefix)

@@ -2,63 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+import socket
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from nodes.base.errors import InvalidArgument, NotFound, SocketError
 from nodes.live.calls import Calls, Watch
 from nodes.live.loop import Loop
+from nodes.packet import ipv6
 from nodes.packet.address import parse_address
 from nodes.sockets.driver import StackDriver
-from nodes.sockets.ports import BoundPorts
+from nodes.sockets.options import value_of
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.tcp.info import TcpInfo, info
 from nodes.tcp.options import Options
+from nodes.tcp.ports import Binding
 
 
 class StackCalls(Calls):
     """Public methods are called in the programs' threads; what they hand to the loop runs in the stack's."""
 
-    def __init__(self, loop: Loop, driver: StackDriver, hosts: Mapping[str, bytes]) -> None:
+    def __init__(self, loop: Loop, driver: StackDriver, hosts: Mapping[str, Sequence[bytes]]) -> None:
         self._loop = loop
         self._driver = driver
         self._stack = driver.stack
         self._hosts = hosts
-        self._ports = BoundPorts(driver.stack)
+        self._bindings: dict[int, Binding] = {}
+        self._bound = 0
         self._watches: dict[int, Watch] = {}
         self._listener_watches: dict[int, Watch] = {}
 
     # Names and ports.
 
-    def resolve(self, name: str) -> bytes:
+    def resolve(self, name: str, six: bool) -> bytes:
         if name in self._hosts:
-            return self._hosts[name]
-        if name in ("", "0.0.0.0"):
+            found = self._hosts[name]
+            return next((address for address in found if (len(address) == 16) is six), found[0])
+        if name == "":
             return b""
         if name == "localhost":
-            return self._stack.loopback.address
+            return ipv6.LOOPBACK if six else self._stack.loopback.address
         try:
-            return parse_address(name)
+            return parse_address(name.partition("%")[0])
         except InvalidArgument:
             known = ", ".join(self._hosts) or "none"
             raise NotFound(f"no host is called {name!r}; names known: {known}") from None
 
-    def bind(self, local: bytes, port: int, reuse: bool) -> int:
-        return self._loop.call(lambda: self._ports.bind(local, port, reuse))
+    def family_of(self, name: str) -> int:
+        try:
+            return int(socket.AF_INET6 if len(self.resolve(name, False)) == 16 else socket.AF_INET)
+        except NotFound:
+            return int(socket.AF_INET)  # connect says what is wrong
 
-    def unbind(self, local: bytes, port: int) -> None:
-        self._loop.post(lambda: self._ports.release(local, port))
+    def bind(self, local: bytes, port: int, reuse: bool) -> tuple[int, int]:
+        def work() -> tuple[int, int]:
+            binding = self._stack.tcp.bind(local, port, reuse)
+            self._bound += 1
+            self._bindings[self._bound] = binding
+            return self._bound, binding.port
+
+        return self._loop.call(work)
+
+    def unbind(self, binding: int) -> None:
+        self._loop.post(lambda: self._stack.tcp.ports.release(self._bindings.pop(binding)))
 
     # Opening.
 
-    def open(
-        self, remote: bytes, remote_port: int, local: bytes, local_port: int, options: Mapping[str, object]
-    ) -> int:
-        # To "any" is to this host, as on Linux.
-        remote = remote or self._stack.loopback.address
-        return self._loop.call(
-            lambda: open_stream(self._driver, remote, remote_port, local, local_port, options).number
-        )
+    def open(self, remote: bytes, remote_port: int, binding: int, options: Mapping[str, object]) -> int:
+        def work() -> int:
+            bound = self._bindings.get(binding)
+            local, port = (bound.local, bound.port) if bound is not None else (b"", 0)
+            return open_stream(self._driver, remote, remote_port, local, port, options, bound).number
+
+        return self._loop.call(work)
 
     def established(self, connection: int, timeout_ns: int) -> None:
         def begin() -> Coroutine[Any, None, None] | None:
@@ -69,8 +85,12 @@ class StackCalls(Calls):
 
         self._loop.wait(begin)
 
-    def listen(self, local: bytes, port: int, backlog: int, options: Mapping[str, object]) -> int:
-        return self._loop.call(lambda: listen(self._driver, port, local, backlog, options).number)
+    def listen(self, binding: int, backlog: int, options: Mapping[str, object]) -> int:
+        def work() -> int:
+            bound = self._bindings[binding]
+            return listen(self._driver, bound.port, bound.local, backlog, options, bound).number
+
+        return self._loop.call(work)
 
     def accept(self, listener: int, timeout_ns: int) -> int:
         async def later(one: StreamListener) -> int:
@@ -198,6 +218,9 @@ class StackCalls(Calls):
 
     def check_option(self, name: str, value: object) -> None:
         Options(self._stack.parameters).set(self._stack.parameters, name, value)
+
+    def chosen(self, options: Mapping[str, object], name: str) -> int | str:
+        return value_of(self._stack.parameters, options, name)
 
     def get_option(self, connection: int, name: str) -> int | str:
         if not connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from nodes.base.errors import InvalidArgument
 
@@ -20,6 +21,32 @@ def parse_address(text: str, field: str = "") -> bytes:
         return ipaddress.ip_address(text).packed
     except ValueError:
         raise InvalidArgument(f"{text!r} is not an IP address; write it like 10.0.0.1", field) from None
+
+
+def is_any(address: bytes) -> bool:
+    """Whether it stands for every address of a host: b"" in both families, zeros in one."""
+    return not any(address)
+
+
+def overlap(one: bytes, other: bytes) -> bool:
+    """Whether a local address may be the other, either of which may be any."""
+    if one == other or not one or not other:
+        return True
+    return len(one) == len(other) and (is_any(one) or is_any(other))
+
+
+#: What stands before an IPv4 address inside an IPv6 one, ::ffff:10.0.0.1 (RFC 4291 section 2.5.5.2).
+MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+def mapped(address: bytes) -> bytes:
+    """An address as sockets of IPv6 have it: an IPv4 one inside an IPv6 one, b"" (any) as ::."""
+    return MAPPED + address if len(address) == 4 else address or bytes(16)
+
+
+def unmapped(address: bytes) -> bytes:
+    """The IPv4 address inside an IPv6 one, where there is one."""
+    return address[12:] if len(address) == 16 and address.startswith(MAPPED) else address
 
 
 def mac_text(mac: bytes) -> str:

@@ -44,12 +44,16 @@ def open_line(name: str) -> Line:
         fail(name, f"{error.strerror}: is this a node of a lab, and is the lab up?", 2)
 
 
-def resolve(line: Line, name: str, host: str) -> str:
-    """The address of a host, or the end of the program."""
+def resolve(line: Line, name: str, host: str, given: Options) -> str:
+    """The address of a host, of the family that -4 or -6 asks for, or the end of the program."""
     try:
-        return str(line.call("resolve", name=host))
+        known: list[str] = line.call("resolve", name=host.partition("%")[0])
     except UnknownName as error:
         fail(name, f"{host}: Name or service not known ({words(error).partition(': ')[2]})", 2)
+    wanted = [one for one in known if not (given.ipv4 and ":" in one) and not (given.ipv6 and ":" not in one)]
+    if not wanted:
+        fail(name, f"{host}: Address family for hostname not supported", 2)
+    return wanted[0]
 
 
 def words(error: OSError) -> str:

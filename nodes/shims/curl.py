@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from nodes.shims import ends
 from nodes.shims.ask import options, words, wrong
 from nodes.shims.flags import Options, Wrong, fail
 
@@ -54,6 +55,10 @@ _KNOWN = {
     "--connect-timeout": "connect_timeout=",
     "-4": "ipv4",
     "--ipv4": "ipv4",
+    "-6": "ipv6",
+    "--ipv6": "ipv6",
+    "-g": "globoff",
+    "--globoff": "globoff",
     "-N": "no_buffer",
     "--cacert": "cacert=",
     "--http1.1": "http11",
@@ -77,6 +82,7 @@ _WGET_KNOWN = {
     "-t": "tries=",
     "--tries": "tries=",
     "-4": "ipv4",
+    "-6": "ipv6",
     "-v": "verbose",
     "--no-check-certificate": "insecure",
     "--header": "header+",
@@ -98,12 +104,10 @@ class _Failed(Exception):
 
 def run(name: str, argv: Sequence[str]) -> int:
     """curl's exit code, or wget's."""
-    from nodes.shims.replace import replace
-
-    replace()
     if name == "wget":
         return _wget(name, argv)
     given = options(name, argv, _KNOWN, _USAGE)
+    ends.use(given)
     urls = given.urls + given.rest
     if not urls:
         wrong(name, "a URL is needed", _USAGE)
@@ -220,15 +224,17 @@ class _Transfer:
             (one for one in (self._left(), self._given.seconds("connect_timeout", 0.0) or None) if one is not None),
             default=None,
         )
+        # http.client takes what follows the last colon for a port, when it is told none.
+        port = port or (443 if parts.scheme == "https" else 80)
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
             connection = http.client.HTTPSConnection(host, port, timeout=wait, context=self._tls())
         else:
             connection = http.client.HTTPConnection(host, port, timeout=wait)
-        port = connection.port
         try:
             if self._given.verbose:
-                self._tell(f"*   Trying {socket.gethostbyname(host)}:{port}...")
+                address = ends.to(host, port)[1][0]
+                self._tell(f"*   Trying {f'[{address}]' if ':' in address else address}:{port}...")
             connection.connect()
         except socket.gaierror as error:
             raise _Failed(_NO_HOST, f"Could not resolve host: {host} ({words(error)})") from None
@@ -379,6 +385,7 @@ def _wget(name: str, argv: Sequence[str]) -> int:
     given = options(name, dashed, _WGET_KNOWN | {"--no-verbose": "brief"}, _WGET_USAGE)
     if not given.rest:
         wrong(name, "a URL is needed", _WGET_USAGE)
+    ends.use(given)
     quiet = bool(given.quiet)
     for url in given.rest:
         target = url if "://" in url else f"http://{url}/" if "/" not in url else f"http://{url}"

@@ -104,7 +104,7 @@ def route_table(line: Line) -> str:
 def _arp(line: Line, bsd: bool, host: str) -> None:
     known = line.call("neighbours")
     if host:
-        address = line.call("resolve", name=host)
+        address = line.call("resolve", name=host)[0]
         known = [one for one in known if one["address"] == address]
         if not known:
             sys.stdout.write(f"{host} ({address}) -- no entry\n")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import _socket
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from nodes.shims.ask import change, open_line, options, resolve, wrong
-from nodes.shims.flags import fail
+from nodes.shims.flags import Options, fail
 from nodes.shims.ifconfig import broadcast
 from nodes.shims.line import Line
 
-_USAGE = "[-4] [-br] [-s] address | link | route [get ADDRESS] | neigh"
+_USAGE = "[-4] [-6] [-br] [-s] address | link | route [get ADDRESS] | neigh"
 _KNOWN = {"-4": "ipv4", "-s": "statistics", "-stats": "statistics", "-br": "brief", "-brief": "brief", "-o": "oneline"}
-_KNOWN |= {"-c": "color", "-n": "netns=", "-d": "details"}
+_KNOWN |= {"-6": "ipv6", "-c": "color", "-n": "netns=", "-d": "details"}
 _OBJECTS = ("address", "link", "route", "neighbour")
 
 
@@ -35,17 +36,17 @@ def run(name: str, argv: Sequence[str]) -> int:
     line = open_line(name)
     if known == "route":
         if rest and rest[0] == "get" and len(rest) == 2:
-            return _route_to(name, line, rest[1])
+            return _route_to(name, line, rest[1], given)
         if rest:
             change(name, _USAGE)
-        _routes(line)
+        _routes(line, 6 if given.ipv6 else 4)
         return 0
     device = rest[1] if len(rest) == 2 and rest[0] == "dev" else rest[0] if len(rest) == 1 else ""
     if rest and not device:
         change(name, _USAGE)
     if known == "neighbour":
         for one in line.call("neighbours"):
-            if device in ("", one["interface"]):
+            if device in ("", one["interface"]) and _wanted(given, one["address"]):
                 state = "REACHABLE" if one["fresh"] else "STALE"
                 sys.stdout.write(f"{one['address']} dev {one['interface']} lladdr {one['mac']} {state}\n")
         return 0
@@ -55,8 +56,14 @@ def run(name: str, argv: Sequence[str]) -> int:
         if not interfaces:
             fail("Device", f'"{device}" does not exist.')
     for number, one in interfaces:
+        one = {**one, "ipv6": [] if given.ipv4 else one["ipv6"], "address": "" if given.ipv6 else one["address"]}
         sys.stdout.write(_brief(one, known) if given.brief else _full(number, one, known, bool(given.statistics)))
     return 0
+
+
+def _wanted(given: Options, address: str) -> bool:
+    """Whether -4 and -6 leave an address in."""
+    return not (given.ipv4 and ":" in address) and not (given.ipv6 and ":" not in address)
 
 
 def _brief(one: dict[str, Any], known: str) -> str:
@@ -96,23 +103,30 @@ def _full(number: int, one: dict[str, Any], known: str, statistics: bool) -> str
     return text
 
 
-def _routes(line: Line) -> None:
-    for one in sorted(line.call("routes"), key=lambda one: one["prefix_len"]):
+def _routes(line: Line, family: int) -> None:
+    for one in sorted(line.call("routes", family=family), key=lambda one: one["prefix_len"]):
         prefix = "default" if not one["prefix_len"] else f"{one['prefix']}/{one['prefix_len']}"
         if one["gateway"]:
             text = f"{prefix} via {one['gateway']} dev {one['interface']}"
         else:
-            text = f"{prefix} dev {one['interface']} proto kernel scope link src {one['source']}"
+            scope = f" scope link src {one['source']}" if family == 4 else ""
+            text = f"{prefix} dev {one['interface']} proto kernel{scope}"
         sys.stdout.write(text + (f" metric {one['metric']}" if one["metric"] else "") + "\n")
 
 
-def _route_to(name: str, line: Line, host: str) -> int:
-    address = resolve(line, name, host)
-    value = int.from_bytes(bytes(map(int, address.split("."))), "big")
-    for one in line.call("routes"):
-        shift = 32 - one["prefix_len"]
-        if int.from_bytes(bytes(map(int, one["prefix"].split("."))), "big") >> shift == value >> shift:
+def _route_to(name: str, line: Line, host: str, given: Options) -> int:
+    address = resolve(line, name, host, given)
+    value, bits = _number(address)
+    for one in line.call("routes", family=6 if bits == 128 else 4):
+        shift = bits - one["prefix_len"]
+        if _number(one["prefix"])[0] >> shift == value >> shift:
             via = f"via {one['gateway']} " if one["gateway"] else ""
             sys.stdout.write(f"{address} {via}dev {one['interface']} src {one['source']}\n    cache\n")
             return 0
     return fail("RTNETLINK answers", "Network is unreachable", 2)
+
+
+def _number(address: str) -> tuple[int, int]:
+    """An address as a number, and its length in bits."""
+    data = _socket.inet_pton(_socket.AF_INET6 if ":" in address else _socket.AF_INET, address)
+    return int.from_bytes(data, "big"), 8 * len(data)

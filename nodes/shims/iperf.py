@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nodes.shims import ends
 from nodes.shims.ask import options, words, wrong
 from nodes.shims.flags import Options, Wrong, fail
 from nodes.shims.rates import FORMATS, rate, shown_bytes, shown_rate, size
@@ -58,6 +59,7 @@ _KNOWN = {
     "-e": "enhanced",
     "-1": "once",
     "-V": "ipv6",
+    "-6": "ipv6",
     "-4": "ipv4",
 }
 _LINE = "-" * 60
@@ -78,16 +80,13 @@ def run(name: str, argv: Sequence[str]) -> int:
     """0, or 1 when there is no connection."""
     given = options(name, argv, _KNOWN, _USAGE)
     try:
-        for unsupported, text in (("ipv6", "nodes of tcplab have IPv4"), ("daemon", "run it in the background: &")):
-            if getattr(given, unsupported):
-                raise Wrong(text)
+        if given.daemon:
+            raise Wrong("run it in the background: &")
         if bool(given.server) == (given.client is not None) or given.rest:
             raise Wrong("either -s or -c HOST is needed")
         if (given.form or "a") not in FORMATS:
             raise Wrong(f"format {given.form!r} is none; there are {', '.join(FORMATS)}")
-        from nodes.shims.replace import replace
-
-        replace()
+        ends.use(given)
         if given.server:
             return _udp_server(name, given) if given.udp else _tcp_server(name, given)
         return _udp_client(name, given) if given.udp else _tcp_client(name, given)
@@ -143,11 +142,15 @@ def _tcp_server(name: str, given: Options) -> int:
 
     port = given.integer("port", 5001, 1, 65535)
     window = _window(given)
-    with socket.socket() as listener:
+    try:
+        family, address = ends.here(given.bind or "", port)
+    except socket.gaierror as error:
+        fail(name, f"bind failed: {words(error)}")
+    with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _prepare(listener, given)
         try:
-            listener.bind((given.bind or "", port))
+            listener.bind(address)
             listener.listen(128)
         except OSError as error:
             fail(name, f"bind failed: {words(error)}")
@@ -177,7 +180,10 @@ def _serve(listener: socket.socket, given: Options) -> None:
                     streams[one.fileno()] = one, count
                     poll.register(one, select.POLLIN)
                     local = one.getsockname()
-                    _say(f"[{number:3}] local {local[0]} port {local[1]} connected with {peer[0]} port {peer[1]}")
+                    ends_are = (
+                        f"local {ends.shown(local)} port {local[1]} connected with {ends.shown(peer)} port {peer[1]}"
+                    )
+                    _say(f"[{number:3}] {ends_are}")
                     if number == 1:
                         _say("[ ID] Interval       Transfer     Bandwidth")
                     continue
@@ -214,11 +220,12 @@ def _tcp_client(name: str, given: Options) -> int:
     streams: list[tuple[socket.socket, _Count]] = []
     try:
         for number in range(1, parallel + 1):
-            one = socket.socket()
+            family, address = ends.to(given.client, port)
+            one = socket.socket(family)
             _prepare(one, given)
             if given.bind:
                 one.bind((given.bind, 0))
-            one.connect((given.client, port))
+            one.connect(address)
             if number == 1:
                 _say(_LINE)
                 _say(f"Client connecting to {given.client}, TCP port {port}")
@@ -324,9 +331,13 @@ def _udp_client(name: str, given: Options) -> int:
         raise Wrong("datagrams have 56 to 65507 bytes, at a rate of more than 0")
     amount = size(given.amount) if given.amount else 0
     seconds = given.seconds("time", 10.0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    try:
+        family, address = ends.to(given.client, port, socket.SOCK_DGRAM)
+    except socket.gaierror as error:
+        fail(name, f"connect failed: {words(error)}")
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
         try:
-            one.connect((given.client, port))
+            one.connect(address)
         except OSError as error:
             fail(name, f"connect failed: {words(error)}")
         _say(_LINE)
@@ -456,9 +467,13 @@ def _udp_server(name: str, given: Options) -> int:
     port = given.integer("port", 5001, 1, 65535)
     interval = given.seconds("interval", 0.0)
     streams: dict[Any, _Received] = {}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    try:
+        family, address = ends.here(given.bind or "", port, socket.SOCK_DGRAM)
+    except socket.gaierror as error:
+        fail(name, f"bind failed: {words(error)}")
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
         try:
-            one.bind((given.bind or "", port))
+            one.bind(address)
         except OSError as error:
             fail(name, f"bind failed: {words(error)}")
         _say(_LINE)

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nodes.shims import ends
 from nodes.shims.ask import options, words, wrong
 from nodes.shims.flags import Options, Wrong, fail
 from nodes.shims.rates import FORMATS, rate, shown_bytes, shown_rate, size
-from nodes.shims.replace import replace
 
 _USAGE = (
     "-s | -c HOST [-p PORT] [-t SECONDS | -n BYTES] [-i SECONDS] [-P STREAMS] [-R] [-b RATE] [-l BYTES] [-f FORM] [-J]"
@@ -76,7 +76,6 @@ _KNOWN = {
 _UNSUPPORTED = {
     "udp": "UDP is what `iperf -u` does",
     "daemon": "run it in the background: &",
-    "ipv6": "nodes of tcplab have IPv4",
     "bidir": "run one with -R beside",
 }
 _TEST_START, _TEST_RUNNING, _TEST_END = 1, 2, 4
@@ -106,7 +105,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         if (given.form or "a") not in FORMATS:
             raise Wrong(f"format {given.form!r} is none; there are {', '.join(FORMATS)}")
         port = given.integer("port", 5201, 1, 65535)
-        replace()
+        ends.use(given)
         if given.server:
             return _server(name, given, port)
         return _client(name, given, port)
@@ -372,12 +371,13 @@ def _client(name: str, given: Options, port: int) -> int:
     report: Results = {}
 
     def connect() -> socket.socket:
-        one = socket.socket()
+        family, address = ends.to(given.client, port)
+        one = socket.socket(family)
         _prepare(one, given)
         if given.bind:
             one.bind((given.bind, 0))
         one.settimeout(given.seconds("connect_timeout", 0.0) / 1000 or None)
-        one.connect((given.client, port))
+        one.connect(address)
         one.settimeout(None)
         one.sendall(cookie)
         return one
@@ -427,7 +427,7 @@ def _open(test: _Test, connect: Callable[[], socket.socket], count: int) -> None
         one = _Stream(connect(), index + 1 if not index else index + 2)
         test.streams.append(one)
         local, peer = one.socket.getsockname(), one.socket.getpeername()
-        test.say(f"[{one.number:3}] local {local[0]} port {local[1]} connected to {peer[0]} port {peer[1]}")
+        test.say(f"[{one.number:3}] {_ends(local, peer)}")
 
 
 def _run_client(test: _Test) -> None:
@@ -470,7 +470,7 @@ def _finish(test: _Test, control: socket.socket, given: Options, report: Results
 
 def _server(name: str, given: Options, port: int) -> int:
     try:
-        listener = socket.create_server((given.bind or "", port))
+        listener = _listen(given, port)
     except OSError as error:
         fail(name, f"error - unable to start listener for connections: {words(error)}")
     code = 0
@@ -493,13 +493,25 @@ def _server(name: str, given: Options, port: int) -> int:
             return 1
 
 
+def _listen(given: Options, port: int) -> socket.socket:
+    """As the real one: at any address of both families, unless -4, -6 or -B say otherwise."""
+    if given.bind or given.ipv4:
+        family, address = ends.here(given.bind or "", port)
+        return socket.create_server(address, family=family)
+    return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=not given.ipv6)
+
+
+def _ends(local: Any, peer: Any) -> str:
+    return f"local {ends.shown(local)} port {local[1]} connected to {ends.shown(peer)} port {peer[1]}"
+
+
 def _serve(listener: socket.socket, given: Options) -> None:
     """One test."""
     control, peer = listener.accept()
     with control:
         cookie = _exactly(control, _COOKIE)
         if not given.json:
-            sys.stdout.write(f"Accepted connection from {peer[0]}, port {peer[1]}\n")
+            sys.stdout.write(f"Accepted connection from {ends.shown(peer)}, port {peer[1]}\n")
         control.sendall(bytes([_PARAM_EXCHANGE]))
         parameters = _receive_json(control)
         if not parameters.get("tcp"):
@@ -518,7 +530,7 @@ def _serve(listener: socket.socket, given: Options) -> None:
             _prepare_served(one, parameters)
             test.streams.append(stream)
             local = one.getsockname()
-            test.say(f"[{stream.number:3}] local {local[0]} port {local[1]} connected to {peer[0]} port {peer[1]}")
+            test.say(f"[{stream.number:3}] {_ends(local, peer)}")
         try:
             control.sendall(bytes([_TEST_START]))
             control.sendall(bytes([_TEST_RUNNING]))

@@ -20,6 +20,7 @@ PROGRAMS = {
     "netstat": "netstat",
     "nstat": "netstat",
     "ping": "ping",
+    "ping6": "ping",
     "route": "ifconfig",
     "ss": "ss",
     "sysctl": "sysctl",

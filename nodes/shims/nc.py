@@ -9,13 +9,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nodes.shims import ends
 from nodes.shims.ask import options, words, wrong
 from nodes.shims.flags import Options, Wrong, fail
 
 if TYPE_CHECKING:
     import socket
 
-_USAGE = "[-l] [-u] [-v] [-z] [-k] [-n] [-N] [-d] [-p PORT] [-s ADDRESS] [-w SECONDS] [-q SECONDS] [HOST] [PORT]"
+_USAGE = (
+    "[-4] [-6] [-l] [-u] [-v] [-z] [-k] [-n] [-N] [-d] [-p PORT] [-s ADDRESS] [-w SECONDS] [-q SECONDS] [HOST] [PORT]"
+)
 _KNOWN = {
     "-l": "listen",
     "-u": "udp",
@@ -26,6 +29,7 @@ _KNOWN = {
     "-N": "shutdown",
     "-d": "detached",
     "-4": "ipv4",
+    "-6": "ipv6",
     "-p": "port=",
     "-s": "source=",
     "-w": "wait=",
@@ -38,9 +42,7 @@ _PIECE = 1 << 16
 def run(name: str, argv: Sequence[str]) -> int:
     """0, or 1 when there is no connection."""
     given = options(name, argv, _KNOWN, _USAGE)
-    from nodes.shims.replace import replace
-
-    replace()
+    ends.use(given)
     try:
         if given.listen:
             return _listen(name, given)
@@ -76,10 +78,14 @@ def _listen(name: str, given: Options) -> int:
     port = _ports(words_left[-1])[0]
     host = words_left[0] if len(words_left) == 2 else ""
     kind = socket.SOCK_DGRAM if given.udp else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as one:
+    try:
+        family, address = ends.here(host, port, kind)
+    except socket.gaierror as error:
+        fail(name, f"getaddrinfo: {words(error)}")
+    with socket.socket(family, kind) as one:
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind((host, port))
+            one.bind(address)
             if not given.udp:
                 one.listen(128 if given.keep else 1)
         except OSError as error:
@@ -95,7 +101,7 @@ def _listen(name: str, given: Options) -> int:
             else:
                 connection, peer = one.accept()
             if given.verbose:
-                _say(f"Connection received on {peer[0]} {peer[1]}")
+                _say(f"Connection received on {ends.shown(peer)} {peer[1]}")
             with connection:
                 code = _shuttle(name, given, connection)
             if given.udp or not given.keep:
@@ -108,15 +114,17 @@ def _connect(name: str, given: Options, host: str, ports: list[int]) -> int:
     code = 0
     for port in ports:
         kind = socket.SOCK_DGRAM if given.udp else socket.SOCK_STREAM
-        with socket.socket(socket.AF_INET, kind) as one:
+        try:
+            family, address = ends.to(host, port, kind)
+        except socket.gaierror as error:
+            fail(name, f'getaddrinfo for host "{host}" port {port}: {words(error)}')
+        with socket.socket(family, kind) as one:
             wait = given.seconds("wait", 0.0)
             one.settimeout(wait or None)
             try:
                 if given.source or given.port:
                     one.bind((given.source or "", _ports(given.port)[0] if given.port else 0))
-                one.connect((host, port))
-            except socket.gaierror as error:
-                fail(name, f'getaddrinfo for host "{host}" port {port}: {words(error)}')
+                one.connect(address)
             except OSError as error:
                 text = "Operation timed out" if isinstance(error, TimeoutError) and not error.errno else words(error)
                 if given.verbose or not given.scan:

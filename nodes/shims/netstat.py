@@ -32,6 +32,7 @@ _KNOWN = {
     "--interfaces": "interfaces",
     "-e": "extend",
     "-4": "ipv4",
+    "-6": "ipv6",
     "-w": "raw",
     "-W": "wide",
 }
@@ -149,10 +150,14 @@ def _sockets(line: Asks, given: Any) -> None:
         idle = row["state"] in ("LISTEN", "UNCONN")
         if not given.all and idle != bool(given.listening):
             continue
-        local, peer = (f"{host}:{port or '*'}" for host, port in (row["local"], row["peer"]))
+        six = row["local"][0] == "*" or ":" in row["local"][0]
+        if (given.ipv4 and six) or (given.ipv6 and not six):
+            continue
+        ends = (row["local"], row["peer"])
+        local, peer = (f"{'::' if host == '*' else host}:{port or '*'}" for host, port in ends)
         row = {**row, "send": 0} if row["state"] == "LISTEN" else row  # the kernel shows none there
         state = _STATES.get(row["state"], row["state"].replace("-", "_"))
-        text = f"{row['kind']:<5} {row['recv']:>6} {row['send']:>6} {local:<23} {peer:<23} {state:<11}"
+        text = f"{row['kind'] + '6' * six:<5} {row['recv']:>6} {row['send']:>6} {local:<23} {peer:<23} {state:<11}"
         if given.programs:
             name, _, pid = row["owner"].rpartition(",")
             text += f" {pid}/{name}" if name else " -"

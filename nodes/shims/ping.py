@@ -10,7 +10,7 @@ from nodes.shims.ask import open_line, options, resolve, words, wrong
 from nodes.shims.flags import Wrong, fail
 from nodes.shims.line import Line, value_of
 
-_USAGE = "[-c COUNT] [-i SECONDS] [-W SECONDS] [-w SECONDS] [-s BYTES] [-t TTL] [-nqvDO4] HOST"
+_USAGE = "[-c COUNT] [-i SECONDS] [-W SECONDS] [-w SECONDS] [-s BYTES] [-t TTL] [-nqvDO46] HOST"
 _KNOWN = {
     "-c": "count=",
     "-i": "interval=",
@@ -24,6 +24,7 @@ _KNOWN = {
     "-D": "stamp",
     "-O": "outstanding",
     "-4": "ipv4",
+    "-6": "ipv6",
 }
 _UNREACHABLE = {
     0: "Destination Net Unreachable",
@@ -34,13 +35,25 @@ _UNREACHABLE = {
     13: "Packet filtered",
 }
 _TIME_EXCEEDED = {0: "Time to live exceeded", 1: "Frag reassembly time exceeded"}
+_UNREACHABLE6 = {
+    0: "Destination unreachable: No route",
+    1: "Destination unreachable: Administratively prohibited",
+    2: "Destination unreachable: Beyond scope of source address",
+    3: "Destination unreachable: Address unreachable",
+    4: "Destination unreachable: Port unreachable",
+}
+_TIME_EXCEEDED6 = {0: "Time exceeded: Hop limit", 1: "Time exceeded: Defragmentation failure"}
+#: What errors say, by ICMP type, then by code; and the type of an answer.
+_ERRORS = {3: _UNREACHABLE, 11: _TIME_EXCEEDED}
+_ERRORS6 = {1: _UNREACHABLE6, 2: {0: "Packet too big"}, 3: _TIME_EXCEEDED6}
+_REPLY, _REPLY6 = 0, 129
 #: Seconds to wait for the last answer when none has come so far.
 _LAST = 10.0
 
 
 def run(name: str, argv: Sequence[str]) -> int:
     """0 when something answered, 1 when nothing did, 2 when it could not be asked."""
-    given = options(name, argv, _KNOWN, _USAGE)
+    given = options(name, ["-6", *argv] if name == "ping6" else argv, _KNOWN, _USAGE)
     if len(given.rest) != 1:
         wrong(name, "one destination is needed", _USAGE)
     try:
@@ -54,7 +67,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         wrong(name, error, _USAGE)
     line = open_line(name)
     host = given.rest[0]
-    address = resolve(line, name, host)
+    address = resolve(line, name, host, given)
     label = address
     if not given.numeric:
         known = line.call("name_of", host=address)
@@ -63,7 +76,10 @@ def run(name: str, argv: Sequence[str]) -> int:
         series = line.call("echo_open", host=address)[0]
     except OSError as error:
         fail(name, f"connect: {words(error)}", 2)
-    sys.stdout.write(f"PING {host} ({address}) {size}({size + 28}) bytes of data.\n")
+    if ":" in address:
+        sys.stdout.write(f"PING {host}({label}) {size} data bytes\n")
+    else:
+        sys.stdout.write(f"PING {host} ({address}) {size}({size + 28}) bytes of data.\n")
     sys.stdout.flush()
     told = _Told(host, address, label, size, bool(given.quiet), bool(given.stamp))
     try:
@@ -111,14 +127,15 @@ class _Told:
         if answer is None:
             return
         address, kind, code, rtt_ns, ttl, size = answer
-        if kind == 0:
+        six = ":" in self._address
+        if kind == (_REPLY6 if six else _REPLY):
             self.received += 1
             rtt = float(rtt_ns) / 1e6  # type: ignore[arg-type]
             self._rtts.append(rtt)
             self.say(f"{int(str(size)) + 8} bytes from {self._label}: icmp_seq={sequence} ttl={ttl} time={_ms(rtt)} ms")
             return
         self.errors += 1
-        texts = _UNREACHABLE if kind == 3 else _TIME_EXCEEDED if kind == 11 else {}
+        texts = (_ERRORS6 if six else _ERRORS).get(int(str(kind)), {})
         text = texts.get(int(str(code)), f"ICMP type {kind}, code {code}")
         self.say(f"From {address} icmp_seq={sequence} {text}")
 

@@ -9,13 +9,14 @@ from nodes.shims.names import Names
 from nodes.shims.sockets import Known, Socket
 
 
-def replace() -> None:
-    """To be called before anything else takes classes or functions of `socket`. The agent is asked at first use."""
+def replace(family: int = 0) -> None:
+    """To be called before anything else takes classes or functions of `socket`. The agent is asked at first use. With a
+    `family`, who asks for names of any is told those of this one."""
     lines = Lines()
     Socket.known = Known(lines)
-    names = Names(lines)
+    names = Names(lines, family)
     for name in names.replaced:
         setattr(socket, name, getattr(names, name))
     for name in ("socket", "SocketType"):
         setattr(socket, name, Socket)
-    socket.has_ipv6 = False
+    socket.has_ipv6 = True

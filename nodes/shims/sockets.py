@@ -24,12 +24,17 @@ from nodes.shims.line import Lines, UnknownName
 _STREAM: Final = "stream"
 _DATAGRAM: Final = "datagram"
 _INET: Final = int(socket.AF_INET)
+_INET6: Final = int(socket.AF_INET6)
 _UNIX: Final = int(socket.AF_UNIX)
 #: Of the kernel's flags of a socket's kind, those that are no kind.
 _FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
 _PLUG: Final = bytes(1 << 16)
-_HEADER: Final = 6
-_MAX_DATAGRAM: Final = 65507
+_MAX_DATAGRAM: Final = {_INET: 65507, _INET6: 65527}
+#: Length of an address.
+_WIDTH: Final = {_INET: 4, _INET6: 16}
+#: Any address, and this host's.
+_ANY: Final = {_INET: "0.0.0.0", _INET6: "::"}
+_LOOPBACK: Final = {_INET: "127.0.0.1", _INET6: "::1"}
 _LINGER: Final = struct.Struct("ii")
 #: What the kernel does with the descriptor itself.
 _KERNEL_OPTIONS: Final = frozenset(
@@ -40,26 +45,32 @@ _KERNEL_OPTIONS: Final = frozenset(
 #: Names of options for messages.
 _ERROR: Final = (int(socket.SOL_SOCKET), int(socket.SO_ERROR))
 
-Address = tuple[str, int]
+#: Host and port; of IPv6 with flow label and scope, which are 0 here.
+Address = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Shared:
     """What is known here of one socket of the node, whatever descriptors of this process are it."""
 
-    __slots__ = ("__weakref__", "ended", "kind", "linger", "name", "number", "peer", "reachable", "role")
+    __slots__ = ("__weakref__", "ended", "family", "kind", "linger", "name", "number", "peer", "reachable", "role")
 
-    def __init__(self, number: int, kind: str, role: str, name: Any, peer: Any) -> None:
+    def __init__(self, number: int, kind: str, family: int, role: str, name: Any, peer: Any) -> None:
         self.number = number
         self.kind = kind
+        self.family = family
         self.role = role
-        self.name: Address = (name[0], name[1])
-        self.peer: Address | None = None if peer is None else (peer[0], peer[1])
+        self.name: Address = self.address(name)
+        self.peer: Address | None = None if peer is None else self.address(peer)
         #: The last address that datagrams can be sent to.
         self.reachable = ""
         #: SO_LINGER, seconds.
         self.linger = 0
         #: Whether the end of the connection was told.
         self.ended = False
+
+    def address(self, said: Any) -> Address:
+        """Host and port as programs have them."""
+        return (said[0], said[1]) if self.family == _INET else (said[0], said[1], 0, 0)
 
 
 class Known:
@@ -81,14 +92,16 @@ class Known:
             self._owner = (os.getpid(), f"{name},{os.getpid()}")
         return self._owner[1]
 
-    def make(self, kind: str) -> tuple[int, Shared]:
+    def make(self, kind: str, family: int) -> tuple[int, Shared]:
         """A new socket of the node: descriptor, and what is known of it."""
         flavour = socket.SOCK_STREAM if kind == _STREAM else socket.SOCK_SEQPACKET
         ours, theirs = _socket.socketpair(socket.AF_UNIX, flavour)
         try:
             inode = os.fstat(ours.fileno()).st_ino
-            number = self.lines.call("socket", theirs.fileno(), kind=kind, inode=inode, owner=self.owner())
-            shared = self._shared[inode] = Shared(number, kind, "new", ["0.0.0.0", 0], None)
+            number = self.lines.call(
+                "socket", theirs.fileno(), kind=kind, family=family, inode=inode, owner=self.owner()
+            )
+            shared = self._shared[inode] = Shared(number, kind, family, "new", [_ANY[family], 0], None)
             return ours.detach(), shared
         finally:
             ours.close()
@@ -126,34 +139,32 @@ def _is_paired(descriptor: int) -> bool:
 
 
 class Socket(socket.socket):
-    """TCP and UDP over IPv4 are the node's; other kinds (unix, netlink, packet) are the kernel's, as ever."""
+    """TCP and UDP are the node's; other kinds (unix, netlink, packet) are the kernel's, as ever."""
 
     known: Known
     _shared: Shared | None = None
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         if fileno is not None:
-            shared = self.known.find(fileno) if family in (-1, _INET) else None
+            shared = self.known.find(fileno) if family in (-1, _INET, _INET6) else None
             if shared is None:
                 super().__init__(family, type, proto, fileno)
             else:
                 super().__init__(-1, -1, -1, fileno)
                 self._shared = shared
             return
-        if family not in (-1, _INET):
-            if family == socket.AF_INET6:
-                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol: nodes of tcplab have IPv4")
+        if family == -1:
+            family = _INET
+        if family not in _ANY:
             super().__init__(family, type, proto)
             return
         kind = socket.SOCK_STREAM if type == -1 else type & ~_FLAGS
         if kind == socket.SOCK_STREAM and proto in (-1, 0, socket.IPPROTO_TCP):
-            descriptor, self_shared = self.known.make(_STREAM)
+            descriptor, self_shared = self.known.make(_STREAM, int(family))
         elif kind == socket.SOCK_DGRAM and proto in (-1, 0, socket.IPPROTO_UDP):
-            descriptor, self_shared = self.known.make(_DATAGRAM)
+            descriptor, self_shared = self.known.make(_DATAGRAM, int(family))
         else:
-            raise OSError(
-                errno.EPROTONOSUPPORT, "Protocol not supported: programs on a tcplab node have TCP and UDP over IPv4"
-            )
+            raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported: programs on a tcplab node have TCP and UDP")
         super().__init__(-1, -1, -1, descriptor)
         self._shared = self_shared
         if type != -1 and type & socket.SOCK_NONBLOCK:
@@ -163,8 +174,8 @@ class Socket(socket.socket):
 
     @property
     def family(self) -> Any:
-        """AF_INET."""
-        return super().family if self._shared is None else socket.AF_INET
+        """AF_INET or AF_INET6."""
+        return super().family if self._shared is None else socket.AddressFamily(self._shared.family)
 
     @property
     def type(self) -> Any:
@@ -218,7 +229,7 @@ class Socket(socket.socket):
             return
         self._check_open()
         host, port = self._address(address)
-        shared.name = _name(self._call("bind", number=shared.number, host=host, port=port))
+        shared.name = shared.address(self._call("bind", number=shared.number, host=host, port=port))
         if shared.kind == _DATAGRAM:
             shared.role = "bound"
 
@@ -231,7 +242,7 @@ class Socket(socket.socket):
         self._check_open()
         if shared.kind != _STREAM:
             raise _os_error(errno.EOPNOTSUPP)
-        shared.name = _name(self._call("listen", number=shared.number, backlog=backlog))
+        shared.name = shared.address(self._call("listen", number=shared.number, backlog=backlog))
         shared.role = "listening"
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -248,7 +259,7 @@ class Socket(socket.socket):
         (number, inode, name, peer), descriptor = self.known.lines.call_with_descriptor(
             "accept", number=shared.number, owner=self.known.owner()
         )
-        accepted = Shared(number, _STREAM, "connected", name, peer)
+        accepted = Shared(number, _STREAM, shared.family, "connected", name, peer)
         self.known.add(inode, accepted)
         return Socket(fileno=descriptor), accepted.peer
 
@@ -262,8 +273,9 @@ class Socket(socket.socket):
         host, port = self._address(address)
         timeout = self.gettimeout()
         if shared.kind == _DATAGRAM:
-            shared.name = _name(self._call("connect", number=shared.number, host=host, port=port, wait=False, plug=0))
-            shared.peer, shared.role = (host, port), "connected"
+            number = shared.number
+            shared.name = shared.address(self._call("connect", number=number, host=host, port=port, wait=False, plug=0))
+            shared.peer, shared.role = shared.address(_reached(shared.family, host, port)), "connected"
             return
         if shared.role == "connecting":
             if self._has_connected():
@@ -277,11 +289,11 @@ class Socket(socket.socket):
             self._renew()
             shared = self._shared
             assert shared is not None
-        peer = (host if host not in ("", "0.0.0.0") else "127.0.0.1", port)
+        peer = shared.address(_reached(shared.family, host, port))
         plug = self._plug() if timeout == 0 else 0
         number = shared.number
         name = self._call("connect", timeout, number=number, host=host, port=port, wait=timeout != 0, plug=plug)
-        shared.name, shared.peer = _name(name), peer
+        shared.name, shared.peer = shared.address(name), peer
         if timeout == 0:
             shared.role = "connecting"
             raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
@@ -324,7 +336,8 @@ class Socket(socket.socket):
 
     def _renew(self) -> None:
         """Another socket in the place of one whose connection was refused."""
-        descriptor, self._shared = self.known.make(_STREAM)
+        assert self._shared is not None
+        descriptor, self._shared = self.known.make(_STREAM, self._shared.family)
         try:
             os.dup2(descriptor, self.fileno(), False)
         finally:
@@ -459,28 +472,31 @@ class Socket(socket.socket):
         if address is None:
             if shared.peer is None:
                 raise _os_error(errno.EDESTADDRREQ)
-            host, port = shared.peer
+            host, port = shared.peer[:2]
         else:
-            host, port = self._address(address)
-            host = host if host not in ("", "0.0.0.0") else "127.0.0.1"
+            host, port = _reached(shared.family, *self._address(address))
             if shared.reachable != host:
-                shared.name = _name(self._call("prepare", number=shared.number, host=host))
+                shared.name = shared.address(self._call("prepare", number=shared.number, host=host))
                 shared.reachable = host
         payload = bytes(data)
-        if len(payload) > _MAX_DATAGRAM:
+        if len(payload) > _MAX_DATAGRAM[shared.family]:
             raise _os_error(errno.EMSGSIZE)
-        super().send(_socket.inet_aton(host) + port.to_bytes(2, "big") + payload, flags)
+        super().send(_socket.inet_pton(shared.family, host) + port.to_bytes(2, "big") + payload, flags)
         return len(payload)
 
     def _receive_datagram(self, bufsize: int, flags: int) -> tuple[bytes, Address]:
+        shared = self._shared
+        assert shared is not None
         self._check_open()
-        message = super().recv(_HEADER + bufsize, flags)
-        if len(message) < _HEADER:
+        width = _WIDTH[shared.family]
+        header = width + 2
+        message = super().recv(header + bufsize, flags)
+        if len(message) < header:
             raise OSError(errno.ENETDOWN, "the agent of this tcplab node has ended")
-        host, port = _socket.inet_ntoa(message[:4]), int.from_bytes(message[4:_HEADER], "big")
-        if host == "0.0.0.0":
+        host, port = _socket.inet_ntop(shared.family, message[:width]), int.from_bytes(message[width:header], "big")
+        if host == _ANY[shared.family]:
             raise _os_error(port)  # an ICMP error
-        return message[_HEADER:], (host, port)
+        return message[header:], shared.address((host, port))
 
     # Closing.
 
@@ -550,7 +566,7 @@ class Socket(socket.socket):
         assert shared is not None
         return {
             int(socket.SO_TYPE): int(self.type),
-            int(socket.SO_DOMAIN): _INET,
+            int(socket.SO_DOMAIN): shared.family,
             int(socket.SO_PROTOCOL): self.proto,
             int(socket.SO_ACCEPTCONN): int(shared.role == "listening"),
         }[optname]
@@ -608,16 +624,23 @@ class Socket(socket.socket):
     def _call(self, call: str, timeout: float | None = None, /, **arguments: Any) -> Any:
         return self.known.lines.call(call, timeout=timeout or None, **arguments)
 
-    def _address(self, address: Any) -> Address:
-        if not isinstance(address, tuple) or len(address) != 2:
-            raise TypeError(f"AF_INET address must be tuple, not {type(address).__name__}")
-        host, port = address
+    def _address(self, address: Any) -> tuple[str, int]:
+        shared = self._shared
+        assert shared is not None
+        six = shared.family == _INET6
+        if not isinstance(address, tuple):
+            raise TypeError(f"AF_INET{'6' * six} address must be tuple, not {type(address).__name__}")
+        if len(address) not in ((2, 3, 4) if six else (2,)):
+            raise TypeError("AF_INET6 address must be a tuple (host, port[, flowinfo[, scopeid]])" if six else _PAIR)
+        host, port = address[:2]
         if not isinstance(port, int):
             raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
         if not 0 <= port <= 65535:
             raise OverflowError("connect(): port must be 0-65535.")
-        if host in ("", "0.0.0.0"):
-            return "0.0.0.0", port
+        if host in ("", _ANY[shared.family]):
+            return _ANY[shared.family], port
+        if six:
+            return str(socket.getaddrinfo(host, 0, socket.AF_INET6, socket.SOCK_DGRAM)[0][4][0]), port
         if host == "<broadcast>":
             return "255.255.255.255", port
         return socket.gethostbyname(host), port
@@ -625,9 +648,12 @@ class Socket(socket.socket):
 
 _OWN: Final = frozenset((socket.SO_TYPE, socket.SO_DOMAIN, socket.SO_PROTOCOL, socket.SO_ACCEPTCONN))
 
+_PAIR: Final = "AF_INET address must be a pair (host, port)"
 
-def _name(said: Any) -> Address:
-    return said[0], said[1]
+
+def _reached(family: int, host: str, port: int) -> tuple[str, int]:
+    """Who is meant by an address to send to: any is this host."""
+    return (_LOOPBACK[family] if host == _ANY[family] else host), port
 
 
 def _os_error(number: int) -> OSError:

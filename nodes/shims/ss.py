@@ -9,7 +9,7 @@ from typing import Any
 from nodes.shims.ask import Asks, open_line, options, wrong
 from nodes.shims.flags import Wrong
 
-_USAGE = "[-tualnieompsHO4r] [state STATE] [src|dst ADDRESS] [sport|dport = :PORT]"
+_USAGE = "[-tualnieompsHO46r] [state STATE] [src|dst ADDRESS] [sport|dport = :PORT]"
 _KNOWN = {
     "-t": "tcp",
     "--tcp": "tcp",
@@ -33,6 +33,9 @@ _KNOWN = {
     "-H": "bare",
     "--no-header": "bare",
     "-4": "ipv4",
+    "--ipv4": "ipv4",
+    "-6": "ipv6",
+    "--ipv6": "ipv6",
     "-O": "oneline",
     "-r": "resolve",
 }
@@ -90,6 +93,8 @@ def tell(name: str, argv: Sequence[str], line: Asks) -> int:
     if states is None:
         idle = {"LISTEN", "UNCONN"}
         states = idle if given.listening else set(STATES.values()) if given.all else set(STATES.values()) - idle
+    if given.ipv4 or given.ipv6:
+        shown = [row for row in shown if row["local"][0] == "*" or (":" in row["local"][0]) == bool(given.ipv6)]
     chosen = [row for row in shown if row["state"] in states and admits(row)]
     _show(chosen, both, bool(given.bare), given, names)
     return 0
@@ -112,8 +117,8 @@ def _listeners(said: list[Row]) -> list[Row]:
             "state": "LISTEN",
             "recv": one["accept_queue"],
             "send": one["backlog"],
-            "local": (one["local_address"] or "0.0.0.0", one["local_port"]),
-            "peer": ("0.0.0.0", 0),
+            "local": (one["local_address"] or "*", one["local_port"]),
+            "peer": (_any_like(one["local_address"]), 0),
             "owner": one["owner"],
         }
         for one in said
@@ -144,22 +149,30 @@ def _datagrams(said: list[Row]) -> list[Row]:
             "recv": 0,
             "send": 0,
             "local": (one["name"][0], one["name"][1]),
-            "peer": tuple(one["peer"] or ("0.0.0.0", 0)),
+            "peer": tuple(one["peer"] or (_any_like(one["name"][0]), 0)),
             "owner": one["owner"],
         }
         for one in said
     ]
 
 
+def _any_like(address: str) -> str:
+    """Any address, of the family of a local one; "" is any of both."""
+    return "*" if not address else "::" if ":" in address else "0.0.0.0"
+
+
 def _summary(rows: list[Row], datagrams: list[Row]) -> None:
     count: Callable[..., int] = lambda *states: sum(row["state"] in states for row in rows)  # noqa: E731
+    kinds = []
+    for kind in (datagrams, rows):
+        six = sum(":" in row["local"][0] for row in kind)
+        kinds.append(f"{len(kind):<9} {len(kind) - six:<9} {six:<9}".rstrip())
     sys.stdout.write(
         f"Total: {len(rows) + len(datagrams)}\n"
         f"TCP:   {len(rows)} (estab {count('ESTAB')}, closed {count('TIME-WAIT')}, "
         f"orphaned {sum(_is_orphan(row) for row in rows)}, timewait {count('TIME-WAIT')})\n\n"
         "Transport Total     IP        IPv6\n"
-        f"RAW\t  0         0         0        \nUDP\t  {len(datagrams):<9} {len(datagrams):<9} 0        \n"
-        f"TCP\t  {len(rows):<9} {len(rows):<9} 0        \n"
+        f"RAW\t  0         0         0\nUDP\t  {kinds[0]}\nTCP\t  {kinds[1]}\n"
     )
 
 
@@ -183,7 +196,7 @@ def _read_filter(words: Sequence[str]) -> tuple[set[str] | None, Callable[[Row],
                 found = set(STATES.values()) - found
             states = found | (states or set()) if word == "state" else found & (states or found)
         elif word in ("src", "dst") and left:
-            host, _, port = left.pop(0).partition(":")
+            host, port = _host_and_port(left.pop(0))
             tests.append(_is_end("local" if word == "src" else "peer", host, port))
         elif word in ("sport", "dport") and left:
             port = left.pop(0)
@@ -197,6 +210,17 @@ def _read_filter(words: Sequence[str]) -> tuple[set[str] | None, Callable[[Row],
     return states, lambda row: all(test(row) for test in tests)
 
 
+def _host_and_port(text: str) -> tuple[str, str]:
+    """Of `10.0.0.1:80`, `[fd00::1]:80`, or an address alone."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        return host, port.removeprefix(":")
+    if text.count(":") > 1:
+        return text, ""
+    host, _, port = text.partition(":")
+    return host, port
+
+
 def _is_end(side: str, host: str, port: str) -> Callable[[Row], bool]:
     return lambda row: host in ("", "*", row[side][0]) and port in ("", "*", str(row[side][1]))
 
@@ -204,7 +228,7 @@ def _is_end(side: str, host: str, port: str) -> Callable[[Row], bool]:
 def _show(rows: list[Row], with_kind: bool, bare: bool, given: Any, names: dict[str, str]) -> None:
     def end(one: tuple[str, int]) -> tuple[str, str]:
         host = names[one[0]] if isinstance(names, _Names) else one[0]
-        return f"{host}:", str(one[1] or "*")
+        return f"[{host}]:" if ":" in host else f"{host}:", str(one[1] or "*")
 
     head = ["Netid", "State", "Recv-Q", "Send-Q", "Local Address:", "Port", "Peer Address:", "Port", "Process"]
     lines = [head] if not bare else []
@@ -303,6 +327,8 @@ def _info(one: Row) -> str:
         words.append(f"retrans:{one['retrans']}/{one['total_retrans']}")
     if one["dsack_dups"]:
         words.append(f"dsack_dups:{one['dsack_dups']}")
+    if one["reord_seen"]:
+        words.append(f"reord_seen:{one['reord_seen']}")
     if one["sacked"]:
         words.append(f"sacked:{-(-one['sacked'] // mss)}")
     if one["lost"]:

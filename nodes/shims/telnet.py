@@ -8,10 +8,11 @@ import select
 import sys
 from collections.abc import Sequence
 
+from nodes.shims import ends
 from nodes.shims.ask import options, words, wrong
 
 _USAGE = "[-e CHARACTER] [-E] HOST [PORT]"
-_KNOWN = {"-e": "escape=", "-E": "no_escape", "-4": "ipv4", "-8": "binary", "-K": "no_login"}
+_KNOWN = {"-e": "escape=", "-E": "no_escape", "-4": "ipv4", "-6": "ipv6", "-8": "binary", "-K": "no_login"}
 
 
 def run(name: str, argv: Sequence[str]) -> int:
@@ -19,17 +20,15 @@ def run(name: str, argv: Sequence[str]) -> int:
     given = options(name, argv, _KNOWN, _USAGE)
     if len(given.rest) not in (1, 2) or (len(given.rest) == 2 and not given.rest[1].isdigit()):
         wrong(name, "a host and the number of a port are needed", _USAGE)
-    from nodes.shims.replace import replace
-
-    replace()
+    ends.use(given)
     import socket
 
     host, port = given.rest[0], int(given.rest[1]) if len(given.rest) == 2 else 23
     escape = b"" if given.no_escape else (given.escape or "\x1d").encode()[:1]
     try:
-        address = socket.gethostbyname(host)
-        _say(f"Trying {address}...")
-        one = socket.create_connection((address, port))
+        address = ends.to(host, port)[1]
+        _say(f"Trying {address[0]}...")
+        one = socket.create_connection(address[:2])
     except socket.gaierror as error:
         _say(f"{name}: could not resolve {host}/{port}: {words(error)}")
         return 1

@@ -12,12 +12,15 @@ from typing import Final
 
 from nodes.base.clock import MICROSECOND, MILLISECOND
 from nodes.tcp import states
+from nodes.tcp.fastopen import FAILURES
 from nodes.tcp.info import info
-from nodes.tcp.options import NAMES, Options
+from nodes.tcp.options import NAMES, RANGES, Options
 from nodes.tcp.parameters import Parameters
 from nodes.tcp.tcb import Tcb
 
 _LINGER: Final = struct.Struct("ii")
+#: The smallest buffers that Linux makes: half of SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF.
+_LEAST: Final = {"SO_RCVBUF": 1152, "SO_SNDBUF": 2304}
 
 _LEVELS: Final = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "IP": socket.IPPROTO_IP}
 
@@ -37,7 +40,11 @@ def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
         on, seconds = _LINGER.unpack_from(value)
         return seconds if on else -1
     number = value if isinstance(value, int) else int.from_bytes(bytes(value)[:4], sys.byteorder, signed=True)
-    return number & _U32 if name == "TCP_NOTSENT_LOWAT" else number
+    if name == "TCP_NOTSENT_LOWAT":
+        return number & _U32
+    if name in _LEAST:  # socket(7): no error, but no less
+        number = min(max(number, _LEAST[name]), RANGES[name][1])
+    return number
 
 
 def encode(name: str, value: int | str) -> int | bytes:
@@ -54,8 +61,10 @@ def check(parameters: Parameters, name: str, value: object) -> None:
 
 def value_of(parameters: Parameters, chosen: Mapping[str, object], name: str) -> int | str:
     """What an option is on a socket without a connection, on which some were chosen."""
-    value = chosen.get(name)
-    return value if isinstance(value, int | str) else Options(parameters).get(name)
+    one = Options(parameters)
+    if name in chosen:
+        one.set(parameters, name, chosen[name])
+    return one.get(name)
 
 
 def errno_of(name: str) -> int:
@@ -88,7 +97,7 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.backoff & 0xFF,
         sum(bit for word, bit in _OPTIONS if word in one.options),
         one.snd_wscale | one.rcv_wscale << 4,
-        int(one.delivery_rate_app_limited),
+        int(one.delivery_rate_app_limited) | FAILURES.index(one.fastopen_client_fail) << 1,
         us(one.rto),
         us(one.ato),
         one.snd_mss,
@@ -132,7 +141,7 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.bytes_sent,
         one.bytes_retrans,
         one.dsack_dups,
-        0,
+        one.reord_seen,
         one.rcv_ooopack,
         one.snd_wnd,
         one.rcv_wnd,
@@ -144,7 +153,10 @@ def info_bytes(now: int, c: Tcb) -> bytes:
 
 
 #: TCPI_OPT_ of include/uapi/linux/tcp.h.
-_OPTIONS: Final = (("timestamps", 1), ("sack", 2), ("wscale", 4), ("ecn", 8), ("ecn_seen", 16), ("syn_data", 32))
+_OPTIONS: Final = (
+    *(("timestamps", 1), ("sack", 2), ("wscale", 4), ("ecn", 8), ("ecn_seen", 16), ("syn_data", 32)),
+    ("tfo_child", 128),
+)
 _INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _INFINITE: Final = 0x7FFF_FFFF

@@ -17,11 +17,15 @@ from nodes.sockets.gate import Gate
 from nodes.tcp import states
 from nodes.tcp.connection import Connection
 from nodes.tcp.listener import Listener
+from nodes.tcp.ports import Binding
 
 _OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
-_LEAVING: Final = (states.FIN_WAIT_1, states.CLOSING, states.LAST_ACK)
+#: What is sent after CLOSE, our FIN included, is not all acknowledged.
+LEAVING: Final = (states.FIN_WAIT_1, states.CLOSING, states.LAST_ACK)
 #: Most that is given to one SEND, bytes: a long `data` is not copied anew for every piece of room.
 _PIECE: Final = 1 << 20
+#: The options of servers: one that is started again finds its port free though connections are in TIME-WAIT there.
+REUSED: Final[Mapping[str, object]] = {"SO_REUSEADDR": 1}
 
 
 class StreamSocket:
@@ -158,7 +162,7 @@ class StreamSocket:
         """Wait until everything we have sent after CLOSE, our FIN included, is acknowledged or given up."""
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
-        while c.state in _LEAVING:
+        while c.state in LEAVING:
             await self.gate.wait(f"the last ACK of connection {c.number} to {self.peer}", deadline)
 
     async def finished(self, timeout_ns: int = NEVER) -> None:
@@ -264,10 +268,13 @@ def open_stream(
     local: bytes = b"",
     local_port: int = 0,
     options: Mapping[str, object] | None = None,
+    binding: Binding | None = None,
 ) -> StreamSocket:
-    """Active OPEN: the SYN is sent now; `established` waits for the rest. Raises InvalidArgument, SocketError."""
+    """Active OPEN: the SYN is sent now; `established` waits for the rest. `binding` is that of `local` and
+    `local_port`, where there is one. Raises InvalidArgument, SocketError."""
+    tcp = driver.stack.tcp
     try:
-        connection = driver.stack.tcp.open(driver.now(), remote, remote_port, local, local_port, dict(options or {}))
+        connection = tcp.open(driver.now(), remote, remote_port, local, local_port, dict(options or {}), binding)
     finally:
         driver.flush()
     return StreamSocket(driver, connection)
@@ -294,7 +301,9 @@ def listen(
     local: bytes = b"",
     backlog: int = 128,
     options: Mapping[str, object] | None = None,
+    binding: Binding | None = None,
 ) -> StreamListener:
-    """Passive OPEN; `local` b"" is any of ours. Raises InvalidArgument, SocketError EADDRINUSE, EADDRNOTAVAIL."""
-    listener = driver.stack.tcp.listen(driver.now(), local, local_port, backlog, dict(options or {}))
+    """Passive OPEN; `local` b"" is any of ours, zeros any of that family. Raises InvalidArgument, SocketError
+    EADDRINUSE, EADDRNOTAVAIL."""
+    listener = driver.stack.tcp.listen(driver.now(), local, local_port, backlog, dict(options or {}), binding)
     return StreamListener(driver, listener)

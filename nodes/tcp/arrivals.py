@@ -211,13 +211,11 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
                 receiver.came_twice(c, c.irs, c.irs + 1)
                 c.ack_cause = causes.DUPLICATE_DATA
         return
-    if (not segment.payload and not flags & FIN) and not may_answer_invalid(c, now):
-        return
     if flags & SYN:
         # RFC 5961 section 4.2: any SYN, wherever it stands.
         c.tcp.counters.TcpExtTCPSYNChallenge += 1
         challenge(c, now, causes.SYN_IN_WINDOW, segment.seq)
-    else:
+    elif segment.payload or flags & FIN or may_answer_invalid(c, now):
         segments.send_ack(c, now, cause)
 
 

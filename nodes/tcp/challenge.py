@@ -32,22 +32,32 @@ class ChallengeLimit:
 
 
 def challenge(c: Tcb, now: int, cause: int, seq: int) -> None:
-    """Send `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` because of the suspicious segment with raw number `seq`."""
+    """Send `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` because of the suspicious segment with raw number `seq`, unless the
+    connection has just answered one, or the host many."""
     tcp = c.tcp
-    allowed = tcp.challenge_limit.allow(now)
-    tcp.counters.TcpExtTCPChallengeACK += 1
+    allowed = False
+    if _too_soon(c, now):
+        tcp.counters.TcpExtTCPACKSkippedChallenge += 1
+    else:
+        allowed = tcp.challenge_limit.allow(now)
     tcp.sink.challenge_ack(now, tcp.node, c.number, cause, seq, not allowed)
     if allowed:
+        tcp.counters.TcpExtTCPChallengeACK += 1
         segments.transmit(c, now, c.snd_nxt, ACK, b"", cause, False)
-    else:
-        tcp.counters.TcpExtTCPACKSkippedChallenge += 1
 
 
 def may_answer_invalid(c: Tcb, now: int) -> bool:
-    """Whether an out-of-window segment without data may be answered now. Two ends that disagree about sequence
-    numbers would otherwise answer each other's ACKs for ever (Linux's tcp_invalid_ratelimit)."""
-    if now - c.dup_acks_sent_at < c.tcp.parameters.tcp_invalid_ratelimit * MILLISECOND:
+    """Whether an out-of-window segment without data may be answered now."""
+    if _too_soon(c, now):
         c.tcp.counters.TcpExtTCPACKSkippedSeq += 1
         return False
-    c.dup_acks_sent_at = now
     return True
+
+
+def _too_soon(c: Tcb, now: int) -> bool:
+    """Whether the last such answer of the connection was less than tcp_invalid_ratelimit ago; if not, this is one. Two
+    ends that disagree about sequence numbers would otherwise answer each other's ACKs for ever."""
+    if now - c.dup_acks_sent_at < c.tcp.parameters.tcp_invalid_ratelimit * MILLISECOND:
+        return True
+    c.dup_acks_sent_at = now
+    return False

@@ -6,7 +6,7 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_FIN_WAIT_2, TIMER_TIME_WAIT
 from nodes.packet.tcp import Segment
-from nodes.tcp import congestion_trace, segments, sender, states, timers
+from nodes.tcp import segments, sender, states, timers
 from nodes.tcp.mutants import no_time_wait
 from nodes.tcp.segments import is_syn
 from nodes.tcp.seq import before, unwrap
@@ -108,28 +108,6 @@ def reset(c: Tcb, now: int, cause: int) -> None:
     if state not in (states.SYN_SENT, states.TIME_WAIT, states.LISTEN):
         segments.send_reset(c, now, c.snd_nxt if c.synchronized or c.early else c.iss + 1, cause)
     change_state(c, now, states.CLOSED, cause)
-
-
-def refresh_mtu(c: Tcb, now: int) -> None:
-    """Ask the layer below for the path's MTU again, and obey it."""
-    set_mtu(c, now, c.tcp.network.mtu_to(now, c.remote))
-
-
-def set_mtu(c: Tcb, now: int, mtu: int) -> None:
-    """The path takes packets of `mtu` bytes. If that is less than before, what is in flight was lost for its size."""
-    c.mtu = mtu
-    if not c.synchronized:
-        return
-    mss = sender.effective_mss(c)
-    if mss == c.mss:
-        return
-    smaller = mss < c.mss
-    c.mss = mss
-    c.congestion.on_mss_change(now, mss)
-    congestion_trace.record(c, now, causes.MTU_REDUCED if smaller else causes.MTU_RAISED)
-    if smaller and c.board and len(c.board.first.payload) > mss:
-        c.board.lose_all()
-        sender.output(c, now, False)
 
 
 def _loopback(address: bytes) -> bool:

@@ -29,6 +29,7 @@ from nodes.tcp import (
     states,
 )
 from nodes.tcp.info import TcpInfo
+from nodes.tcp.options import Options
 from nodes.tcp.tcb import MAX_WINDOW, Tcb, change_state
 
 _SENDING = (states.SYN_SENT, states.SYN_RECEIVED, states.ESTABLISHED, states.CLOSE_WAIT)
@@ -240,14 +241,15 @@ class Connection(Tcb):
         return info.info(self, now)
 
     def set_option(self, now: int, name: str, value: object) -> None:
-        """Set one option of `nodes.tcp.options.RANGES` or TCP_CONGESTION. Raises InvalidArgument; SocketError EINVAL
-        for what can only be set before the handshake, EBADF after `close`."""
+        """Set one option of `nodes.tcp.options.RANGES` or TCP_CONGESTION. Raises InvalidArgument, SocketError EBADF
+        after `close`."""
         if self.user_closed:
             self._illegal(now, CALL_SET_OPTION, "EBADF", causes.ERROR_CLOSING)
-        options = self.options
-        if name == "TCP_MAXSEG":
-            raise SocketError("EINVAL", "TCP_MAXSEG is announced in the SYN; give it when opening or to the listener")
-        options.set(self.tcp.parameters, name, value)
+        if name == "TCP_MAXSEG" and self.state != states.CLOSED:
+            # It was announced in the SYN: as on Linux, what is set now changes nothing.
+            Options(self.tcp.parameters).set(self.tcp.parameters, name, value)
+            return
+        self.options.set(self.tcp.parameters, name, value)
         self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SET_OPTION, 0)
         if self.state == states.CLOSED:
             return

@@ -45,6 +45,7 @@ NAMES: Final = (
     "TcpExtTCPDSACKOldSent",  # ACKs that told of data received twice and before that acknowledged
     "TcpExtTCPDSACKOfoSent",  # the same, of data beyond a hole
     "TcpExtTCPDSACKRecv",  # ACKs that told of data received twice
+    "TcpExtTCPSACKReorder",  # ACKs that told of reordering
     "TcpExtTCPLossProbes",  # tail loss probes sent
     "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
     "TcpExtTCPDeliveredCE",  # ACKs that told of congestion marks
@@ -114,6 +115,7 @@ class Counters:
     TcpExtTCPDSACKOldSent: int
     TcpExtTCPDSACKOfoSent: int
     TcpExtTCPDSACKRecv: int
+    TcpExtTCPSACKReorder: int
     TcpExtTCPLossProbes: int
     TcpExtTCPLossProbeRecovery: int
     TcpExtTCPDeliveredCE: int

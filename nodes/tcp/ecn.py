@@ -52,6 +52,8 @@ def mark(c: Tcb, segment: Segment, resent: bool) -> None:
 
 def on_segment(c: Tcb, now: int, segment: Segment) -> None:
     """An acceptable segment has come: remember whether its packet was marked, for the ACKs to tell."""
+    if segment.ecn:
+        c.ecn_seen = True
     marked = segment.ecn == CE
     if c.congestion.exact_ecn:
         if segment.payload and marked != c.ece:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, NoReturn
 
 from nodes.base import causes
 from nodes.base.errors import InvalidArgument, SocketError
@@ -16,10 +16,10 @@ from nodes.base.events import (
     EventSink,
 )
 from nodes.base.random import Randomness
-from nodes.packet.address import address_text
+from nodes.packet.address import address_text, is_any
 from nodes.packet.tcp import RST, SYN, Segment
 from nodes.packet.trace import record_segment
-from nodes.tcp import arrivals, autotuning, closing, expiry, fastopen, handshake, icmp, segments, states
+from nodes.tcp import arrivals, autotuning, closing, expiry, fastopen, handshake, icmp, pathmtu, segments, states
 from nodes.tcp.challenge import ChallengeLimit
 from nodes.tcp.congestion.base import Ack
 from nodes.tcp.connection import Connection
@@ -31,6 +31,7 @@ from nodes.tcp.mutants import constant_isn
 from nodes.tcp.network import Address, Network
 from nodes.tcp.options import Options
 from nodes.tcp.parameters import Parameters
+from nodes.tcp.ports import Binding, Ports
 from nodes.tcp.seq import MASK, before
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
 from nodes.tcp.timers import TimerHeap
@@ -68,7 +69,8 @@ class Tcp:
         #: What the ACK at hand tells congestion controls.
         self.ack = Ack()
         self.ready_listeners: list[Listener] = []
-        self._table: dict[FourTuple, Connection] = {}
+        self.table: dict[FourTuple, Connection] = {}
+        self.ports = Ports(self)
         self._ended: deque[int] = deque()
         #: How many numbers were given.
         self.numbered = 0
@@ -78,7 +80,7 @@ class Tcp:
         #: What we know of the Fast Open of others.
         self.fast_open = FastOpenClient()
         self.isn = IsnGenerator(randomness.stream(f"node/{node}/tcp/secret"))
-        self._port_stream = randomness.stream(f"node/{node}/tcp/ports")
+        self.port_stream = randomness.stream(f"node/{node}/tcp/ports")
 
     # segments and time
 
@@ -86,7 +88,7 @@ class Tcp:
         """A segment with a right checksum has arrived for our address `dst`, on `interface` (interned name) in its
         `frame`-th frame (both for the trace)."""
         self.counters.TcpInSegs += 1
-        c = self._table.get((dst, segment.dst_port, src, segment.src_port))
+        c = self.table.get((dst, segment.dst_port, src, segment.src_port))
         if self.sink.level >= LEVEL_SEGMENTS:
             number = 0 if c is None else c.number
             record_segment(
@@ -107,7 +109,7 @@ class Tcp:
 
     def _reopens(self, c: Connection, now: int, segment: Segment) -> bool:
         """A new SYN in TIME-WAIT for which somebody listens (RFC 9293 section 3.6.1, MAY-2)."""
-        if not closing.may_reuse(c, segment) or self._listener_for(c.local, c.local_port) is None:
+        if not closing.may_reuse(c, segment) or self.listener_for(c.local, c.local_port) is None:
             return False
         self._replace(c, now)
         return True
@@ -119,15 +121,19 @@ class Tcp:
         self.notify(c)
 
     def _unconnected(self, now: int, src: Address, dst: Address, segment: Segment, isn_after: int) -> None:
-        listener = self._listener_for(dst, segment.dst_port)
+        listener = self.listener_for(dst, segment.dst_port)
         if listener is not None:
             listener.arrive(now, src, dst, segment, isn_after)
         else:
             # 3.10.7.1: in CLOSED everything but a RST is answered with one.
             self.reset_for(now, src, dst, segment, causes.NO_SUCH_CONNECTION)
 
-    def _listener_for(self, address: bytes, port: int) -> Listener | None:
-        return self.listeners.get((address, port)) or self.listeners.get((b"", port))
+    def listener_for(self, address: bytes, port: int) -> Listener | None:
+        """Who takes connections to an address and port of ours."""
+        listeners = self.listeners
+        return (
+            listeners.get((address, port)) or listeners.get((bytes(len(address)), port)) or listeners.get((b"", port))
+        )
 
     def reset_for(self, now: int, src: Address, dst: Address, segment: Segment, cause: int) -> None:
         """Answer a segment that belongs to no connection with RST; a RST with nothing."""
@@ -154,7 +160,7 @@ class Tcp:
     ) -> bool:
         """An ICMP error that quotes our segment `src`:`src_port` -> `dst`:`dst_port` with number `seq`. False: that is
         not in flight, so the error may be forged (RFC 5927 section 4.1)."""
-        c = self._table.get((src, src_port, dst, dst_port))
+        c = self.table.get((src, src_port, dst, dst_port))
         if c is None:
             return False
         believed = icmp.on_error(c, now, seq, icmp_type, icmp_code, mtu)
@@ -184,12 +190,14 @@ class Tcp:
         local: Address = b"",
         local_port: int = 0,
         options: dict[str, object] | None = None,
+        binding: Binding | None = None,
     ) -> Connection:
-        """Active OPEN (3.10.1): send a SYN. `local` b"" and `local_port` 0 are chosen here. With the option
-        TCP_FASTOPEN_CONNECT and a cookie of the server's, the first SEND sends it (RFC 7413).
+        """Active OPEN (3.10.1): send a SYN. `local` b"" and `local_port` 0 are chosen here, else bound here unless they
+        are those of `binding`. With the option TCP_FASTOPEN_CONNECT and a cookie of the server's, the first SEND sends
+        it (RFC 7413).
 
-        Raises InvalidArgument for a bad port or option, SocketError EADDRINUSE (`connection already exists`),
-        EADDRNOTAVAIL, ENETUNREACH.
+        Raises InvalidArgument for a bad port or option; SocketError EADDRINUSE when the port is held, EADDRNOTAVAIL
+        when there is no such address, no port left, or (`connection already exists`) such a connection; ENETUNREACH.
         """
         _check_port("remote_port", remote_port, 1)
         _check_port("local_port", local_port, 0)
@@ -197,21 +205,22 @@ class Tcp:
         if local != b"" and len(local) != len(remote):
             given = f"{address_text(local)} and {address_text(remote)}"
             raise InvalidArgument(f"local and remote: {given} are of two families; one of them is allowed", "local")
-        if local == b"":
-            local = self.network.source_for(remote)
-        elif not self.network.is_local(local):
-            raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
+        self._check_local(local)
         bound = local_port != 0
+        if bound and self.ports.taken(local, local_port, chosen.reuseaddr != 0, binding):
+            self._refuse_held(now, CALL_OPEN, states.CLOSED)
+        if is_any(local):
+            local = self.network.source_for(remote)
         if not bound:
             local_port = self._free_port(now, local, remote, remote_port)
         isn_after = -1
-        existing = self._table.get((local, local_port, remote, remote_port))
+        existing = self.table.get((local, local_port, remote, remote_port))
         if existing is not None and closing.yields_to_open(existing, now, bound):
             isn_after = existing.snd_nxt & MASK
             self._replace(existing, now)
         elif existing is not None:
             self.sink.illegal(now, self.node, existing.number, causes.ERROR_ALREADY_EXISTS, existing.state, CALL_OPEN)
-            raise SocketError("EADDRINUSE", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
+            raise SocketError("EADDRNOTAVAIL", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
         c = self.new_connection(now, ACTIVE, local, local_port, remote, remote_port, chosen, isn_after)
         self.sink.call(now, self.node, c.number, CALL_OPEN, 0)
         self.counters.TcpActiveOpens += 1
@@ -224,23 +233,27 @@ class Tcp:
         return c
 
     def listen(
-        self, now: int, local: Address, local_port: int, backlog: int, options: dict[str, object] | None = None
+        self,
+        now: int,
+        local: Address,
+        local_port: int,
+        backlog: int,
+        options: dict[str, object] | None = None,
+        binding: Binding | None = None,
     ) -> Listener:
-        """Passive OPEN (3.10.1) on `local` (b"": any of ours). `backlog` is capped by somaxconn.
+        """Passive OPEN (3.10.1) on `local` (b"": any of ours, zeros: any of that family), which is bound here unless
+        it is that of `binding`. `backlog` is capped by somaxconn.
 
-        Raises InvalidArgument for a bad port, backlog or option, SocketError EADDRINUSE (`connection already
-        exists`) or EADDRNOTAVAIL.
+        Raises InvalidArgument for a bad port, backlog or option, SocketError EADDRINUSE when the port is held
+        (`connection already exists`), or EADDRNOTAVAIL.
         """
         _check_port("local_port", local_port, 1)
         if backlog < 0:
             raise InvalidArgument(f"backlog: {backlog} is not allowed; 0 and more is", "backlog")
-        if local != b"" and not self.network.is_local(local):
-            raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
-        for address, port in self.listeners:
-            if port == local_port and (address == local or b"" in (address, local)):
-                self.sink.illegal(now, self.node, 0, causes.ERROR_ALREADY_EXISTS, states.LISTEN, CALL_LISTEN)
-                raise SocketError("EADDRINUSE", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
+        self._check_local(local)
         chosen = self._options(options)
+        if self.ports.taken(local, local_port, chosen.reuseaddr != 0, binding):
+            self._refuse_held(now, CALL_LISTEN, states.LISTEN)
         listener = Listener(self, local, local_port, min(backlog, self.parameters.somaxconn), chosen)
         self.listeners[(local, local_port)] = listener
         self.sink.call(now, self.node, 0, CALL_LISTEN, backlog)
@@ -283,7 +296,7 @@ class Tcp:
         """A TCB in CLOSED with a given ISN, in the table."""
         self.numbered += 1
         c = self.embryo(now, self.numbered, origin, local, local_port, remote, remote_port, options, iss)
-        self._table[(local, local_port, remote, remote_port)] = c
+        self.table[(local, local_port, remote, remote_port)] = c
         self.connections[c.number] = c
         name = self.sink.name
         self.sink.connection(
@@ -315,7 +328,7 @@ class Tcp:
         """A TCB in CLOSED that nobody knows of; with number 0 it is only there to answer a SYN with."""
         own = options.copy(self.parameters)
         c = Connection(self, number, origin, local, local_port, remote, remote_port, own, iss)
-        c.mtu = self.network.mtu_to(now, remote)
+        pathmtu.begin(c, now)
         c.ts_offset = self.isn.timestamp_offset(local, local_port, remote, remote_port)
         if c.scaling:
             c.rcv_shift = autotuning.window_scale_for(c)
@@ -323,7 +336,7 @@ class Tcp:
 
     def forget(self, c: Tcb, now: int, cause: int) -> None:
         """`c` is CLOSED because of `cause`: its 4-tuple is free again."""
-        self._table.pop((c.local, c.local_port, c.remote, c.remote_port), None)
+        self.table.pop((c.local, c.local_port, c.remote, c.remote_port), None)
         if c.fast is not None and c.fast.listener is not None:
             c.fast.listener.fast_open.release(c, now, cause)
         if c.listener is not None:
@@ -355,6 +368,21 @@ class Tcp:
             if listener.on_ready is not None:
                 listener.on_ready()
 
+    def bind(self, local: Address, local_port: int, reuse: bool) -> Binding:
+        """Hold a local address (b"": any, zeros: any of that family) and port (0: one is chosen) for a `listen` or
+        `open` to come. Raises InvalidArgument for a bad port, SocketError EADDRINUSE, EADDRNOTAVAIL."""
+        _check_port("local_port", local_port, 0)
+        self._check_local(local)
+        return self.ports.bind(local, local_port, reuse)
+
+    def _check_local(self, local: Address) -> None:
+        if not is_any(local) and not self.network.is_local(local):
+            raise SocketError("EADDRNOTAVAIL", f"{address_text(local)} is not an address of this host")
+
+    def _refuse_held(self, now: int, call: int, state: int) -> NoReturn:
+        self.sink.illegal(now, self.node, 0, causes.ERROR_ALREADY_EXISTS, state, call)
+        raise SocketError("EADDRINUSE", causes.CAUSES[causes.ERROR_ALREADY_EXISTS].words)
+
     def _options(self, given: dict[str, object] | None) -> Options:
         options = Options(self.parameters)
         for name, value in (given or {}).items():
@@ -365,12 +393,12 @@ class Tcp:
         """A port of ip_local_port_range not in use for this pair; the search starts at a random one (RFC 6056)."""
         first, last = self.parameters.ip_local_port_range
         count = last - first + 1
-        start = self._port_stream.below(count)
+        start = self.port_stream.below(count)
         for step in range(count):
             port = first + (start + step) % count
-            taken = self._table.get((local, port, remote, remote_port))
+            taken = self.table.get((local, port, remote, remote_port))
             free = taken is None or closing.yields_to_open(taken, now, False)
-            if free and self._listener_for(local, port) is None:
+            if free and not self.ports.bound(local, port):
                 return port
         raise SocketError("EADDRNOTAVAIL", f"no free port in ip_local_port_range {first}..{last}")
 

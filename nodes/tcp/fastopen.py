@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SERVERS_KEPT: Final = 1024
 #: How long a connection that a RST ended before it was established counts among those pending (RFC 7413 5.1), ns.
 RESET_COUNTS: Final = 60 * SECOND
+#: Why there was no data in the SYN, or it was in vain (tcp(7): tcpi_fastopen_client_fail, which counts from 0).
+FAILURES: Final = ("", "cookie_unavailable", "data_not_acked", "syn_retransmitted")
 #: A path is believed to swallow Fast Open after so many timeouts in a row.
 _TIMEOUTS: Final = 2
 
@@ -40,7 +42,7 @@ _TIMEOUTS: Final = 2
 class FastOpen:
     """What one connection has to do with it. `Tcb.fast` is None for all others."""
 
-    __slots__ = ("deferred", "listener", "option", "sent", "taken")
+    __slots__ = ("deferred", "failure", "listener", "option", "sent", "taken")
 
     def __init__(self) -> None:
         #: Client: OPEN was called, but the SYN waits for the first SEND.
@@ -51,6 +53,8 @@ class FastOpen:
         self.sent = 0
         #: Whether data in the SYN was taken (server: by us).
         self.taken = False
+        #: Client: one of FAILURES.
+        self.failure = ""
         #: Server: who counts us as pending.
         self.listener: Listener | None = None
 
@@ -124,6 +128,8 @@ def prepare(c: Tcb, now: int) -> None:
     known = tcp.fast_open.known(c)
     fast.deferred = known.option is not None
     fast.option = known.option or FastOpenOption(b"", known.without == 1)
+    if known.option is None:
+        fast.failure = "cookie_unavailable"
 
 
 def send_syn(c: Tcb, now: int, data: bytes) -> int:
@@ -164,6 +170,7 @@ def on_syn_ack(c: Tcb, now: int, segment: Segment) -> None:
         tcp.fast_open.works()
         counters.TcpExtTCPFastOpenActive += 1
         return
+    fast.failure = "syn_retransmitted" if c.total_retrans else "data_not_acked"
     counters.TcpExtTCPFastOpenActiveFail += 1
     board = c.board
     board.lose_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.base import causes
-from nodes.tcp import closing, states
+from nodes.tcp import closing, pathmtu, states
 from nodes.tcp.seq import unwrap
 from nodes.tcp.tcb import Tcb
 
@@ -51,7 +51,7 @@ def on_error(c: Tcb, now: int, seq: int, icmp_type: int, icmp_code: int, mtu: in
     version_6 = len(c.remote) == 16
     if ((icmp_type, icmp_code) == (3, 4) and not version_6) or (icmp_type == 2 and version_6):
         lowest = LOWEST_MTU_V6 if version_6 else LOWEST_MTU_V4
-        closing.set_mtu(c, now, min(c.mtu, max(mtu, lowest)))
+        pathmtu.too_big(c, now, max(mtu, lowest))
         return True
     known = (
         _V6_UNREACHABLE.get(icmp_code)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nodes.tcp import chronograph, segments, states
 from nodes.tcp.scoreboard import FLYING
-from nodes.tcp.tcb import Tcb
+from nodes.tcp.tcb import PASSIVE, Tcb
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TcpInfo:
     error: str  # errno name the connection failed with, or ""
     ca_state: str  # "Open", "Disorder", "CWR", "Recovery" or "Loss", as in Linux
     congestion: str  # name of the congestion control
-    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "ecn", "syn_data" (Fast Open)
+    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "ecn", "ecn_seen", "syn_data", "tfo_child"
     snd_wscale: int
     rcv_wscale: int
     rto: int  # ns
@@ -70,6 +70,10 @@ class TcpInfo:
     segs_out: int
     data_segs_in: int  # of these, with data
     data_segs_out: int
+    reord_seen: int  # ACKs that told of reordering
+    fastopen_client_fail: (
+        str  # why Fast Open brought nothing: one of nodes.tcp.fastopen.FAILURES; "": it did, or was none
+    )
     rcv_ooopack: int  # segments that came out of order
     rcv_ssthresh: int  # the most that the window may be now, bytes
     rcv_space: int  # most bytes that the user read in a round trip
@@ -106,8 +110,12 @@ def info(c: Tcb, now: int) -> TcpInfo:
         agreed.append("wscale")
     if c.ecn:
         agreed.append("ecn")
+    if c.ecn_seen:
+        agreed.append("ecn_seen")
     if c.fast is not None and c.fast.taken:
         agreed.append("syn_data")
+    if c.fast is not None and c.origin == PASSIVE:
+        agreed.append("tfo_child")
     wire = 0xFFFF_FFFF
     return TcpInfo(
         number=c.number,
@@ -167,6 +175,8 @@ def info(c: Tcb, now: int) -> TcpInfo:
         segs_out=c.segs_out,
         data_segs_in=c.data_segs_in,
         data_segs_out=c.data_segs_out,
+        reord_seen=c.rack.seen,
+        fastopen_client_fail=c.fast.failure if c.fast is not None else "",
         rcv_ooopack=c.rcv_ooopack,
         rcv_ssthresh=min(c.options.rcvbuf, c.window_clamp),
         rcv_space=c.rcv_space,

@@ -35,6 +35,10 @@ class Network:
         """Largest IP packet, bytes, known to fit the path to `dst`."""
         raise NotImplementedError
 
+    def mtu_until(self, dst: Address) -> int:
+        """The instant until which that of `mtu_to` is believed; NEVER when no router has said it."""
+        raise NotImplementedError
+
     def link_mtu(self, dst: Address) -> int:
         """Largest IP packet, bytes, that the interface towards `dst` takes; what routers said does not count."""
         raise NotImplementedError

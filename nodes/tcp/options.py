@@ -8,6 +8,10 @@ from nodes.base.errors import InvalidArgument, SocketError
 from nodes.tcp.parameters import FAST_OPEN_CLIENT, Parameters, parse_int, parse_key
 
 _INT: Final = 2**31 - 1
+#: Linux: TCP_MIN_MSS.
+_LEAST_MSS: Final = 88
+#: What getsockopt says of TCP_MAXSEG that was not set, without a connection (TCP_MSS_DEFAULT).
+_USUAL_MSS: Final = 536
 
 #: Lowest and highest value of each int option.
 RANGES: Final[dict[str, tuple[int, int]]] = {
@@ -15,7 +19,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_CORK": (0, 1),  # 1: only full segments, until it is 0 again or an RTO has passed
     "TCP_QUICKACK": (0, 1),  # 1: ACKs at once, 0: delayed; not for ever
     "TCP_DEFER_ACCEPT": (0, 86_400),  # s; a listener waits so long for data before it has a connection
-    "TCP_MAXSEG": (88, 65_495),  # our MSS, bytes; before the handshake
+    "TCP_MAXSEG": (0, 65_495),  # our MSS, bytes, 88 and more, 0: the MTU's; without effect after the handshake
     "TCP_USER_TIMEOUT": (0, _INT),  # ms; 0: tcp_retries2 decides
     "TCP_KEEPIDLE": (1, 32767),  # s
     "TCP_KEEPINTVL": (1, 32767),  # s
@@ -28,6 +32,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_FASTOPEN_CONNECT": (0, 1),  # 1: the SYN waits for the first SEND and carries its data
     "TCP_FASTOPEN_NO_COOKIE": (0, 1),  # 1: Fast Open without cookies
     "IP_TTL": (0, 255),  # of the packets sent, over IPv6 their hop limit; 0: ip_default_ttl, hop_limit
+    "SO_REUSEADDR": (0, 1),  # 1: others that have it, connections in TIME-WAIT too, may have the same port
     "SO_KEEPALIVE": (0, 1),
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
     "SO_RCVLOWAT": (1, _INT),  # bytes that make a connection readable
@@ -62,6 +67,7 @@ class Options:
         "rcvbuf",
         "rcvbuf_fixed",
         "rcvlowat",
+        "reuseaddr",
         "sndbuf",
         "sndbuf_fixed",
         "syncnt",
@@ -78,6 +84,7 @@ class Options:
         self.window_clamp = 0
         self.notsent_lowat = 0
         self.rcvlowat = 1
+        self.reuseaddr = 0
         self.maxseg = 0
         self.user_timeout = 0
         self.keepidle = parameters.tcp_keepalive_time
@@ -125,6 +132,8 @@ class Options:
         if name not in RANGES:
             raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)
         number = parse_int(name, value, *RANGES[name])
+        if name == "TCP_MAXSEG" and 0 < number < _LEAST_MSS:
+            raise InvalidArgument(f"{name}: {number} is not allowed; 0 and {_LEAST_MSS} to 65495 are", name)
         if name == "TCP_FASTOPEN_CONNECT" and number and not parameters.tcp_fastopen & FAST_OPEN_CLIENT:
             raise SocketError("EOPNOTSUPP", "Fast Open is off for clients: bit 1 of tcp_fastopen")
         setattr(self, _attribute(name), number)
@@ -134,9 +143,16 @@ class Options:
             self.sndbuf_fixed = True
 
     def get(self, name: str) -> int | str:
-        """One option's value. Raises InvalidArgument for an unknown name."""
+        """One option's value; of a buffer, as getsockopt(2) gives it: twice what was set, so that what the kernel needs
+        itself fits too. Raises InvalidArgument for an unknown name."""
         if name not in NAMES:
             raise InvalidArgument(f"{name}: no such option; there are {', '.join(NAMES)}", name)
+        if name == "TCP_MAXSEG" and not self.maxseg:
+            return _USUAL_MSS
+        if name == "SO_RCVBUF":
+            return 2 * self.rcvbuf
+        if name == "SO_SNDBUF" and self.sndbuf_fixed:
+            return 2 * self.sndbuf
         value: int | str = getattr(self, _attribute(name))
         return value
 

@@ -91,7 +91,15 @@ KNOBS: Final[tuple[Knob, ...]] = (
     # guarding
     _K("tcp_challenge_ack_limit", "", 0, _INT, _INT, 10, "challenge ACKs of the host per interval (RFC 5961 7)"),
     _K("tcp_challenge_ack_interval_ms", "ms", 1, 60_000, 1_000, 5_000, "the interval of tcp_challenge_ack_limit"),
-    _K("tcp_invalid_ratelimit", "ms", 0, 60_000, 500, 500, "time between answers to dataless out-of-window segments"),
+    _K(
+        "tcp_invalid_ratelimit",
+        "ms",
+        0,
+        60_000,
+        500,
+        500,
+        "a connection's time between challenge ACKs, or answers to dataless segments beyond its window",
+    ),
     # options and sizes
     _K("tcp_timestamps", "", 0, 1, 1, 1, "1: timestamps and PAWS (RFC 7323)"),
     _K("tcp_sack", "", 0, 1, 1, 1, "1: selective acknowledgments (RFC 2018)"),

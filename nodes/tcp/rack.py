@@ -30,7 +30,7 @@ def delivered(c: Tcb, now: int, record: Sent, tsecr: int, fack: int) -> None:
     if record.end > rack.fack:
         rack.fack = record.end
     if record.end <= fack and not record.count:
-        rack.reordering = True
+        rack.reordering = rack.late = True
         # How far the network reorders, in segments (Linux: tcp_check_sack_reordering).
         rack.degree = max(rack.degree, min(-(-(rack.fack - record.seq) // c.mss), MAX_REORDERING))
     rtt = now - record.sent_at

@@ -16,6 +16,7 @@ class Rack:
         "degree",
         "dsack_round",
         "fack",
+        "late",
         "min_rtt",
         "min_rtt_at",
         "mult",
@@ -23,6 +24,7 @@ class Rack:
         "persist",
         "reordering",
         "rtt",
+        "seen",
     )
 
     def __init__(self) -> None:
@@ -32,8 +34,12 @@ class Rack:
         self.min_rtt_at = 0
         self.fack = 0
         self.reordering = False
+        #: Whether the ACK at hand tells of some.
+        self.late = False
         #: The most reordering seen, segments; 0: none.
         self.degree = 0
+        #: How many ACKs have told of reordering.
+        self.seen = 0
         #: RACK.reo_wnd_mult, RACK.reo_wnd_persist, RACK.dsack_round (-1: none).
         self.mult = 1
         self.persist = PERSIST

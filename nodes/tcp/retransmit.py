@@ -12,7 +12,7 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, ecn, fastopen, handshake, rtt, segments, sender, undo
+from nodes.tcp import closing, congestion_trace, ecn, fastopen, handshake, pathmtu, rtt, segments, sender, undo
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import PASSIVE, Tcb
@@ -105,7 +105,7 @@ def on_timeout(c: Tcb, now: int) -> None:
         return
     if c.retransmits == parameters.tcp_retries1:
         # R1 (RFC 9293 section 3.8.3): ask the layer below again what it knows of the path.
-        closing.refresh_mtu(c, now)
+        pathmtu.refresh(c, now)
     flight = c.snd_nxt - c.snd_una
     if c.in_recovery:
         c.in_recovery = False

@@ -57,6 +57,10 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
                     rate.arrived(record, now)
                 rack.delivered(c, now, record, tsecr, fack)
         octets = acks.advance(c, now, ack, done, segment)
+    if c.rack.late:
+        c.rack.late = False
+        c.rack.seen += 1
+        c.tcp.counters.TcpExtTCPSACKReorder += 1
     if progress or delivered:
         _find_lost(c, now)
     acks.told(c, now, octets, delivered, max(board.lost - lost, 0), flying)

@@ -127,7 +127,8 @@ def header_length(c: Tcb) -> int:
 
 def announced_mss(c: Tcb) -> int:
     """Our MSS option: by the interface's MTU, whatever the path's (RFC 6691 section 2, RFC 1191 section 3.1)."""
-    return c.options.maxseg or c.tcp.network.link_mtu(c.remote) - header_length(c)
+    mss = c.tcp.network.link_mtu(c.remote) - header_length(c)
+    return min(c.options.maxseg or mss, mss)
 
 
 def send_ack(c: Tcb, now: int, cause: int) -> None:

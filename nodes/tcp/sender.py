@@ -6,7 +6,18 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
-from nodes.tcp import chronograph, congestion_trace, notsent, persist, retransmit, segments, states, timers, tlp
+from nodes.tcp import (
+    chronograph,
+    congestion_trace,
+    notsent,
+    pathmtu,
+    persist,
+    retransmit,
+    segments,
+    states,
+    timers,
+    tlp,
+)
 from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 from nodes.tcp.undo import FRTO_SECOND
@@ -69,6 +80,8 @@ def _output(c: Tcb, now: int, force: bool) -> None:
         or (state == states.SYN_RECEIVED and c.early)
     ):
         return
+    if now >= c.mtu_until:
+        pathmtu.refresh(c, now)
     if c.board.lost and c.frto != FRTO_SECOND:
         retransmit.resend_lost(c, now)
         if c.board.lost:

@@ -82,6 +82,7 @@ class Tcb:
         "ece",
         "ecn",
         "ecn_offered",
+        "ecn_seen",
         "error",
         "error_cause",
         "error_pending",
@@ -111,6 +112,7 @@ class Tcb:
         "max_snd_wnd",
         "mss",
         "mtu",
+        "mtu_until",
         "number",
         "on_ready",
         "options",
@@ -277,7 +279,9 @@ class Tcb:
         self.dup_acks_sent_at = -NEVER
 
         # options of the connection
+        #: Largest packet that fits the path, and until when that is believed.
         self.mtu = 0
+        self.mtu_until = NEVER
         self.peer_mss = DEFAULT_MSS_IPV6 if len(remote) == 16 else DEFAULT_MSS_IPV4
         #: Payload of a full segment: Eff.snd.MSS of RFC 9293 section 3.7.1.
         self.mss = self.peer_mss
@@ -325,6 +329,8 @@ class Tcb:
         # made again before `cwr_until` is acknowledged.
         self.ecn_offered = False
         self.ecn = False
+        #: Whether a packet of the peer's was marked as one of an ECN connection.
+        self.ecn_seen = False
         self.ece = False
         self.cwr_due = False
         self.cwr_until = iss

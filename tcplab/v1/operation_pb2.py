@@ -27,7 +27,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from tcplab.v1 import connection_pb2 as tcplab_dot_v1_dot_connection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tcplab/v1/operation.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1atcplab/v1/connection.proto\"\xb6\x03\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nconnection\x18\x04 \x01(\t\x12\x15\n\rstart_time_ns\x18\x05 \x01(\x03\x12\x18\n\x0b\x65nd_time_ns\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\x07 \x01(\t\x12\x0c\n\x04\x64one\x18\x08 \x01(\x08\x12*\n\x05\x65rror\x18\t \x01(\x0b\x32\x19.tcplab.v1.OperationErrorH\x00\x12,\n\x0b\x65stablished\x18\n \x01(\x0b\x32\x15.tcplab.v1.ConnectionH\x00\x12%\n\x04sent\x18\x0b \x01(\x0b\x32\x15.tcplab.v1.SendResultH\x00\x12,\n\x08received\x18\x0c \x01(\x0b\x32\x18.tcplab.v1.ReceiveResultH\x00\x12\'\n\x05ready\x18\r \x01(\x0b\x32\x16.tcplab.v1.ReadyResultH\x00\x12%\n\x04ping\x18\x0e \x01(\x0b\x32\x15.tcplab.v1.PingResultH\x00\x42\x08\n\x06resultB\x0e\n\x0c_end_time_ns\">\n\x0eOperationError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x65rrno\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x1c\n\nSendResult\x12\x0e\n\x06length\x18\x01 \x01(\x03\"J\n\rReceiveResult\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06length\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x0b\n\x03\x65of\x18\x04 \x01(\x08\"1\n\x0bReadyResult\x12\x10\n\x08readable\x18\x01 \x01(\x08\x12\x10\n\x08writable\x18\x02 \x01(\x08\"h\n\nPingResult\x12\x13\n\x0btransmitted\x18\x01 \x01(\x05\x12\x10\n\x08received\x18\x02 \x01(\x05\x12\x33\n\x10round_trip_times\x18\x03 \x03(\x0b\x32\x19.google.protobuf.Duration\"#\n\x13GetOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"N\n\x15ListOperationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x16ListOperationsResponse\x12(\n\noperations\x18\x01 \x03(\x0b\x32\x14.tcplab.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16\x43\x61ncelOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xfd\x01\n\x10OperationService\x12\x44\n\x0cGetOperation\x12\x1e.tcplab.v1.GetOperationRequest\x1a\x14.tcplab.v1.Operation\x12U\n\x0eListOperations\x12 .tcplab.v1.ListOperationsRequest\x1a!.tcplab.v1.ListOperationsResponse\x12L\n\x0f\x43\x61ncelOperation\x12!.tcplab.v1.CancelOperationRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tcplab/v1/operation.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1atcplab/v1/connection.proto\"\xdf\x03\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nconnection\x18\x04 \x01(\t\x12\x15\n\rstart_time_ns\x18\x05 \x01(\x03\x12\x18\n\x0b\x65nd_time_ns\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\x07 \x01(\t\x12\x0c\n\x04\x64one\x18\x08 \x01(\x08\x12*\n\x05\x65rror\x18\t \x01(\x0b\x32\x19.tcplab.v1.OperationErrorH\x00\x12,\n\x0b\x65stablished\x18\n \x01(\x0b\x32\x15.tcplab.v1.ConnectionH\x00\x12%\n\x04sent\x18\x0b \x01(\x0b\x32\x15.tcplab.v1.SendResultH\x00\x12,\n\x08received\x18\x0c \x01(\x0b\x32\x18.tcplab.v1.ReceiveResultH\x00\x12\'\n\x05ready\x18\r \x01(\x0b\x32\x16.tcplab.v1.ReadyResultH\x00\x12%\n\x04ping\x18\x0e \x01(\x0b\x32\x15.tcplab.v1.PingResultH\x00\x12\'\n\x06\x63losed\x18\x0f \x01(\x0b\x32\x15.tcplab.v1.ConnectionH\x00\x42\x08\n\x06resultB\x0e\n\x0c_end_time_ns\">\n\x0eOperationError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x65rrno\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x1c\n\nSendResult\x12\x0e\n\x06length\x18\x01 \x01(\x03\"J\n\rReceiveResult\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06length\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x0b\n\x03\x65of\x18\x04 \x01(\x08\"1\n\x0bReadyResult\x12\x10\n\x08readable\x18\x01 \x01(\x08\x12\x10\n\x08writable\x18\x02 \x01(\x08\"h\n\nPingResult\x12\x13\n\x0btransmitted\x18\x01 \x01(\x05\x12\x10\n\x08received\x18\x02 \x01(\x05\x12\x33\n\x10round_trip_times\x18\x03 \x03(\x0b\x32\x19.google.protobuf.Duration\"#\n\x13GetOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"N\n\x15ListOperationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x16ListOperationsResponse\x12(\n\noperations\x18\x01 \x03(\x0b\x32\x14.tcplab.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16\x43\x61ncelOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xfd\x01\n\x10OperationService\x12\x44\n\x0cGetOperation\x12\x1e.tcplab.v1.GetOperationRequest\x1a\x14.tcplab.v1.Operation\x12U\n\x0eListOperations\x12 .tcplab.v1.ListOperationsRequest\x1a!.tcplab.v1.ListOperationsResponse\x12L\n\x0f\x43\x61ncelOperation\x12!.tcplab.v1.CancelOperationRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,25 +35,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tcplab.v1.operation_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATION']._serialized_start=130
-  _globals['_OPERATION']._serialized_end=568
-  _globals['_OPERATIONERROR']._serialized_start=570
-  _globals['_OPERATIONERROR']._serialized_end=632
-  _globals['_SENDRESULT']._serialized_start=634
-  _globals['_SENDRESULT']._serialized_end=662
-  _globals['_RECEIVERESULT']._serialized_start=664
-  _globals['_RECEIVERESULT']._serialized_end=738
-  _globals['_READYRESULT']._serialized_start=740
-  _globals['_READYRESULT']._serialized_end=789
-  _globals['_PINGRESULT']._serialized_start=791
-  _globals['_PINGRESULT']._serialized_end=895
-  _globals['_GETOPERATIONREQUEST']._serialized_start=897
-  _globals['_GETOPERATIONREQUEST']._serialized_end=932
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=934
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1012
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1014
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1105
-  _globals['_CANCELOPERATIONREQUEST']._serialized_start=1107
-  _globals['_CANCELOPERATIONREQUEST']._serialized_end=1145
-  _globals['_OPERATIONSERVICE']._serialized_start=1148
-  _globals['_OPERATIONSERVICE']._serialized_end=1401
+  _globals['_OPERATION']._serialized_end=609
+  _globals['_OPERATIONERROR']._serialized_start=611
+  _globals['_OPERATIONERROR']._serialized_end=673
+  _globals['_SENDRESULT']._serialized_start=675
+  _globals['_SENDRESULT']._serialized_end=703
+  _globals['_RECEIVERESULT']._serialized_start=705
+  _globals['_RECEIVERESULT']._serialized_end=779
+  _globals['_READYRESULT']._serialized_start=781
+  _globals['_READYRESULT']._serialized_end=830
+  _globals['_PINGRESULT']._serialized_start=832
+  _globals['_PINGRESULT']._serialized_end=936
+  _globals['_GETOPERATIONREQUEST']._serialized_start=938
+  _globals['_GETOPERATIONREQUEST']._serialized_end=973
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=975
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1053
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1055
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1146
+  _globals['_CANCELOPERATIONREQUEST']._serialized_start=1148
+  _globals['_CANCELOPERATIONREQUEST']._serialized_end=1186
+  _globals['_OPERATIONSERVICE']._serialized_start=1189
+  _globals['_OPERATIONSERVICE']._serialized_end=1442
 # @@protoc_insertion_point(module_scope)

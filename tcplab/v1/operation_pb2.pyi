@@ -40,10 +40,11 @@ class Operation(_message.Message):
     RECEIVED_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """labs/{lab}/operations/{operation}."""
     call: _builtins.str
-    """open, accept, send, receive, ready or ping."""
+    """open, accept, send, receive, ready, linger or ping."""
     node: _builtins.str
     """labs/{lab}/nodes/{node}."""
     connection: _builtins.str
@@ -80,6 +81,10 @@ class Operation(_message.Message):
     def ping(self) -> Global___PingResult:
         """What ping measured."""
 
+    @_builtins.property
+    def closed(self) -> _connection_pb2.Connection:
+        """The connection as linger left it."""
+
     def __init__(
         self,
         *,
@@ -97,14 +102,15 @@ class Operation(_message.Message):
         received: Global___ReceiveResult | None = ...,
         ready: Global___ReadyResult | None = ...,
         ping: Global___PingResult | None = ...,
+        closed: _connection_pb2.Connection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_ns", b"_end_time_ns", "end_time_ns", b"end_time_ns", "error", b"error", "established", b"established", "ping", b"ping", "ready", b"ready", "received", b"received", "result", b"result", "sent", b"sent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_ns", b"_end_time_ns", "closed", b"closed", "end_time_ns", b"end_time_ns", "error", b"error", "established", b"established", "ping", b"ping", "ready", b"ready", "received", b"received", "result", b"result", "sent", b"sent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_ns", b"_end_time_ns", "call", b"call", "connection", b"connection", "done", b"done", "end_time_ns", b"end_time_ns", "error", b"error", "established", b"established", "name", b"name", "node", b"node", "ping", b"ping", "ready", b"ready", "received", b"received", "result", b"result", "sent", b"sent", "start_time_ns", b"start_time_ns", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_ns", b"_end_time_ns", "call", b"call", "closed", b"closed", "connection", b"connection", "done", b"done", "end_time_ns", b"end_time_ns", "error", b"error", "established", b"established", "name", b"name", "node", b"node", "ping", b"ping", "ready", b"ready", "received", b"received", "result", b"result", "sent", b"sent", "start_time_ns", b"start_time_ns", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_time_ns: _TypeAlias = _typing.Literal["end_time_ns"]  # noqa: Y015
     _WhichOneofArgType__end_time_ns: _TypeAlias = _typing.Literal["_end_time_ns", b"_end_time_ns"]  # noqa: Y015
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["error", "established", "sent", "received", "ready", "ping"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["error", "established", "sent", "received", "ready", "ping", "closed"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_time_ns) -> _WhichOneofReturnType__end_time_ns | None: ...

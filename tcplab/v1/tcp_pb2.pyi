@@ -126,12 +126,12 @@ class ListenRequest(_message.Message):
     local_port: _builtins.int
     """The port."""
     local: _builtins.str
-    """Our address; any when empty."""
+    """Our address; any when empty, any of one family for 0.0.0.0 and ::."""
     backlog: _builtins.int
     """Length of the accept queue; default 128."""
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Socket options that its connections inherit, by name, values as text."""
+        """Socket options that its connections inherit, by name, values as text. SO_REUSEADDR is 1 when it is not named."""
 
     def __init__(
         self,
@@ -429,6 +429,28 @@ class ShutdownRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShutdownRequest: _TypeAlias = ShutdownRequest  # noqa: Y015
+
+@_typing.final
+class LingerRequest(_message.Message):
+    """Which connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_FIELD_NUMBER: _builtins.int
+    connection: _builtins.str
+    """labs/{lab}/nodes/{node}/connections/{connection}."""
+    def __init__(
+        self,
+        *,
+        connection: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LingerRequest: _TypeAlias = LingerRequest  # noqa: Y015
 
 @_typing.final
 class CloseRequest(_message.Message):

@@ -86,6 +86,11 @@ class TcpServiceStub:
                 request_serializer=tcplab_dot_v1_dot_tcp__pb2.CloseRequest.SerializeToString,
                 response_deserializer=tcplab_dot_v1_dot_connection__pb2.Connection.FromString,
                 _registered_method=True)
+        self.Linger = channel.unary_unary(
+                '/tcplab.v1.TcpService/Linger',
+                request_serializer=tcplab_dot_v1_dot_tcp__pb2.LingerRequest.SerializeToString,
+                response_deserializer=tcplab_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
         self.Abort = channel.unary_unary(
                 '/tcplab.v1.TcpService/Abort',
                 request_serializer=tcplab_dot_v1_dot_tcp__pb2.AbortRequest.SerializeToString,
@@ -182,7 +187,15 @@ class TcpServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Close(self, request, context):
-        """CLOSE.
+        """CLOSE; returns at once, whatever SO_LINGER says, unless that is 0: then it is an RST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Linger(self, request, context):
+        """CLOSE as close(2) is with SO_LINGER; done when all that was sent, our FIN too, is acknowledged or given up, or when
+        that option's seconds have passed (the rest is still sent); without the option at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -277,6 +290,11 @@ def add_TcpServiceServicer_to_server(servicer, server):
                     servicer.Close,
                     request_deserializer=tcplab_dot_v1_dot_tcp__pb2.CloseRequest.FromString,
                     response_serializer=tcplab_dot_v1_dot_connection__pb2.Connection.SerializeToString,
+            ),
+            'Linger': grpc.unary_unary_rpc_method_handler(
+                    servicer.Linger,
+                    request_deserializer=tcplab_dot_v1_dot_tcp__pb2.LingerRequest.FromString,
+                    response_serializer=tcplab_dot_v1_dot_operation__pb2.Operation.SerializeToString,
             ),
             'Abort': grpc.unary_unary_rpc_method_handler(
                     servicer.Abort,
@@ -556,6 +574,33 @@ class TcpService:
             '/tcplab.v1.TcpService/Close',
             tcplab_dot_v1_dot_tcp__pb2.CloseRequest.SerializeToString,
             tcplab_dot_v1_dot_connection__pb2.Connection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Linger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tcplab.v1.TcpService/Linger',
+            tcplab_dot_v1_dot_tcp__pb2.LingerRequest.SerializeToString,
+            tcplab_dot_v1_dot_operation__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

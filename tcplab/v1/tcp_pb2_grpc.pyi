@@ -57,7 +57,11 @@ class TcpServiceStub:
     Shutdown: _grpc.UnaryUnaryMultiCallable[_tcp_pb2.ShutdownRequest, _connection_pb2.Connection]
     """Half-close: no more sending, the FIN follows what is queued."""
     Close: _grpc.UnaryUnaryMultiCallable[_tcp_pb2.CloseRequest, _connection_pb2.Connection]
-    """CLOSE."""
+    """CLOSE; returns at once, whatever SO_LINGER says, unless that is 0: then it is an RST."""
+    Linger: _grpc.UnaryUnaryMultiCallable[_tcp_pb2.LingerRequest, _operation_pb2.Operation]
+    """CLOSE as close(2) is with SO_LINGER; done when all that was sent, our FIN too, is acknowledged or given up, or when
+    that option's seconds have passed (the rest is still sent); without the option at once.
+    """
     Abort: _grpc.UnaryUnaryMultiCallable[_tcp_pb2.AbortRequest, _connection_pb2.Connection]
     """ABORT: an RST."""
     GetConnection: _grpc.UnaryUnaryMultiCallable[_tcp_pb2.GetConnectionRequest, _connection_pb2.Connection]
@@ -97,7 +101,11 @@ class TcpServiceAsyncStub(TcpServiceStub):
     Shutdown: _aio.UnaryUnaryMultiCallable[_tcp_pb2.ShutdownRequest, _connection_pb2.Connection]  # type: ignore[assignment]
     """Half-close: no more sending, the FIN follows what is queued."""
     Close: _aio.UnaryUnaryMultiCallable[_tcp_pb2.CloseRequest, _connection_pb2.Connection]  # type: ignore[assignment]
-    """CLOSE."""
+    """CLOSE; returns at once, whatever SO_LINGER says, unless that is 0: then it is an RST."""
+    Linger: _aio.UnaryUnaryMultiCallable[_tcp_pb2.LingerRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """CLOSE as close(2) is with SO_LINGER; done when all that was sent, our FIN too, is acknowledged or given up, or when
+    that option's seconds have passed (the rest is still sent); without the option at once.
+    """
     Abort: _aio.UnaryUnaryMultiCallable[_tcp_pb2.AbortRequest, _connection_pb2.Connection]  # type: ignore[assignment]
     """ABORT: an RST."""
     GetConnection: _aio.UnaryUnaryMultiCallable[_tcp_pb2.GetConnectionRequest, _connection_pb2.Connection]  # type: ignore[assignment]
@@ -188,7 +196,17 @@ class TcpServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tcp_pb2.CloseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_connection_pb2.Connection, _abc.Awaitable[_connection_pb2.Connection]]:
-        """CLOSE."""
+        """CLOSE; returns at once, whatever SO_LINGER says, unless that is 0: then it is an RST."""
+
+    @_abc_1.abstractmethod
+    def Linger(
+        self,
+        request: _tcp_pb2.LingerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """CLOSE as close(2) is with SO_LINGER; done when all that was sent, our FIN too, is acknowledged or given up, or when
+        that option's seconds have passed (the rest is still sent); without the option at once.
+        """
 
     @_abc_1.abstractmethod
     def Abort(

@@ -110,6 +110,21 @@ def test_options(pair: Pair) -> None:
             client.set_option(name, value)
 
 
+def test_linger(pair: Pair) -> None:
+    """socket(7): close waits until all is acknowledged, for SO_LINGER's seconds; without it, for nothing."""
+    for option, states in ((5, {"FIN-WAIT-2", "TIME-WAIT"}), (-1, {"FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT"})):
+        client, server = pair.connect(SO_LINGER=option)
+        client.send(b"the end")
+        lingering = client.start_linger()
+        assert lingering.wait().HasField("closed")
+        assert client.state() in states
+        assert server.receive(100, at_least=100) == b"the end"
+        server.close()
+        with pytest.raises(SocketError) as caught:
+            client.linger()
+        assert caught.value.errno_name == "EBADF"
+
+
 def test_readiness(pair: Pair) -> None:
     client, server = pair.connect()
     ready = client.wait_ready(read=True, write=True)

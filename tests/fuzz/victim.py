@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
 from nodes.base.events import STATE, EventSink
 from nodes.base.random import Randomness
@@ -134,6 +135,9 @@ class _Network(Network):
 
     def mtu_to(self, now: int, dst: bytes) -> int:
         return 1500
+
+    def mtu_until(self, dst: bytes) -> int:
+        return NEVER
 
     def link_mtu(self, dst: bytes) -> int:
         return 1500

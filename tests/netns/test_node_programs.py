@@ -231,7 +231,8 @@ try:
     late.connect(("10.0.0.98", 9))
 except TimeoutError as error:
     print("timed out:", error)
-print(errno_of(socket.socket, socket.AF_INET6), errno_of(socket.socket, socket.AF_INET, socket.SOCK_RAW))
+six = socket.socket(socket.AF_INET6)
+print(errno_of(six.connect, ("fd00::9", 9)), errno_of(socket.socket, socket.AF_INET, socket.SOCK_RAW))
 try:
     socket.create_connection(("h3", 80))
 except socket.gaierror as error:
@@ -251,7 +252,7 @@ print(errno_of(tcp().setsockopt, socket.IPPROTO_TCP, md5_signatures, 1))
         "EINPROGRESS",
         "True ECONNREFUSED",
         "timed out: timed out",
-        "EAFNOSUPPORT EPROTONOSUPPORT",
+        "ENETUNREACH EPROTONOSUPPORT",
         "True True",
         "h2 h1 10.0.0.3",
         "10.0.0.3 80",
@@ -540,7 +541,7 @@ def test_whoever_speaks_nonsense_at_the_door_is_sent_away_and_nobody_else_notice
             assert "error" in answer
         # A descriptor that is no socket; one that nobody asked for goes with the line.
         read, write = os.pipe()
-        message = {"id": 6, "call": "socket", "args": {"kind": "stream", "inode": 1, "owner": "me"}}
+        message = {"id": 6, "call": "socket", "args": {"kind": "stream", "family": 2, "inode": 1, "owner": "me"}}
         socket.send_fds(one, [msgpack.packb(message)], [read])
         assert "no socket" in msgpack.unpackb(one.recv(1 << 16))["error"]["message"]
         socket.send_fds(one, [msgpack.packb({"id": 7, "call": "counters"})], [read, write])

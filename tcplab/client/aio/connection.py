@@ -116,8 +116,18 @@ class Connection:
         await self._rpc.call(self._rpc.tcp.Shutdown, tcp_pb2.ShutdownRequest(connection=self.name))
 
     async def close(self) -> None:
-        """CLOSE."""
+        """CLOSE, without waiting."""
         await self._rpc.call(self._rpc.tcp.Close, tcp_pb2.CloseRequest(connection=self.name))
+
+    async def start_linger(self) -> Operation:
+        """CLOSE as close(2) with SO_LINGER, without waiting for it."""
+        request = tcp_pb2.LingerRequest(connection=self.name)
+        return Operation(self._clock, await self._rpc.call(self._rpc.tcp.Linger, request))
+
+    async def linger(self) -> None:
+        """CLOSE as close(2) with SO_LINGER: wait until all that was sent is acknowledged, the FIN too, but no longer
+        than that option's seconds."""
+        await (await self.start_linger()).wait()
 
     async def abort(self) -> None:
         """ABORT: an RST."""

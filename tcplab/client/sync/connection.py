@@ -114,8 +114,18 @@ class Connection:
         self._rpc.call(self._rpc.tcp.Shutdown, tcp_pb2.ShutdownRequest(connection=self.name))
 
     def close(self) -> None:
-        """CLOSE."""
+        """CLOSE, without waiting."""
         self._rpc.call(self._rpc.tcp.Close, tcp_pb2.CloseRequest(connection=self.name))
+
+    def start_linger(self) -> Operation:
+        """CLOSE as close(2) with SO_LINGER, without waiting for it."""
+        request = tcp_pb2.LingerRequest(connection=self.name)
+        return Operation(self._clock, self._rpc.call(self._rpc.tcp.Linger, request))
+
+    def linger(self) -> None:
+        """CLOSE as close(2) with SO_LINGER: wait until all that was sent is acknowledged, the FIN too, but no longer
+        than that option's seconds."""
+        (self.start_linger()).wait()
 
     def abort(self) -> None:
         """ABORT: an RST."""

@@ -58,12 +58,20 @@ def ports() -> tuple[MemoryPackets, MemoryPackets]:
 
 @contextlib.contextmanager
 def live_pair(parameters: Mapping[str, object] | None = None) -> Iterator[tuple[LiveStack, LiveStack]]:
-    """10.0.0.1 and 10.0.0.2, which call each other h1 and h2."""
+    """10.0.0.1 and 10.0.0.2, which call each other h1 and h2; also fd00::1 and fd00::2."""
     near, far = ports()
-    hosts = {"h1": "10.0.0.1", "h2": "10.0.0.2"}
+    hosts = {"h1": ("10.0.0.1", "fd00::1"), "h2": ("10.0.0.2", "fd00::2")}
     chosen = {**PARAMETERS, **(parameters or {})}
-    with (
-        LiveStack(address="10.0.0.1/24", hosts=hosts, parameters=chosen, packets=near, mac=b"\2\0\0\0\0\1") as h1,
-        LiveStack(address="10.0.0.2/24", hosts=hosts, parameters=chosen, packets=far, mac=b"\2\0\0\0\0\2") as h2,
-    ):
+
+    def one(number: int, packets: MemoryPackets) -> LiveStack:
+        return LiveStack(
+            address=f"10.0.0.{number}/24",
+            hosts=hosts,
+            parameters=chosen,
+            packets=packets,
+            mac=bytes((2, 0, 0, 0, 0, number)),
+            ipv6=f"fd00::{number}/64",
+        )
+
+    with one(1, near) as h1, one(2, far) as h2:
         yield h1, h2

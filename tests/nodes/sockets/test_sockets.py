@@ -7,7 +7,7 @@ import pytest
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import Cancelled, SocketError
 from nodes.sockets.datagram import DatagramSocket
-from nodes.sockets.stream import StreamSocket, connect, listen
+from nodes.sockets.stream import REUSED, StreamSocket, connect, listen
 from nodes.tcp import states
 from tests.nodes.net import ip, pair, routed
 
@@ -251,7 +251,7 @@ def test_linger() -> None:
         return one.now() - began, states.STATE_NAMES[socket.connection.state]
 
     async def server(pause: int) -> int:
-        listener = listen(two, 80)
+        listener = listen(two, 80, options=REUSED)
         socket = await listener.accept()
         listener.close()
         await two.runner.sleep_until(two.now() + pause)

@@ -70,6 +70,7 @@ class FakeNetwork(Network):
     def __init__(self, local: bytes, mtu: int = 1500) -> None:
         self.local = local
         self.mtu = mtu
+        self.until = NEVER
         self.sent: list[tuple[int, bytes, bytes, Segment, int, int, bool]] = []
 
     def transmit(self, now: int, src: bytes, dst: bytes, segment: Segment, conn: int, cause: int, resent: bool) -> None:
@@ -85,6 +86,9 @@ class FakeNetwork(Network):
 
     def mtu_to(self, now: int, dst: bytes) -> int:
         return self.mtu
+
+    def mtu_until(self, dst: bytes) -> int:
+        return self.until
 
     def link_mtu(self, dst: bytes) -> int:
         return self.mtu

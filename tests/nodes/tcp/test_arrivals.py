@@ -160,7 +160,7 @@ class TestSynchronized:
     @pytest.mark.rfc("5961", "1.1", "3.2-4", "3.2-5")
     def test_second_rst_in_window_is_challenged(self, state: int) -> None:
         """RFC 5961 section 3.2: RST elsewhere in the window gets a challenge ACK."""
-        host, c, peer, nxt, una = SCENES[state](Host())
+        host, c, peer, nxt, una = SCENES[state](Host(tcp_invalid_ratelimit=0))
         assert peer.send(RST, nxt + 1) == [f". {una}:{una}(0) ack {nxt}"]
         assert peer.send(RST | ACK, nxt + 60_000, una) == [f". {una}:{una}(0) ack {nxt}"]
         assert c.state == state
@@ -169,7 +169,7 @@ class TestSynchronized:
     @pytest.mark.rfc("5961", "1.1", "4.2-1", "4.2-3")
     def test_fourth_syn_is_challenged(self, state: int) -> None:
         """RFC 5961 section 4.2: a SYN in the window gets a challenge ACK, whatever else it carries."""
-        host, c, peer, nxt, una = SCENES[state](Host())
+        host, c, peer, nxt, una = SCENES[state](Host(tcp_invalid_ratelimit=0))
         assert peer.send(SYN, nxt) == [f". {una}:{una}(0) ack {nxt}"]
         assert peer.send(SYN | ACK, nxt + 5, una) == [f". {una}:{una}(0) ack {nxt}"]
         assert c.state == state
@@ -342,16 +342,44 @@ def test_old_segments_do_not_set_the_window() -> None:
 @pytest.mark.rfc("5961", "7-1", "7-2", "7-3")
 def test_challenge_ack_limit() -> None:
     """RFC 5961 section 7: no more challenge ACKs than the limit in an interval, and more in the next."""
-    host = Host("rfc", tcp_timestamps=0, tcp_challenge_ack_limit=3, tcp_challenge_ack_interval_ms=2000)
+    host = Host(
+        "rfc",
+        tcp_timestamps=0,
+        tcp_challenge_ack_limit=3,
+        tcp_challenge_ack_interval_ms=2000,
+        tcp_invalid_ratelimit=0,
+    )
     _c, peer = client(host)
     answers = [len(peer.send(RST, 2)) for _ in range(6)]
     assert answers == [1, 1, 1, 0, 0, 0]
-    assert host.counters.TcpExtTCPACKSkippedChallenge == 3
+    assert host.counters.TcpExtTCPChallengeACK == 3
     assert [e["suppressed"] for e in host.sink.of("challenge_ack")] == [0, 0, 0, 1, 1, 1]
     host.after(1999 * MILLISECOND)
     assert peer.send(RST, 2) == []
     host.after(MILLISECOND)
     assert len(peer.send(RST, 2)) == 1
+
+
+def test_challenge_acks_of_a_connection_are_limited() -> None:
+    """Linux's ip-sysctl.rst, tcp_invalid_ratelimit: one in 500 ms, whatever it answers; other connections are not
+    concerned."""
+    host = Host()
+    _c, peer = client(host)
+    other = host.tcp.open(0, PEER, HTTP + 1)
+    theirs = Peer(host, HTTP + 1, other.local_port)
+    host.take()
+    theirs.irs = other.iss
+    theirs.send(SYN | ACK, 0, 1, mss=1460)
+    assert [len(peer.send(RST, 2)), len(peer.send(SYN, 1)), len(peer.send(ACK, -100, 1))] == [1, 0, 0]
+    assert len(theirs.send(RST, 2)) == 1
+    counters = host.counters
+    assert (counters.TcpExtTCPChallengeACK, counters.TcpExtTCPACKSkippedChallenge) == (2, 1)
+    assert counters.TcpExtTCPACKSkippedSeq == 1
+    assert [e["suppressed"] for e in host.sink.of("challenge_ack")] == [0, 1, 0]
+    host.after(499 * MILLISECOND)
+    assert peer.send(SYN, 1) == []
+    host.after(MILLISECOND)
+    assert len(peer.send(SYN, 1)) == 1
 
 
 def test_out_of_window_acks_do_not_bounce_for_ever() -> None:

@@ -147,7 +147,8 @@ def test_time_wait_assassination(knob: int, state: int) -> None:
 def test_time_wait_reuse_by_sequence(seq: int, reopens: bool) -> None:
     """RFC 9293 section 3.6.1: a SYN beyond the old connection may reopen it, with an ISN beyond the old one's."""
     host, c, peer, _nxt, _una = scenes.time_wait(Host())
-    host.tcp.listen(0, b"", c.local_port, 4)
+    c.set_option(0, "SO_REUSEADDR", 1)
+    host.tcp.listen(0, b"", c.local_port, 4, {"SO_REUSEADDR": 1})
     old_end = c.snd_nxt & MASK
     peer.send(SYN, seq, mss=1460)
     assert (c.state == states.CLOSED) is reopens
@@ -168,7 +169,8 @@ def test_time_wait_reuse_by_timestamp(newer: int, seq: int, reopens: bool) -> No
     peer.send(ACK, 1, 2)
     peer.send(FIN | ACK, 1, 2)
     assert c.state == states.TIME_WAIT
-    host.tcp.listen(0, b"", c.local_port, 4)
+    c.set_option(0, "SO_REUSEADDR", 1)
+    host.tcp.listen(0, b"", c.local_port, 4, {"SO_REUSEADDR": 1})
     peer.tsval = 5000 + newer
     peer.send(SYN, seq, mss=1460)
     assert (c.state == states.CLOSED) is reopens

@@ -64,6 +64,7 @@ def test_who_asks_is_granted(tcp_ecn: int, flags: int, granted: bool) -> None:
     c.send(host.now, b"x" * MSS)
     assert [segment.ecn for segment in host.take()] == [ECT_0 if granted else 0]
     assert ("ecn" in c.status(host.now).options) == granted
+    assert "ecn_seen" not in c.status(host.now).options  # no marked packet has come
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,7 @@ def test_a_mark_is_echoed_until_cwr() -> None:
         assert answer.ecn == 0  # section 6.1.4: pure ACKs are not ECT
         at += 100
     assert echoes == [False, True, True, True, False, False, True, True]
+    assert "ecn_seen" in c.status(host.now).options
     assert c.status(host.now).ca_state == "Open"
 
 

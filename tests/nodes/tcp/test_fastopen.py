@@ -120,6 +120,7 @@ def test_what_is_not_acknowledged_goes_again_at_once(acked: int, again: list[str
     assert peer.send(SYN | ACK, 0, 1 + acked, mss=1460) == again
     assert ("syn_data" in c.status(0).options) == (acked == 100)
     assert host.counters.TcpExtTCPFastOpenActiveFail == (acked < 100)
+    assert c.status(0).fastopen_client_fail == ("" if acked == 100 else "data_not_acked")
     assert peer.send(ACK, 1, 101) == []
     assert c.status(0).unacked == 0
 

@@ -127,10 +127,10 @@ def test_backlog_is_capped_by_somaxconn() -> None:
 
 
 def test_close_of_the_listener() -> None:
-    """What nobody has accepted is reset; what was accepted lives on; the port is free again."""
+    """What nobody has accepted is reset; what was accepted lives on, and with SO_REUSEADDR the port is free again."""
     host = Host()
-    c, _peer = server(host)
-    listener = host.tcp.listeners[(b"", HTTP)]
+    listener = host.tcp.listen(0, b"", HTTP, 16, {"SO_REUSEADDR": 1})
+    c, _peer = server(host, listener=listener)
     knock(host, 1000)
     waiting = knock(host, 1001)
     waiting.send(ACK, 1, 1)
@@ -141,7 +141,9 @@ def test_close_of_the_listener() -> None:
         listener.accept(0)
     with pytest.raises(SocketError, match="EBADF"):
         listener.close(0)
-    host.tcp.listen(0, b"", HTTP, 1)
+    with pytest.raises(SocketError, match="EADDRINUSE"):
+        host.tcp.listen(0, b"", HTTP, 1)
+    host.tcp.listen(0, b"", HTTP, 1, {"SO_REUSEADDR": 1})
 
 
 @pytest.mark.rfc("9293", "MUST-42")

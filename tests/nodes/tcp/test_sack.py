@@ -186,6 +186,8 @@ def test_reordering_is_no_loss() -> None:
     wire.run(limit=wire.now + 100 * MILLISECOND)
     entered = sum(one["entered"] for one in wire.a.sink.of("recovery"))
     assert entered < 5 and wire.a.counters.TcpExtTCPFullUndo == entered  # of 20 that came late
+    assert 10 <= c.status(wire.now).reord_seen == wire.a.counters.TcpExtTCPSACKReorder <= 20
+    assert s.status(wire.now).reord_seen == 0
 
 
 def test_a_timeout_for_nothing_is_taken_back() -> None:

@@ -64,7 +64,8 @@ def act(scene: Scene, cause: int) -> None:
         code = 3 if cause == causes.ICMP_HARD_ERROR else 1
         host.tcp.on_icmp_error(host.now, c.local, c.remote, c.local_port, c.remote_port, peer.irs, 3, code, 0)
     elif cause == causes.TIME_WAIT_REUSED:
-        host.tcp.listen(host.now, b"", c.local_port, 1)
+        c.set_option(host.now, "SO_REUSEADDR", 1)
+        host.tcp.listen(host.now, b"", c.local_port, 1, {"SO_REUSEADDR": 1})
         peer.send(SYN, 100_000)
     elif cause in (causes.SYN_ACK_RECEIVED, causes.SIMULTANEOUS_SYN):
         peer.send(SYN | (ACK if cause == causes.SYN_ACK_RECEIVED else 0), 0, 1)
