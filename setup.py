@@ -30,6 +30,7 @@ HOT = (
     "nodes/tcp",
     "nodes/ip",
     "nodes/stack.py",
+    "nodes/drivers/ring.py",
     "nodes/sockets/driver.py",
     "nodes/sockets/gate.py",
     "nodes/sockets/stream.py",
@@ -45,9 +46,7 @@ HOT = (
 #: Of these packages: for processes and machines, not for frames.
 COLD = (
     "nodes/base/processes.py",
-    "nodes/base/real.py",
     "nodes/base/sleep.py",
-    "nodes/base/histogram.py",
     "nodes/tcp/congestion/plugin.py",
 )
 #: Where `tcplab version` reads why the code is not compiled.
@@ -81,6 +80,10 @@ def compiled() -> tuple[list[Extension], str]:
         extensions: list[Extension] = mypycify(
             [*options, *hot_modules()], opt_level=level, debug_level="0", multi_file=True, target_dir="build/mypyc"
         )
+        if os.name == "posix":
+            for extension in extensions:
+                # Calls from one module to another are then direct: nothing else can take the place of what they call.
+                extension.extra_compile_args = [*extension.extra_compile_args, "-fvisibility=hidden"]
         return extensions, ""
     except SystemExit:
         return [], "mypyc did not accept the code"

@@ -7,6 +7,7 @@ Trace level congestion, capture off. Prints one JSON object.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import tempfile
@@ -45,6 +46,8 @@ def main() -> None:
         lab = SimLab("bench", topology, 1, Path(directory) / "spool", LEVEL_CONGESTION, capture=False)
         lab.start_app("h2", "sink", {"port": 80})
         sender = lab.start_app("h1", "bulk", {"to": "h2", "port": 80, "bytes": total})
+        gc.collect()
+        gc.freeze()  # as the process of a lab does
         began, cpu = time.perf_counter(), time.process_time()
         lab.advance(Until(apps=(sender.name,)))
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu

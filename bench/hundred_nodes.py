@@ -26,7 +26,6 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 def tcplab(hosts: int) -> None:
     """Our part, in a process of its own."""
-    sys.path.insert(0, str(Path(__file__).parent.parent))
     from lab.backends.netns.lab import NetnsLab
     from lab.topology.loader import topology_from_mapping
 

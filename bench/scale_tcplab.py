@@ -4,7 +4,8 @@
     python bench/scale_tcplab.py nodes NUMBER      that many hosts in pairs, a link and a flow between the two of a pair
     python bench/scale_tcplab.py memory            of a host, and of both ends of an idle connection
 
-The data packets of all flows together are about the same whatever the number. Prints one JSON object.
+Every flow carries the same, over the same share of the bottleneck: a lab twice as large carries twice as many packets.
+Small labs are made and run again until as many packets are measured. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
 
 SEGMENT = 1448
+#: Data packets of one flow, and the least that is measured.
+EACH = 300
 PACKETS = 30_000
+#: What a flow has of the bottleneck: Mbit/s, and packets in its queue.
+SHARE = 10
+QUEUE = 30
 IDLE = 2000
 
 
@@ -45,39 +51,43 @@ def pairs(hosts: int) -> dict[str, Any]:
     return {"nodes": {name: {"kind": "host"} for name in names}, "links": links}
 
 
-def carry(lab: SimLab, ends: list[tuple[str, str, int]], total: int) -> dict[str, Any]:
-    """One bulk transfer for each (from, to, port), `total` bytes together."""
-    each = total // len(ends)
-    senders = []
-    for source, target, port in ends:
-        lab.start_app(target, "sink", {"port": port})
-        senders.append(lab.start_app(source, "bulk", {"to": target, "port": port, "bytes": each}).name)
-    began = time.perf_counter(), time.process_time()
-    lab.advance(Until(apps=tuple(senders)))
-    wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
-    packets = each * len(ends) // SEGMENT
-    return {"wall": wall, "us_per_packet": wall / packets * 1e6, "cpu_us_per_packet": cpu / packets * 1e6}
+def carry(mapping: dict[str, Any], ends: list[tuple[str, str, int]]) -> dict[str, Any]:
+    """One bulk transfer for each (from, to, port)."""
+    packets = 0
+    wall = cpu = 0.0
+    while packets < PACKETS:
+        with tempfile.TemporaryDirectory() as directory:
+            lab = lab_of(directory, mapping)
+            senders = []
+            for source, target, port in ends:
+                lab.start_app(target, "sink", {"port": port})
+                settings = {"to": target, "port": port, "bytes": EACH * SEGMENT}
+                senders.append(lab.start_app(source, "bulk", settings).name)
+            gc.collect()
+            gc.freeze()  # as the process of a lab does
+            began = time.perf_counter(), time.process_time()
+            lab.advance(Until(apps=tuple(senders)))
+            wall, cpu = wall + time.perf_counter() - began[0], cpu + time.process_time() - began[1]
+            lab.close_lab()
+        packets += EACH * len(ends)
+    return {"packets": packets, "us_per_packet": wall / packets * 1e6, "cpu_us_per_packet": cpu / packets * 1e6}
 
 
 def flows(number: int) -> dict[str, Any]:
-    edge = {"rate": "1gbit", "delay": "1ms", "limit": 3000}
+    edge = {"rate": f"{10 * SHARE * number}mbit", "delay": "1ms", "limit": QUEUE * number}
     mapping = {
         "nodes": {name: {"kind": "router" if name[0] == "r" else "host"} for name in ("h1", "r1", "r2", "h2")},
         "links": [
             {"endpoints": "h1-r1", **edge},
-            {"endpoints": "r1-r2", "rate": "100mbit", "delay": "10ms", "limit": 2000},
+            {"endpoints": "r1-r2", "rate": f"{SHARE * number}mbit", "delay": "10ms", "limit": QUEUE * number},
             {"endpoints": "r2-h2", **edge},
         ],
     }
-    with tempfile.TemporaryDirectory() as directory:
-        lab = lab_of(directory, mapping)
-        return carry(lab, [("h1", "h2", 2000 + each) for each in range(number)], PACKETS * SEGMENT)
+    return carry(mapping, [("h1", "h2", 2000 + each) for each in range(number)])
 
 
 def nodes(number: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as directory:
-        lab = lab_of(directory, pairs(number))
-        return carry(lab, [(f"h{n}", f"h{n + 1}", 2000) for n in range(1, number, 2)], PACKETS * SEGMENT)
+    return carry(pairs(number), [(f"h{n}", f"h{n + 1}", 2000) for n in range(1, number, 2)])
 
 
 def resident() -> int:

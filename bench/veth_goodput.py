@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # for tests.namespaces
+sys.path.append(str(Path(__file__).parent.parent))  # for tests.namespaces; last: a compiled copy comes before it
 
 from engine_frames import engine
 

@@ -42,6 +42,7 @@ _TCP: Final = ipv4.TCP
 _FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
 #: Ethernet and IPv4 headers: MAC address, type; the first three words, source and destination as one number.
 _HEADERS: Final = struct.Struct("!6s6xHIIIQ")
+_HEADERS_LEN: Final = 34
 _IPV4: Final = int.from_bytes(TYPE_IPV4, "big")
 _IPV6: Final = int.from_bytes(TYPE_IPV6, "big")
 _NO_MAC: Final = bytes(6)
@@ -166,7 +167,7 @@ class Stack(IpOutput):
         size = len(frame)
         interface.rx_packets += 1
         interface.rx_bytes += size
-        if size < _HEADERS.size:
+        if size < _HEADERS_LEN:
             self._on_short(interface, frame)
             return False
         if COMPILED:
@@ -187,19 +188,19 @@ class Stack(IpOutput):
             return True
         counters = self.counters
         counters.IpInReceives += 1
-        start = _HEADERS.size
+        start = _HEADERS_LEN
         end = _IP_START + (first & 0xFFFF)
         total = first + second + third + addresses
         if first >> 24 != 0x45:  # options, or no IPv4 packet
             start = _IP_START + (first >> 22 & 0x3C) if first >> 28 == 4 else 0
-            if start > _HEADERS.size:
-                total += sum16(frame[_HEADERS.size : start])
-        if start >= _HEADERS.size:
+            if start > _HEADERS_LEN:
+                total += sum16(frame[_HEADERS_LEN:start])
+        if start >= _HEADERS_LEN:
             if not first & 0x3_0000:
                 counters.IpExtInNoECTPkts += 1
             else:
                 self._count_ecn(first >> 16 & 3)
-        if not _HEADERS.size <= start <= end <= size or total % 65535:
+        if not _HEADERS_LEN <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False
         path = self._paths.flows.get(frame[26:34]) or self._flow(interface, frame[26:30], frame[30:34])

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from mypy_extensions import i64
+
 from lab.attacks import forge
 from lab.links.ecn import mark
 from lab.links.frame import ETHERNET, FrameView
@@ -22,7 +24,7 @@ from lab.links.queue import Queue
 from lab.links.queues import QUEUES
 from lab.links.rules import Corrupt, Delay, Drop, Duplicate, Hold, Rule
 from lab.links.statistics import Statistics
-from nodes.base.clock import SECOND, Scheduler
+from nodes.base.clock import NEVER, SECOND, Scheduler
 from nodes.base.events import (
     DELIVERY,
     FRAME,
@@ -138,8 +140,7 @@ class Direction:
             # Most frames: nothing is done to it and nobody asks which one it was.
             release = now
             if self._rate_bps:
-                release -= -len(frame) * _BITS_NS // self._rate_bps
-                self._busy_until = release
+                self._busy_until = release = now + self._line_ns(frame)
             release += self._delay_ns
             if release < self._last_release:
                 release = self._last_release
@@ -218,12 +219,18 @@ class Direction:
             words = self.impairments.words().encode()
             self._sink.emit_tail(LINK, self._scheduler.now(), 0, 0, 0, (self.name_id, int(self.up)), words)
 
+    def _line_ns(self, frame: bytes) -> int:
+        """How long a frame takes to serialise, rounded up."""
+        size: i64 = len(frame)
+        rate: i64 = self._rate_bps
+        return -(-size * _BITS_NS // rate)
+
     # On the way in.
 
     def _set(self, impairments: Impairments) -> None:
         self.impairments = impairments
         self._delay_ns = impairments.delay_ns
-        self._rate_bps = impairments.rate_bps
+        self._rate_bps = min(impairments.rate_bps, NEVER)  # beyond that a frame takes 1 ns all the same
         self._chances = impairments.chances
         self._bursts = impairments.bursts
         self._bad = self._bad and self._bursts
@@ -394,8 +401,7 @@ class Direction:
         """Put the packet on the line, which is free, and from there on the wire."""
         end = now
         if self._rate_bps:
-            end += -(-len(packet.frame) * _BITS_NS // self._rate_bps)
-            self._busy_until = end
+            self._busy_until = end = now + self._line_ns(packet.frame)
         marks = packet.marks
         if marks & LOST:
             self.statistics.dropped_loss += 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import os
 import socket
 import time
@@ -79,6 +80,7 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
             owned.remove()
         lines.send(line, {"error": base64.b64encode(status_of(error).SerializeToString()).decode()})
         return
+    gc.freeze()  # the lab lives as long as this process: it need not be looked through for garbage
     try:
         asyncio.run(_serve(host, job["socket"], line, owned))
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import select
 import socket
 import time
@@ -36,6 +37,7 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
     except Exception as error:
         _fail(line, error)
         return
+    gc.freeze()  # the lab lives as long as this process: it need not be looked through for garbage
     lines.send(line, {"experiment": experiment.name, "seed": lab.seed, "backend": lab.backend})
     started = reported = time.monotonic()
     script = Script(experiment, lab)
@@ -63,6 +65,7 @@ def validate(job: dict[str, Any], line: socket.socket) -> None:
     except Exception as error:
         _fail(line, error)
         return
+    gc.freeze()  # the lab lives as long as this process: it need not be looked through for garbage
     lines.send(line, {"experiment": experiment.name, "description": experiment.description})
 
 

@@ -6,12 +6,13 @@ Links, queues, attacks and apps hold a `Scheduler` and nothing else; whether tim
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
+
+from nodes.base import heap as heaps
+from nodes.base.heap import Entry
 
 NANOSECOND: Final = 1
 MICROSECOND: Final = 1_000
@@ -22,6 +23,11 @@ HOUR: Final = 60 * MINUTE
 
 #: Later than any instant a lab can reach (146 years); "no deadline". Compiled code compares ints of 63 bits at once.
 NEVER: Final = (1 << 62) - 1
+
+
+#: So many calls that were made are kept at the front of a sequence's list before they are cut off.
+_SLACK: Final = 64
+_DONE: Final[Entry] = ()
 
 
 class Timer:
@@ -78,13 +84,15 @@ class SimSequence(Sequence):
     """A Sequence of a SimScheduler. Its calls keep their places among all others, but only the next one is in the
     heap: so the heap holds as many entries as there are wires, not as many as there are frames on them."""
 
-    __slots__ = ("_sim", "waiting")
+    __slots__ = ("_first", "_sim", "_waiting")
 
     def __init__(self, scheduler: SimScheduler, fn: Callable[[Any], None]) -> None:
         super().__init__(scheduler, fn)
         self._sim = scheduler
-        #: Entries of the heap; the first one is there.
-        self.waiting: deque[_Entry] = deque()
+        #: Entries of the heap, from `_first` on, which is there; empty when none is. A list, for compiled code calls a
+        #: deque's methods by name.
+        self._waiting: list[Entry] = []
+        self._first = 0
 
     def post(self, time_ns: int, arg: Any) -> None:
         sim = self._sim
@@ -92,15 +100,26 @@ class SimSequence(Sequence):
         if time_ns < sim._now:
             time_ns = sim._now
         entry = (time_ns, count, self, arg)
-        waiting = self.waiting
+        waiting = self._waiting
         if not waiting:
-            heappush(sim._heap, entry)
+            heaps.push(sim._heap, entry)
         waiting.append(entry)
 
-
-#: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled, (time, number,
-#: sequence, arg) of the next one of a sequence.
-_Entry = tuple[Any, ...]  # not tuple[int, ...]: compiled, those are taken apart and made anew
+    def shift(self) -> Entry | None:
+        """The first call is being made: the one after it, which now is the first."""
+        waiting = self._waiting
+        first = self._first
+        waiting[first] = _DONE  # what it was called with is not kept
+        first += 1
+        if first == len(waiting):
+            waiting.clear()
+            self._first = 0
+            return None
+        if first >= _SLACK and first * 2 >= len(waiting):
+            del waiting[:first]
+            first = 0
+        self._first = first
+        return waiting[first]
 
 
 class SimScheduler(Scheduler):
@@ -114,7 +133,9 @@ class SimScheduler(Scheduler):
         self._now = 0
         self._count = 0
         self._stopped = False
-        self._heap: list[_Entry] = []
+        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled, (time,
+        #: number, sequence, arg) of the next one of a sequence.
+        self._heap: list[Entry] = []
 
     def now(self) -> int:
         return self._now
@@ -124,12 +145,12 @@ class SimScheduler(Scheduler):
             time_ns = self._now
         timer = Timer(time_ns, fn, arg)
         self._count = count = self._count + 1
-        heappush(self._heap, (time_ns, count, None, timer))
+        heaps.push(self._heap, (time_ns, count, None, timer))
         return timer
 
     def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
         self._count = count = self._count + 1
-        heappush(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
+        heaps.push(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
 
     def sequence(self, fn: Callable[[Any], None]) -> Sequence:
         return SimSequence(self, fn)
@@ -138,7 +159,7 @@ class SimScheduler(Scheduler):
         """Instant of the next call, or NEVER when nothing is scheduled."""
         heap = self._heap
         while heap and heap[0][2] is None and heap[0][3].fn is None:
-            heappop(heap)
+            heaps.pop(heap)
         return heap[0][0] if heap else NEVER
 
     def run_next(self) -> bool:
@@ -162,15 +183,14 @@ class SimScheduler(Scheduler):
             fn = entry[2]
             arg = entry[3]
             if isinstance(fn, SimSequence):
-                waiting = fn.waiting
+                following = fn.shift()
                 fn = fn.fn
-                waiting.popleft()
-                if waiting:
-                    heapreplace(heap, waiting[0])
+                if following is None:
+                    heaps.pop(heap)
                 else:
-                    heappop(heap)
+                    heaps.replace(heap, following)
             else:
-                heappop(heap)
+                heaps.pop(heap)
                 if fn is None:
                     fn = arg.fn
                     if fn is None:

@@ -16,11 +16,14 @@ import os
 import select
 from bisect import bisect_right
 from collections.abc import Callable
-from heapq import heappop, heappush
 from time import monotonic_ns
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
+from nodes.base import heap as heaps
 from nodes.base.clock import NEVER, SECOND, Scheduler, Timer
+from nodes.base.heap import Entry
 from nodes.base.histogram import Histogram
 from nodes.base.sleep import Sleep
 
@@ -33,6 +36,7 @@ _PR_SET_TIMERSLACK: Final = 29
 Stamped = tuple[int, bytes]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
     """Where frames come from. `fileno()` becomes readable when there are some."""
 
@@ -48,6 +52,7 @@ class Source:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RealScheduler(Scheduler):
     """`epoch_ns` is the reading of CLOCK_MONOTONIC at lab time 0. `spin_ns`: the last stretch before a timer is waited
     for by looking at the clock, which costs a core and gains 50 to 100 us."""
@@ -63,7 +68,7 @@ class RealScheduler(Scheduler):
         self._count = 0
         self._stopped = False
         #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled.
-        self._heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
+        self._heap: list[Entry] = []
         self._epoll = select.epoll()
         self._sleep = Sleep(self._epoll.fileno())
         self._readers: dict[int, Callable[[], None]] = {}
@@ -84,18 +89,18 @@ class RealScheduler(Scheduler):
             time_ns = self._now
         timer = Timer(time_ns, fn, arg)
         self._count = count = self._count + 1
-        heappush(self._heap, (time_ns, count, None, timer))
+        heaps.push(self._heap, (time_ns, count, None, timer))
         return timer
 
     def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
         self._count = count = self._count + 1
-        heappush(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
+        heaps.push(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
 
     def next_time(self) -> int:
         """Instant of the next call, or NEVER when none is scheduled."""
         heap = self._heap
         while heap and heap[0][2] is None and heap[0][3].fn is None:
-            heappop(heap)
+            heaps.pop(heap)
         return heap[0][0] if heap else NEVER
 
     # Descriptors.
@@ -221,7 +226,10 @@ class RealScheduler(Scheduler):
         """Make the calls due up to `limit_ns`, which is not in the future."""
         heap = self._heap
         while heap and heap[0][0] <= limit_ns:
-            time_ns, _, fn, arg = heappop(heap)
+            entry = heaps.pop(heap)
+            time_ns: int = entry[0]
+            fn = entry[2]
+            arg = entry[3]
             if fn is None:
                 fn = arg.fn
                 if fn is None:

@@ -1,16 +1,19 @@
 """The Internet checksum (RFC 1071).
 
 One's complement addition of 16-bit words is addition modulo 65535, and 2**16 = 1 modulo 65535, so the whole packet
-read as one big number, modulo 65535, is that sum: two C calls whatever the length. Compiled (setup.py), a loop over the
-bytes is several times faster still. Sums below are therefore plain ints that are congruent to the sum; ports, addresses
-and sequence numbers can be added as they are.
+read as one big number, modulo 65535, is that sum: two C calls whatever the length. Compiled (setup.py), a loop over its
+64-bit numbers is many times faster still. Sums below are therefore plain ints that are congruent to the sum; ports,
+addresses and sequence numbers can be added as they are.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from librt.strings import read_i64_be
 from mypy_extensions import i64
+
+from nodes.packet.words import u16
 
 # Adding the upper part of a big number to the lower keeps the sum and is cheaper than dividing all of it. Bits, by the
 # size of a full segment; multiples of 16.
@@ -21,27 +24,20 @@ _QUARTER_MASK: Final = (1 << _QUARTER) - 1
 
 
 def _loop(data: bytes) -> int:
-    high: i64 = 0
-    low: i64 = 0
+    total: i64 = 0
     at: i64 = 0
     size: i64 = len(data)
     while at + 8 <= size:
-        high += data[at]
-        low += data[at + 1]
-        high += data[at + 2]
-        low += data[at + 3]
-        high += data[at + 4]
-        low += data[at + 5]
-        high += data[at + 6]
-        low += data[at + 7]
+        word: i64 = read_i64_be(data, at)
+        total += (word >> 32 & 0xFFFF_FFFF) + (word & 0xFFFF_FFFF)
         at += 8
     while at + 2 <= size:
-        high += data[at]
-        low += data[at + 1]
+        total += u16(data, at)
         at += 2
     if at < size:
-        high += data[at]
-    return ((high << 8) + low) % 65535
+        last: i64 = data[at]
+        total += last << 8
+    return total % 65535
 
 
 #: Whether this is compiled: then functions are not those of Python.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from librt.strings import BytesWriter, write_i32_be, write_i64_be
+from mypy_extensions import i32, i64
+
 from nodes.packet import ipv4, ipv6
 from nodes.packet.checksum import COMPILED, sum16
 from nodes.packet.malformed import MalformedPacket
@@ -131,6 +134,9 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
     )
     if payload:
         total += sum16(payload)
+    check = -(_IPV4_SUM + ecn + length + identification + (ttl << 8) + addresses) % 65535
+    if COMPILED:
+        return _write_headers(segment, src, dst, length, identification, ttl, check, -total % 65535) + payload
     return (
         _IPV4_TIMESTAMPS.pack(
             0x45,
@@ -140,7 +146,7 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
             ipv4.DONT_FRAGMENT,
             ttl,
             _PROTOCOL,
-            -(_IPV4_SUM + ecn + length + identification + (ttl << 8) + addresses) % 65535,
+            check,
             src,
             dst,
             src_port,
@@ -157,6 +163,31 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
         )
         + payload
     )
+
+
+def _write_headers(
+    segment: Segment, src: bytes, dst: bytes, length: i64, identification: i64, ttl: i64, ip_check: i64, check: i64
+) -> bytes:
+    """The layout of _IPV4_TIMESTAMPS."""
+    ecn: i64 = segment.ecn
+    src_port: i64 = segment.src_port
+    dst_port: i64 = segment.dst_port
+    seq: i64 = segment.seq
+    ack: i64 = segment.ack
+    offset_flags: i64 = 0x8000 | segment.flags
+    window: i64 = segment.window
+    urgent: i64 = segment.urgent
+    tsval: i64 = segment.tsval
+    tsecr: i64 = segment.tsecr
+    out = BytesWriter()
+    write_i64_be(out, (0x4500 | ecn) << 48 | length << 32 | identification << 16 | ipv4.DONT_FRAGMENT)
+    write_i64_be(out, (ttl << 8 | _PROTOCOL) << 48 | ip_check << 32 | u32(src, 0))
+    write_i64_be(out, u32(dst, 0) << 32 | src_port << 16 | dst_port)
+    write_i64_be(out, seq << 32 | ack)
+    write_i64_be(out, offset_flags << 48 | window << 32 | check << 16 | urgent)
+    write_i64_be(out, _NOP_NOP_TIMESTAMPS << 32 | tsval)
+    write_i32_be(out, i32(tsecr))
+    return out.getvalue()
 
 
 def encode_tcp_packet6(segment: Segment, src: bytes, dst: bytes, hop_limit: int) -> bytes:
@@ -250,24 +281,32 @@ def _decode_options(segment: Segment, data: bytes, end: int) -> None:
         size = data[at + 1]
         if size < 2 or at + size > end:
             return
-        value = data[at + 2 : at + size]
         if kind == _MSS and size == 4:
-            segment.mss = int.from_bytes(value, "big")
+            segment.mss = u16(data, at + 2)
         elif kind == _WINDOW_SCALE and size == 3:
-            segment.window_scale = value[0]
+            segment.window_scale = data[at + 2]
         elif kind == _SACK_PERMITTED and size == 2:
             segment.sack_permitted = True
         elif kind == _SACK and size >= 10 and size % 8 == 2:
-            edges = struct.unpack(f"!{(size - 2) >> 2}I", value)
-            segment.sack = tuple(zip(edges[::2], edges[1::2], strict=True))
+            segment.sack = _blocks(data, at + 2, (size - 2) >> 3)
         elif kind == _TIMESTAMP and size == 10:
-            segment.tsval = int.from_bytes(value[:4], "big")
-            segment.tsecr = int.from_bytes(value[4:], "big")
+            segment.tsval = u32(data, at + 2)
+            segment.tsecr = u32(data, at + 6)
         elif kind == _FAST_OPEN:
-            _take_fast_open(segment, value, False)
-        elif kind == _EXPERIMENTAL and value[:2] == _FAST_OPEN_MAGIC:
-            _take_fast_open(segment, value[2:], True)
+            _take_fast_open(segment, data[at + 2 : at + size], False)
+        elif kind == _EXPERIMENTAL and size >= 4 and data[at + 2 : at + 4] == _FAST_OPEN_MAGIC:
+            _take_fast_open(segment, data[at + 4 : at + size], True)
         at += size
+
+
+def _blocks(data: bytes, at: int, count: int) -> tuple[tuple[int, int], ...]:
+    blocks: list[tuple[int, int]] = []
+    for _ in range(count):
+        left: int = u32(data, at)
+        right: int = u32(data, at + 4)
+        blocks.append((left, right))
+        at += 8
+    return tuple(blocks)
 
 
 def _take_fast_open(segment: Segment, cookie: bytes, experimental: bool) -> None:
