@@ -14,7 +14,6 @@ from nodes.tcp.parameters import Parameters
 #: Options of the layers around TCP: what they change, no script of packets can see, or the packets then differ.
 _WITHOUT_EFFECT: Final = frozenset(
     (
-        "SO_REUSEADDR",
         "SO_REUSEPORT",
         "SO_ZEROCOPY",
         "SO_PRIORITY",
