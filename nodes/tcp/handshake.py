@@ -135,12 +135,12 @@ def established(c: Tcb, now: int) -> None:
 
 
 def deferral(c: Tcb) -> int:
-    """TCP_DEFER_ACCEPT as the number of SYN-ACK timeouts that take that long: how Linux keeps it."""
+    """TCP_DEFER_ACCEPT as the number of SYN-ACK timeouts that take that long, at most 255: how Linux keeps it."""
     seconds = c.options.defer_accept
     parameters = c.tcp.parameters
     timeout = parameters.tcp_rto_initial_ms
     count = elapsed = 0
-    while elapsed < seconds * 1000:
+    while elapsed < seconds * 1000 and count < 255:
         elapsed += timeout
         timeout = min(timeout * 2, parameters.tcp_rto_max_ms)
         count += 1

@@ -208,3 +208,18 @@ def test_a_syn_for_a_connection_that_was_closed_before_it_was_accepted() -> None
     peer.got()
     assert peer.send(SYN, 1) == [f". {c.snd_nxt - c.iss}:{c.snd_nxt - c.iss}(0) ack 1"]
     assert c.state == states.FIN_WAIT_1
+
+
+def test_a_listener_defers_for_255_timeouts_at_most() -> None:
+    """As Linux (secs_to_retrans): a day of TCP_DEFER_ACCEPT with time-outs of 1 s ends after 255 of them."""
+    host = Host(tcp_rto_max_ms=1000)
+    host.tcp.listen(0, b"", HTTP, 4, {"TCP_DEFER_ACCEPT": 86_400})
+    peer = Peer(host, 5000, HTTP)
+    peer.send(SYN, 0, mss=1460)
+    (c,) = host.tcp.connections.values()
+    peer.irs = c.iss
+    peer.send(ACK, 1, 1)
+    host.after(250 * SECOND)
+    assert c.state == states.SYN_RECEIVED
+    host.after(10 * SECOND)
+    assert c.state == states.CLOSED

@@ -121,6 +121,26 @@ def burst(host: Host, segments: int) -> tuple[Connection, Peer]:
     return c, peer
 
 
+@pytest.mark.rfc("9438", "4.6-1", "4.6-2")
+@pytest.mark.rfc("8985", "9.3-2")
+def test_cubic_after_a_loss() -> None:
+    """With the ACK that shows it ssthresh is 0.7 of the ten segments that the window had let go; cwnd follows in the
+    round trip (PRR)."""
+    host = Host(tcp_congestion_control="cubic")
+    c, peer = opened(host)
+    c.send(host.now, bytes(40 * MSS))
+    peer.got()
+    host.after(100 * MILLISECOND)
+    for last in (1, 2, 3):
+        sacked(peer, 0, (1, last))
+    assert c.status(host.now).snd_ssthresh == 7 * MSS
+    for last in range(4, 12):
+        sacked(peer, 0, (1, last))
+        assert c.congestion.cwnd <= 10 * MSS
+    sacked(peer, (c.recover - c.iss) // MSS)
+    assert c.status(host.now).snd_cwnd == 7 * MSS
+
+
 @pytest.mark.rfc("6675", "4-5", "4-9")
 @pytest.mark.parametrize("recovery", [0, 1])
 def test_what_is_lost_goes_first_then_new_data_then_nothing(recovery: int) -> None:
