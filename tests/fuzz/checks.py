@@ -54,8 +54,8 @@ class Edges:
         self.right_edge = -1
         #: As the peer was told.
         self.announced = -1
-        #: What the peer has ever let us send.
-        self.allowed = c.snd_una + c.snd_wnd
+        #: What the peer has ever let us send; before we look the window may have shrunk over what is in flight.
+        self.allowed = max(c.snd_una + c.snd_wnd, c.snd_nxt)
         self.acknowledged = c.snd_una
 
     def check(self, sent: list[Segment]) -> None:

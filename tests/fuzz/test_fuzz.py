@@ -51,7 +51,7 @@ def test_what_is_over_leaves_nothing() -> None:
 
     def kept() -> Counter[str]:
         gc.collect()
-        kinds = Counter(type(one).__module__ + "." + type(one).__qualname__ for one in gc.get_objects())
+        kinds = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
         return Counter({kind: count for kind, count in kinds.items() if kind.startswith(("nodes.", "builtins.list"))})
 
     def attack(first: int) -> Counter[str]:
