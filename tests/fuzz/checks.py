@@ -62,6 +62,10 @@ class Edges:
         """After an event that made the connection send `sent`."""
         c = self.c
         self._check_variables()
+        for segment in sent:
+            if segment.flags & SYN and segment.payload and segment.src_port == c.local_port:
+                # Fast Open: what the SYN carries goes before any window is known, and may go again.
+                self.allowed = max(self.allowed, c.iss + 1 + len(segment.payload))
         if not c.synchronized or c.state == CLOSED:
             # What a closed one's 4-tuple sends may be another's.
             return
