@@ -549,7 +549,7 @@ def test_whoever_speaks_nonsense_at_the_door_is_sent_away_and_nobody_else_notice
         os.close(read)
         os.close(write)
     with door() as one:
-        assert ask(one, {"id": 1, "call": "resolve", "args": {"name": "h2"}})["value"] == "10.0.0.2"
+        assert ask(one, {"id": 1, "call": "resolve", "args": {"name": "h2"}})["value"] == ["10.0.0.2"]
     with door() as one:
         # Until the agent has heard of the end of the others.
         for _ in range(100):
