@@ -28,6 +28,9 @@ from lab.trace.bundle import Bundle
 from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, TcplabError
 from tcplab.v1 import lab_pb2, lab_pb2_grpc, run_pb2
 
+#: A lab's process that says nothing for so long, wall seconds, is taken for one that never will: as when a user's
+#: congestion control does not return.
+_SILENT_AFTER: Final = 15.0
 #: Each lab is a process; so many fit into the memory of a small machine.
 MAX_LABS: Final = 500
 #: A lab has so long to complete its files when the controller ends, wall seconds.
@@ -72,6 +75,8 @@ class LabRecord:
         #: Whether its process said that it ends in order, and why it said that it cannot go on.
         self.ended_well = False
         self.why = ""
+        #: Whether its process answered when it was last asked.
+        self.answers = True
         self.channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS)
         self.calls: dict[str, Any] = {}  # of the router, by method
         self.socket = socket
@@ -98,8 +103,12 @@ class LabRecord:
         """What it is now."""
         if not self.failure:
             request = lab_pb2.GetLabRequest(name=f"labs/{self.name}")
-            with contextlib.suppress(grpc.aio.AioRpcError):  # it is ending; what was last heard stands
-                self.message = await lab_pb2_grpc.LabServiceStub(self.channel).GetLab(request)
+            stub = lab_pb2_grpc.LabServiceStub(self.channel)
+            try:
+                self.message = await stub.GetLab(request, timeout=_SILENT_AFTER)
+                self.answers = True
+            except grpc.aio.AioRpcError as error:  # it is ending; what was last heard stands
+                self.answers = error.code() != grpc.StatusCode.DEADLINE_EXCEEDED
         return self.message
 
 
@@ -332,6 +341,8 @@ class Labs:
         child = record.child
         if child is not None:
             child.tell({"end": True, "export": export})
+            if not record.answers:
+                child.kill()
             assert record.gone is not None
             await record.gone
         self._spawn(record.channel.close(_CALLS_END_WITHIN))

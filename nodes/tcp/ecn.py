@@ -73,7 +73,7 @@ def on_echo(c: Tcb, now: int) -> None:
     if c.congestion.exact_ecn or c.in_recovery or c.rto_recovery or c.snd_una < c.cwr_until:
         return
     reduced(c)
-    c.congestion.on_congestion(now, c.snd_nxt - c.snd_una)
+    c.congestion.on_mark(now, c.snd_nxt - c.snd_una, c.tcp.parameters.tcp_abe != 0)
     congestion_trace.record(c, now, causes.ECN_ECHO)
 
 

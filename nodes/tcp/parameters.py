@@ -127,6 +127,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_pacing_ca_ratio", "%", 0, 1000, 120, 120, "pacing rate later, of cwnd / SRTT"),
     _K("tcp_ecn", "", 0, 2, 2, 2, "ECN (RFC 3168): 1: asked for, and granted; 2: granted to who asks; 0: never"),
     _K("tcp_ecn_fallback", "", 0, 1, 1, 1, "1: a SYN that is sent again does not ask for ECN"),
+    _K("tcp_abe", "", 0, 1, 0, 0, "1: marks reduce the window less than losses do (ABE, RFC 8511)"),
     _K("tcp_slow_start_after_idle", "", 0, 1, 1, 1, "1: restart from the restart window after an idle RTO"),
     # below TCP
     _K("ip_forward", "", 0, 1, 0, 0, "1: pass on packets for others, as a router does"),
@@ -245,6 +246,7 @@ class Parameters:
     tcp_pacing_ca_ratio: int
     tcp_ecn: int
     tcp_ecn_fallback: int
+    tcp_abe: int
     tcp_slow_start_after_idle: int
     ip_forward: int
     ip_default_ttl: int

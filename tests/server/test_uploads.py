@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tcplab.v1 import lab_pb2, run_pb2
+from tcplab.v1 import lab_pb2, run_pb2, tcp_pb2
 from tests.server.api import PAIR, Api, Server, fails
 
 MINE = """
@@ -113,3 +113,20 @@ def test_a_directory_of_the_server_is_not_read(allowing: Api, tmp_path: Path) ->
         text = PAIR + f"congestion_controls: [{listed}]\n"
         found = fails(allowing.labs.CreateLab, lab_pb2.CreateLabRequest(topology_yaml=text))
         assert found.code == "INVALID_ARGUMENT"
+
+
+def test_one_that_never_returns_costs_its_lab_alone(allowing: Api) -> None:
+    """Nobody can end it from inside; DeleteLab does from outside."""
+    stuck = MINE.replace("self.cwnd +=", "while True: pass\n        self.cwnd +=")
+    lab = allowing.lab(PAIR, congestion_controls=sent(stuck))
+    client, _ = allowing.connect(lab)
+    allowing.tcp.SetOption(tcp_pb2.SetOptionRequest(connection=client, option="TCP_CONGESTION", value="mine"))
+    pattern = tcp_pb2.Pattern(pattern=b"x", length=100_000)
+    allowing.tcp.Send(tcp_pb2.SendRequest(connection=client, pattern=pattern))
+    advancing = allowing.labs.Advance.future(lab_pb2.AdvanceRequest(lab=lab, idle=True))
+    other = allowing.lab(PAIR)
+    allowing.connect(other)
+    allowing.delete(other)
+    allowing.delete(lab)
+    assert advancing.exception() is not None
+    assert not allowing.labs.ListLabs(lab_pb2.ListLabsRequest()).labs

@@ -12,7 +12,8 @@ from nodes.tcp.congestion.newreno import NewReno
 from nodes.tcp.congestion.reno import Reno
 from nodes.tcp.congestion.tahoe import Tahoe
 from nodes.tcp.congestion.uncontrolled import Uncontrolled
+from nodes.tcp.congestion.vegas import Vegas
 
 CONTROLS: Final[dict[str, type[CongestionControl]]] = {
-    control.name: control for control in (Reno, NewReno, Tahoe, Cubic, Bbr, Dctcp, Uncontrolled)
+    control.name: control for control in (Reno, NewReno, Tahoe, Cubic, Bbr, Dctcp, Vegas, Uncontrolled)
 }

@@ -150,9 +150,13 @@ class CongestionControl:
         """Recovery with SACK ends."""
         self.cwnd = self.ssthresh
 
+    def on_mark(self, now: int, flight: int, mildly: bool) -> None:
+        """The first echo of a mark in a round trip (RFC 3168 section 6.1.2). `mildly`: tcp_abe is on, so in congestion
+        avoidance it may count for less than a loss (RFC 8511)."""
+        self.on_congestion(now, flight)
+
     def on_congestion(self, now: int, flight: int) -> None:
-        """Congestion, but nothing to repair: the first echo of a mark in a round trip (RFC 3168 section 6.1.2), or a
-        loss that a probe has repaired (RFC 8985 section 7.4)."""
+        """Congestion, but nothing to repair: a mark, or a loss that a probe has repaired (RFC 8985 section 7.4)."""
         self.ssthresh = self.ssthresh_after_loss(now, flight)
         self.cwnd = max(min(self.cwnd, self.ssthresh), self.mss)
 

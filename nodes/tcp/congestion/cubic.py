@@ -128,6 +128,15 @@ class Cubic(CongestionControl):
         # As Linux has it; section 4.6 allows it where a window that is not used does not grow (sender.py sees to that).
         return max(cwnd * _BETA_TENTHS // 10, 2 * self.mss)
 
+    def on_mark(self, now: int, flight: int, mildly: bool) -> None:
+        cwnd = self.cwnd
+        mildly = mildly and cwnd >= self.ssthresh
+        self.on_congestion(now, flight)
+        if mildly:
+            # beta_ecn = 0.85 (RFC 8511 section 3.1).
+            self.ssthresh = max(flight * 17 // 20, 2 * self.mss)
+            self.cwnd = min(cwnd, self.ssthresh)
+
     def on_timeout(self, now: int, flight: int, first: bool) -> None:
         super().on_timeout(now, flight, first)
         # Section 4.8: the next epoch begins where slow start ends, as if nothing had been before.

@@ -26,6 +26,14 @@ class NewReno(CongestionControl):
                 self._acked -= self.cwnd
                 self.cwnd += self.mss
 
+    def on_mark(self, now: int, flight: int, mildly: bool) -> None:
+        if mildly and self.cwnd >= self.ssthresh:
+            # beta_ecn = 0.8 (RFC 8511 section 3): who marks has a short queue, of which less is to be drained.
+            self.ssthresh = max(flight * 4 // 5, 2 * self.mss)
+            self.cwnd = min(self.cwnd, self.ssthresh)
+        else:
+            self.on_congestion(now, flight)
+
     def on_timeout(self, now: int, flight: int, first: bool) -> None:
         super().on_timeout(now, flight, first)
         self._acked = 0

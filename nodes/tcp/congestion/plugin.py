@@ -30,6 +30,7 @@ METHODS: Final = (
     "on_every_ack",
     "on_loss",
     "on_recovered",
+    "on_mark",
     "on_congestion",
     "on_timeout",
     "on_undo",

@@ -15,6 +15,10 @@ from lab.links.rules import Drop, Nth, RuleSpec
 from lab.topology.loader import topology_from_mapping
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.events import LEVEL_STATES
+from nodes.tcp.congestion.base import CongestionControl
+from nodes.tcp.congestion.cubic import Cubic
+from nodes.tcp.congestion.newreno import NewReno
+from nodes.tcp.congestion.reno import Reno
 
 #: Payload with timestamps, and what a full frame adds to it.
 MSS = 1448
@@ -173,3 +177,69 @@ def test_tahoe_begins_anew_after_every_loss(tmp_path: Path) -> None:
             (rates[control],) = path.measure(20)
             assert path.lab.counters("h1")["TcpExtTCPTimeouts"] == 0
     assert 0.4 * rates["reno"] < rates["tahoe"] < 0.9 * rates["reno"]
+
+
+def test_vegas_keeps_a_few_segments_in_the_queue(tmp_path: Path) -> None:
+    """Brakmo and Peterson 1995, section 3.2: between alpha (2) and beta (4) of its own, no loss, and a busy line."""
+    with Path2(tmp_path, "vegas", {}, delay="20ms", rate="10mbit", limit=100) as path:
+        path.start(0)
+        path.run(10)
+        waiting = []
+        before = path.acked()[0]
+        for _ in range(100):
+            path.lab.advance(Until(time_ns=path.lab.now() + 50 * MILLISECOND))
+            waiting.append(path.statistics()["queue_packets"])
+        assert 1 <= sum(waiting) / len(waiting) <= 5
+        assert (path.acked()[0] - before) / MSS * FRAME * 8 / 5 >= 0.98 * 10_000_000
+        assert path.statistics()["dropped_queue"] == path.lab.counters("h1")["TcpRetransSegs"] == 0
+        # Of two, each wants its own.
+        path.start(1)
+        path.run(10)
+        assert path.statistics()["queue_packets"] <= 12
+        assert path.statistics()["dropped_queue"] == 0
+
+
+def test_vegas_yields_to_who_fills_the_queue(tmp_path: Path) -> None:
+    """Mo, La, Anantharam and Walrand 1999: beside Reno it takes the queue for its own and makes room."""
+    with Path2(tmp_path, "vegas", {}, delay="20ms", rate="10mbit", limit=60) as path:
+        path.start(0)
+        path.lab.set_parameters("h1", {"tcp_congestion_control": "reno"})
+        path.start(1)
+        path.run(5)
+        vegas, reno = path.measure(20)
+        assert vegas < reno / 2
+
+
+@pytest.mark.parametrize(
+    ("control", "loss", "mark"), [(NewReno, 25_000, 40_000), (Reno, 25_000, 40_000), (Cubic, 35_000, 42_500)]
+)
+def test_abe_reduces_less_for_a_mark(control: type[CongestionControl], loss: int, mark: int) -> None:
+    """RFC 8511 section 3: ssthresh = max(FlightSize beta_ecn, 2 SMSS), beta_ecn 0.8, for CUBIC 0.85; in congestion
+    avoidance. Without tcp_abe, and in slow start, as for a loss (RFC 3168 section 6.1.2)."""
+    for mildly, ssthresh, after in ((True, 50_000, mark), (False, 50_000, loss), (True, 60_000, loss)):
+        one = control(1000, 50_000, 1)
+        one.ssthresh = ssthresh
+        one.on_mark(0, 50_000, mildly)
+        assert (one.ssthresh, one.cwnd) == (after, after)
+    least = control(1000, 2_000, 1)
+    least.ssthresh = 2_000
+    least.on_mark(0, 1_000, True)
+    assert least.ssthresh == 2_000
+
+
+def test_abe_keeps_the_line_busy_where_the_queue_is_short(tmp_path: Path) -> None:
+    """RFC 8511 section 4.1: after half the window is gone a line with a short queue stands idle."""
+    rates = {}
+    for abe in (0, 1):
+        knobs = {"tcp_ecn": 1, "tcp_abe": abe, "tcp_rmem": 1_000_000, "tcp_wmem": 1_000_000}
+        link = {"delay": "50ms", "rate": "10mbit", "limit": 1000, "ecn_threshold": 15_000}
+        with Path2(tmp_path / str(abe), "reno", knobs, **link) as path:
+            path.start(0)
+            path.run(20)
+            (rates[abe],) = path.measure(40)
+            assert path.statistics()["marked"] > 0
+            assert path.statistics()["dropped_queue"] == 0
+    line = 10_000_000 / 8 / FRAME
+    assert rates[0] < 0.9 * line
+    # A window that swings between 0.8 and 1 of what fills path and queue: 125 kB + 15 kB.
+    assert rates[1] > max(0.9 * line, 1.1 * rates[0])

@@ -147,6 +147,7 @@ def test_every_call_of_the_stack_is_watched(method: str) -> None:
     arguments = {
         **dict.fromkeys(("on_ack", "on_every_ack", "on_recovered", "on_duplicate_ack"), (1,)),
         "on_timeout": (1, 5000, True),
+        "on_mark": (1, 5000, True),
         "on_undo": (1, 5000, 5000),
     }.get(method, (1, 5000))
     told: list[int] = []
