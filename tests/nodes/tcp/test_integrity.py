@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nodes.base import events
@@ -40,6 +40,7 @@ class Transfer:
             self.read += self.sink.receive(self.wire.now, self.rng.choice((1000, 1 << 20)))
 
 
+@example(17900, 30, 14, 0, 300, 4096, 1, 88, False, "reno", "linux", 1)  # one end gives up, the other only reads
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
@@ -119,4 +120,7 @@ def test_delivered_is_a_prefix_and_everything_when_complete(
     for transfer, expected in ((forth, data), (back, data[::-1])):
         assert expected.startswith(bytes(transfer.read))
         assert transfer.read == expected or transfer.source.error or transfer.sink.error
-    assert {a.state, b.state} == {states.CLOSED}
+    for one, other in ((a, b), (b, a)):
+        # Who has nothing outstanding is not told that the other has given up (RFC 9293 section 3.8.3); it may wait on.
+        waits = other.error == "ETIMEDOUT" and not one.outstanding
+        assert one.state == states.CLOSED or waits
