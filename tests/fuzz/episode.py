@@ -142,7 +142,7 @@ class Episode:
         chosen = self._options()
         try:
             c = victim.tcp.open(victim.now, victim.peer, _PORT + int(self.rng.random() * 3), options=chosen)
-        except SocketError:
+        except (SocketError, InvalidArgument):
             return None
         self._sent()
         victim.advance(victim.now + MILLISECOND)
@@ -181,7 +181,7 @@ class Episode:
             backlog = int(self.rng.random() * 4)
             try:
                 self.listener = victim.tcp.listen(victim.now, b"", _PORT, backlog, self._options())
-            except SocketError:
+            except (SocketError, InvalidArgument):
                 self.listener = None
         return self.listener
 
