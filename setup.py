@@ -45,6 +45,7 @@ HOT = (
 )
 #: Of these packages: for processes and machines, not for frames.
 COLD = (
+    "nodes/base/garbage.py",
     "nodes/base/processes.py",
     "nodes/base/sleep.py",
     "nodes/tcp/congestion/plugin.py",

@@ -7,7 +7,6 @@ Trace level congestion, capture off. Prints one JSON object.
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from lab.backends.sim import SimLab
 from lab.backends.until import Until
 from lab.topology.loader import topology_from_mapping
+from nodes.base import garbage
 from nodes.base.events import LEVEL_CONGESTION
 
 BUFFERS = {"tcp_rmem": 16_000_000, "tcp_wmem": 16_000_000, "tcp_congestion_control": "newreno"}
@@ -46,8 +46,7 @@ def main() -> None:
         lab = SimLab("bench", topology, 1, Path(directory) / "spool", LEVEL_CONGESTION, capture=False)
         lab.start_app("h2", "sink", {"port": 80})
         sender = lab.start_app("h1", "bulk", {"to": "h2", "port": 80, "bytes": total})
-        gc.collect()
-        gc.freeze()  # as the process of a lab does
+        garbage.settle()
         began, cpu = time.perf_counter(), time.process_time()
         lab.advance(Until(apps=(sender.name,)))
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu

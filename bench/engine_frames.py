@@ -11,7 +11,6 @@ KIND is who carries: `engine` (the link engine, a link of 20 ms), `engine-plain`
 from __future__ import annotations
 
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -30,6 +29,7 @@ from lab.engine.engine import Engine
 from lab.engine.netem import Netem
 from lab.engine.process import PacketSockets
 from lab.topology.loader import topology_from_text
+from nodes.base import garbage
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.events import EventSink
 from nodes.base.random import Randomness
@@ -112,8 +112,7 @@ class Child:
         signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
         be_punctual()
         run = work()
-        gc.collect()
-        gc.freeze()
+        garbage.settle()
         os.write(theirs, b"R")
         before = resource.getrusage(resource.RUSAGE_SELF)
         result = run(lambda: bool(ended))

@@ -22,6 +22,7 @@ from lab.backends.network import Network
 from lab.backends.sim import SimLab
 from lab.backends.until import Until
 from lab.topology.loader import topology_from_mapping
+from nodes.base import garbage
 from nodes.base.clock import SECOND, SimScheduler
 from nodes.base.events import LEVEL_CONGESTION, EventSink
 from nodes.base.random import Randomness
@@ -63,8 +64,7 @@ def carry(mapping: dict[str, Any], ends: list[tuple[str, str, int]]) -> dict[str
                 lab.start_app(target, "sink", {"port": port})
                 settings = {"to": target, "port": port, "bytes": EACH * SEGMENT}
                 senders.append(lab.start_app(source, "bulk", settings).name)
-            gc.collect()
-            gc.freeze()  # as the process of a lab does
+            garbage.settle()
             began = time.perf_counter(), time.process_time()
             lab.advance(Until(apps=tuple(senders)))
             wall, cpu = wall + time.perf_counter() - began[0], cpu + time.process_time() - began[1]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import gc
 import os
 import socket
 import time
@@ -46,6 +45,7 @@ from lab.server.trace_service import TraceService
 from lab.topology.loader import NONE, find_topology, topology_from_text
 from lab.topology.model import Topology
 from lab.topology.sources import Sources
+from nodes.base import garbage
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.events import LEVEL_SEGMENTS
 from tcplab.v1 import app_pb2, attack_pb2, lab_pb2, link_pb2, node_pb2, operation_pb2, tcp_pb2, trace_pb2
@@ -80,7 +80,7 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
             owned.remove()
         lines.send(line, {"error": base64.b64encode(status_of(error).SerializeToString()).decode()})
         return
-    gc.freeze()  # the lab lives as long as this process: it need not be looked through for garbage
+    garbage.settle()
     try:
         asyncio.run(_serve(host, job["socket"], line, owned))
     finally:

@@ -9,7 +9,6 @@ were asked for with `keep` it leaves alone: they know themselves what to do then
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import select
 import shutil
@@ -22,6 +21,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from nodes.base import garbage
 
 #: From the nursery: the process id of a new child, or of one that has ended with its wait status.
 BORN: Final = 1
@@ -72,8 +73,7 @@ def _serve(control: socket.socket, main: Main, directory: Path) -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     os.close(nothing)
-    gc.collect()
-    gc.freeze()
+    garbage.settle()
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken)

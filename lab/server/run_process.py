@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gc
 import select
 import socket
 import time
@@ -19,6 +18,7 @@ from lab.server import line as lines
 from lab.server.errors import status_of
 from lab.topology.loader import NONE
 from lab.topology.sources import Sources
+from nodes.base import garbage
 from nodes.base.errors import InvalidArgument
 
 #: Scheduled calls between looks at the line to the controller.
@@ -37,7 +37,7 @@ def run(job: dict[str, Any], line: socket.socket) -> None:
     except Exception as error:
         _fail(line, error)
         return
-    gc.freeze()  # the lab lives as long as this process: it need not be looked through for garbage
+    garbage.settle()
     lines.send(line, {"experiment": experiment.name, "seed": lab.seed, "backend": lab.backend})
     started = reported = time.monotonic()
     script = Script(experiment, lab)
@@ -65,7 +65,6 @@ def validate(job: dict[str, Any], line: socket.socket) -> None:
     except Exception as error:
         _fail(line, error)
         return
-    gc.freeze()  # the lab lives as long as this process: it need not be looked through for garbage
     lines.send(line, {"experiment": experiment.name, "description": experiment.description})
 
 

@@ -11,7 +11,6 @@ The clock is CLOCK_MONOTONIC less an epoch, which all processes of a lab share: 
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import select
 from bisect import bisect_right
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
+from nodes.base import garbage
 from nodes.base import heap as heaps
 from nodes.base.clock import NEVER, SECOND, Scheduler, Timer
 from nodes.base.heap import Entry
@@ -252,9 +252,8 @@ def _stamp(entry: tuple[int, Source, bytes]) -> int:
 
 def be_punctual() -> None:
     """What a process does before it lives in `run`: the kernel is to wake this thread within 1 us of a timer, not 50
-    (prctl PR_SET_TIMERSLACK), and the garbage collector never looks again at what exists so far."""
-    gc.collect()
-    gc.freeze()
+    (prctl PR_SET_TIMERSLACK), and the garbage collector is to leave what exists so far alone."""
+    garbage.settle()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0):  # pragma: no cover - every Linux has it
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,6 +13,7 @@ from nodes.agent.line import Message
 from nodes.agent.member import Member
 from nodes.agent.plain import error_of, plain_error
 from nodes.agent.remote import Remote
+from nodes.base import garbage
 from nodes.base.clock import SECOND
 from nodes.base.errors import FailedPrecondition
 from nodes.base.real import RealScheduler, be_punctual
@@ -39,9 +39,7 @@ class Crew:
         self._lines: list[socket.socket] = []
         self._members: list[RunningMember] = []
         self._ready: set[RunningMember] = set()
-        # What is loaded now is never looked at by a member's collector: its memory stays shared.
-        gc.collect()
-        gc.freeze()
+        garbage.settle()
 
     def add(
         self,
