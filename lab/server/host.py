@@ -153,9 +153,11 @@ class LabHost:
         if self.ended:
             return
         self._pumping = True
-        with self._failing():
-            self.lab.pump()
-        self._pumping = False
+        try:
+            with self._failing():
+                self.lab.pump()
+        finally:
+            self._pumping = False
         self.news.tell()
         self._arm()
         if self._flushing is None:

@@ -15,6 +15,7 @@ from nodes.packet.address import address_text, is_any, overlap
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.udp import HEADER_LEN, Datagram, decode_udp, encode_udp
 from nodes.tcp.parameters import Parameters
+from nodes.tcp.ports import local_ports
 
 #: Largest payload of one datagram over IPv4 and over IPv6, bytes.
 MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
@@ -154,13 +155,10 @@ class Udp:
         return socket
 
     def _free_port(self) -> int:
-        low, high = self._parameters.ip_local_port_range
-        count = high - low + 1
-        first = self._randomness.below(count)
-        for step in range(count):
-            port = low + (first + step) % count
+        for port in local_ports(self._parameters, self._randomness):
             if port not in self._sockets:
                 return port
+        low, high = self._parameters.ip_local_port_range
         raise SocketError("EADDRINUSE", f"every UDP port from {low} to {high} is taken")
 
     def forget(self, socket: UdpSocket) -> None:

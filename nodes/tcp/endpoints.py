@@ -31,7 +31,7 @@ from nodes.tcp.mutants import constant_isn
 from nodes.tcp.network import Address, Network
 from nodes.tcp.options import Options
 from nodes.tcp.parameters import Parameters
-from nodes.tcp.ports import Binding, Ports
+from nodes.tcp.ports import Binding, Ports, local_ports
 from nodes.tcp.seq import MASK, before
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
 from nodes.tcp.timers import TimerHeap
@@ -390,16 +390,13 @@ class Tcp:
         return options
 
     def _free_port(self, now: int, local: bytes, remote: bytes, remote_port: int) -> int:
-        """A port of ip_local_port_range not in use for this pair; the search starts at a random one (RFC 6056)."""
-        first, last = self.parameters.ip_local_port_range
-        count = last - first + 1
-        start = self.port_stream.below(count)
-        for step in range(count):
-            port = first + (start + step) % count
+        """A port of ip_local_port_range not in use for this pair."""
+        for port in local_ports(self.parameters, self.port_stream):
             taken = self.table.get((local, port, remote, remote_port))
             free = taken is None or closing.yields_to_open(taken, now, False)
             if free and not self.ports.bound(local, port):
                 return port
+        first, last = self.parameters.ip_local_port_range
         raise SocketError("EADDRNOTAVAIL", f"no free port in ip_local_port_range {first}..{last}")
 
 

@@ -5,13 +5,25 @@ An address is b"" (any, both families), zeros (any of one family) or one of ours
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nodes.base.errors import SocketError
+from nodes.base.random import RandomStream
 from nodes.packet.address import overlap
+from nodes.tcp.parameters import Parameters
 
 if TYPE_CHECKING:
     from nodes.tcp.endpoints import Tcp
+
+
+def local_ports(parameters: Parameters, stream: RandomStream) -> Iterator[int]:
+    """The ports of ip_local_port_range, each once, from a random one on (RFC 6056 section 3.3.1)."""
+    first, last = parameters.ip_local_port_range
+    count = last - first + 1
+    start = stream.below(count)
+    for step in range(count):
+        yield first + (start + step) % count
 
 
 class Binding:
@@ -72,14 +84,10 @@ class Ports:
         return False
 
     def _unheld(self) -> int:
-        """A port of ip_local_port_range; 0: each is held. The search starts at a random one (RFC 6056)."""
+        """A port of ip_local_port_range; 0: each is held."""
         tcp = self._tcp
         held = {*self._bound, *(port for _, port in tcp.listeners), *(c.local_port for c in tcp.table.values())}
-        first, last = tcp.parameters.ip_local_port_range
-        count = last - first + 1
-        start = tcp.port_stream.below(count)
-        for step in range(count):
-            port = first + (start + step) % count
+        for port in local_ports(tcp.parameters, tcp.port_stream):
             if port not in held:
                 return port
         return 0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from lab.backends.catalogue import make_lab
 from lab.backends.real.execution import Execution
 from lab.backends.real.lab import RealLab
+from lab.topology.loader import topology_from_text
 from nodes.base.clock import MILLISECOND, SECOND
+from nodes.base.events import LEVEL_STATES
 
 
 class Program:
@@ -92,6 +96,17 @@ class Programs:
         """End all."""
         for program in self._started:
             program.end()
+
+
+@contextlib.contextmanager
+def lab_for_programs(directory: Path, name: str, text: str) -> Iterator[RealLab]:
+    """A netns lab of a topology's text, its spool in `directory`."""
+    lab = make_lab("netns", name, topology_from_text(text), 1, directory / "spool", LEVEL_STATES, False)
+    assert isinstance(lab, RealLab)
+    try:
+        yield lab
+    finally:
+        lab.close_lab()
 
 
 @contextlib.contextmanager

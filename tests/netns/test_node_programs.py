@@ -14,12 +14,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from lab.backends.catalogue import make_lab
 from lab.backends.real.lab import RealLab
-from lab.topology.loader import topology_from_text
 from nodes.base.errors import AlreadyExists
-from nodes.base.events import LEVEL_STATES
-from tests.netns.programs import Programs, programs_of
+from tests.netns.programs import Programs, lab_for_programs, programs_of
 
 pytestmark = pytest.mark.requires("root")
 
@@ -93,11 +90,8 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
-    spool = tmp_path_factory.mktemp("lab") / "spool"
-    made = make_lab("netns", "programs", topology_from_text(TEXT), 1, spool, LEVEL_STATES, False)
-    assert isinstance(made, RealLab)
-    yield made
-    made.close_lab()
+    with lab_for_programs(tmp_path_factory.mktemp("lab"), "programs", TEXT) as lab:
+        yield lab
 
 
 @pytest.fixture

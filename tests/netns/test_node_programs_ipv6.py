@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.backends.catalogue import make_lab
 from lab.backends.real.lab import RealLab
-from lab.topology.loader import topology_from_text
-from nodes.base.events import LEVEL_STATES
-from tests.netns.programs import Programs, programs_of
+from tests.netns.programs import Programs, lab_for_programs, programs_of
 
 pytestmark = pytest.mark.requires("root", "ip")
 
@@ -63,11 +60,8 @@ for family, address in ((socket.AF_INET6, sys.argv[1]), (socket.AF_INET, sys.arg
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
-    spool = tmp_path_factory.mktemp("lab") / "spool"
-    made = make_lab("netns", "programs6", topology_from_text(TEXT), 1, spool, LEVEL_STATES, False)
-    assert isinstance(made, RealLab)
-    yield made
-    made.close_lab()
+    with lab_for_programs(tmp_path_factory.mktemp("lab"), "programs6", TEXT) as lab:
+        yield lab
 
 
 @pytest.fixture

@@ -11,12 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab import spec
-from lab.backends.catalogue import make_lab
 from lab.backends.real.lab import RealLab
 from lab.links.rules import RuleSpec
-from lab.topology.loader import topology_from_text
-from nodes.base.events import LEVEL_STATES
-from tests.netns.programs import Programs, programs_of
+from tests.netns.programs import Programs, lab_for_programs, programs_of
 
 pytestmark = pytest.mark.requires("root", "ip")
 
@@ -29,11 +26,8 @@ links: [h1-s1, h2-s1, l1-s1, s1-r1, r1-h3]
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
-    spool = tmp_path_factory.mktemp("lab") / "spool"
-    made = make_lab("netns", "shims", topology_from_text(TEXT), 1, spool, LEVEL_STATES, False)
-    assert isinstance(made, RealLab)
-    yield made
-    made.close_lab()
+    with lab_for_programs(tmp_path_factory.mktemp("lab"), "shims", TEXT) as lab:
+        yield lab
 
 
 @pytest.fixture

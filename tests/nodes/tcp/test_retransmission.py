@@ -9,6 +9,7 @@ from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.packet.tcp import ACK, SYN
 from nodes.tcp import states
 from nodes.tcp.congestion.base import Ack, CongestionControl
+from nodes.tcp.connection import Connection
 
 from . import scenes
 from .harness import HTTP, PEER, Host, Peer, Wire, client
@@ -23,7 +24,7 @@ def times(host: Host) -> list[int]:
     return sent
 
 
-def flood(host: Host, segments: int, window: int = 65535, **knobs: int) -> tuple[object, Peer]:
+def flood(host: Host, segments: int, window: int = 65535, **knobs: int) -> tuple[Connection, Peer]:
     """A connection that has `segments` full segments to send and has sent what the window lets go."""
     c, peer = client(host, window=window)
     c.send(host.now, b"d" * (segments * MSS))
@@ -276,7 +277,7 @@ def test_second_timeout_keeps_ssthresh() -> None:
     host = Host(tcp_congestion_control="newreno")
     c, _peer = flood(host, 10)
     host.after(SECOND)
-    assert c.status(host.now).snd_ssthresh == 5 * MSS  # type: ignore[attr-defined]
+    assert c.status(host.now).snd_ssthresh == 5 * MSS
 
 
 @pytest.mark.rfc("6298", "5.2", "5.3")
@@ -356,7 +357,7 @@ def test_smaller_mtu_resends_in_smaller_segments() -> None:
     assert peer.got() == []
     host.tcp.on_icmp_error(0, *quote, (peer.irs + 1) & 0xFFFFFFFF, 3, 4, 600)
     assert peer.got()[0] == ". 1:561(560) ack 1"
-    assert c.status(0).snd_cwnd == 10 * 560  # type: ignore[attr-defined]
+    assert c.status(0).snd_cwnd == 10 * 560
     seen = 561
     while seen < 1 + 2 * MSS:
         for line in peer.send(ACK, 1, seen):
@@ -364,7 +365,7 @@ def test_smaller_mtu_resends_in_smaller_segments() -> None:
             assert (start <= seen + 560 * 40, end - start <= 560) == (True, True)
         seen = min(seen + 560, 1 + 2 * MSS)
     peer.send(ACK, 1, 1 + 2 * MSS)
-    assert c.status(0).unacked == 0  # type: ignore[attr-defined]
+    assert c.status(0).unacked == 0
 
 
 @pytest.mark.parametrize(
