@@ -144,7 +144,8 @@ def list_labs(
         print_table(
             (
                 one.name.rpartition("/")[2],
-                f"{states[one.name]}  {one.backend}, {one.topology}, seed {one.seed}, {one.time_ns / 1e9:g} s  "
+                f"{states[one.name]}  {one.backend}, {one.topology or 'own topology'}, "
+                f"seed {one.seed}, {one.time_ns / 1e9:g} s  "
                 + one.failure
                 + "".join(f"  node {node}: {why}" for node, why in one.failed_nodes.items()),
             )

@@ -226,7 +226,10 @@ def test_a_bundle_for_machines_without_a_network(project: Project, tmp_path: Pat
     subprocess.run(["tar", "-xf", tmp_path / "bundle.tar.gz", "-C", tmp_path], check=True)
     assert (tmp_path / "tcplab/docker-compose.yml").read_text() == (ROOT / "docker-compose.yml").read_text()
     assert (tmp_path / "tcplab/.env").is_file()
-    before = project.daemon.docker("images", "-q", "tcplab:latest")
-    project.daemon.docker("rmi", "tcplab:latest")
-    assert "tcplab:latest" in project.daemon.docker("load", "-i", str(tmp_path / "tcplab/image.tar"))
-    assert project.daemon.docker("images", "-q", "tcplab:latest") == before
+    elsewhere = Dockerd()
+    try:
+        assert "tcplab:latest" in elsewhere.docker("load", "-i", str(tmp_path / "tcplab/image.tar"))
+        image = ("images", "-q", "--no-trunc", "tcplab:latest")
+        assert elsewhere.docker(*image) == project.daemon.docker(*image)
+    finally:
+        elsewhere.stop()
