@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 
+from nodes.shims.known import Known
 from nodes.shims.line import Lines
 from nodes.shims.names import Names
-from nodes.shims.sockets import Known, Socket
+from nodes.shims.sockets import Socket
 
 
 def replace(family: int = 0) -> None:

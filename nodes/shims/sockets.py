@@ -15,25 +15,19 @@ import select
 import socket
 import struct
 import sys
-import weakref
 from collections.abc import Iterable
 from typing import Any, Final
 
-from nodes.shims.line import Lines, UnknownName
+from nodes.shims.known import ANY, DATAGRAM, STREAM, Address, Known, Shared
 
-_STREAM: Final = "stream"
-_DATAGRAM: Final = "datagram"
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
-_UNIX: Final = int(socket.AF_UNIX)
 #: Of the kernel's flags of a socket's kind, those that are no kind.
 _FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
 _PLUG: Final = bytes(1 << 16)
 _MAX_DATAGRAM: Final = {_INET: 65507, _INET6: 65527}
 #: Length of an address.
 _WIDTH: Final = {_INET: 4, _INET6: 16}
-#: Any address, and this host's.
-_ANY: Final = {_INET: "0.0.0.0", _INET6: "::"}
 _LOOPBACK: Final = {_INET: "127.0.0.1", _INET6: "::1"}
 _LINGER: Final = struct.Struct("ii")
 #: What the kernel does with the descriptor itself.
@@ -44,98 +38,6 @@ _KERNEL_OPTIONS: Final = frozenset(
 )
 #: Names of options for messages.
 _ERROR: Final = (int(socket.SOL_SOCKET), int(socket.SO_ERROR))
-
-#: Host and port; of IPv6 with flow label and scope, which are 0 here.
-Address = tuple[str, int] | tuple[str, int, int, int]
-
-
-class Shared:
-    """What is known here of one socket of the node, whatever descriptors of this process are it."""
-
-    __slots__ = ("__weakref__", "ended", "family", "kind", "linger", "name", "number", "peer", "reachable", "role")
-
-    def __init__(self, number: int, kind: str, family: int, role: str, name: Any, peer: Any) -> None:
-        self.number = number
-        self.kind = kind
-        self.family = family
-        self.role = role
-        self.name: Address = self.address(name)
-        self.peer: Address | None = None if peer is None else self.address(peer)
-        #: The last address that datagrams can be sent to.
-        self.reachable = ""
-        #: SO_LINGER, seconds.
-        self.linger = 0
-        #: Whether the end of the connection was told.
-        self.ended = False
-
-    def address(self, said: Any) -> Address:
-        """Host and port as programs have them."""
-        return (said[0], said[1]) if self.family == _INET else (said[0], said[1], 0, 0)
-
-
-class Known:
-    """The sockets of this process, by the inode numbers of their descriptors."""
-
-    def __init__(self, lines: Lines) -> None:
-        self.lines = lines
-        self._shared: weakref.WeakValueDictionary[int, Shared] = weakref.WeakValueDictionary()
-        self._owner = (0, "")
-
-    def owner(self) -> str:
-        """Who we are, for ss: name and process id."""
-        if self._owner[0] != os.getpid():
-            try:
-                with open("/proc/self/comm") as file:
-                    name = file.read().strip()
-            except OSError:
-                name = "python3"
-            self._owner = (os.getpid(), f"{name},{os.getpid()}")
-        return self._owner[1]
-
-    def make(self, kind: str, family: int) -> tuple[int, Shared]:
-        """A new socket of the node: descriptor, and what is known of it."""
-        flavour = socket.SOCK_STREAM if kind == _STREAM else socket.SOCK_SEQPACKET
-        ours, theirs = _socket.socketpair(socket.AF_UNIX, flavour)
-        try:
-            inode = os.fstat(ours.fileno()).st_ino
-            number = self.lines.call(
-                "socket", theirs.fileno(), kind=kind, family=family, inode=inode, owner=self.owner()
-            )
-            shared = self._shared[inode] = Shared(number, kind, family, "new", [_ANY[family], 0], None)
-            return ours.detach(), shared
-        finally:
-            ours.close()
-            theirs.close()
-
-    def add(self, inode: int, shared: Shared) -> None:
-        """One that the node has made for us."""
-        self._shared[inode] = shared
-
-    def find(self, descriptor: int) -> Shared | None:
-        """What a descriptor is; None when it is no socket of the node."""
-        try:
-            inode = os.fstat(descriptor).st_ino
-        except OSError:
-            return None
-        shared = self._shared.get(inode)
-        if shared is None and _is_paired(descriptor):
-            with contextlib.suppress(UnknownName, OSError):
-                shared = self._shared[inode] = Shared(*self.lines.call("find", inode=inode))
-        return shared
-
-
-def _is_paired(descriptor: int) -> bool:
-    """Whether it may be one that another process has made: a unix socket without a name."""
-    try:
-        one = _socket.socket(fileno=descriptor)
-    except OSError:
-        return False
-    try:
-        return one.family == _UNIX and one.getsockname() in ("", b"")
-    except OSError:
-        return False
-    finally:
-        one.detach()
 
 
 class Socket(socket.socket):
@@ -155,14 +57,14 @@ class Socket(socket.socket):
             return
         if family == -1:
             family = _INET
-        if family not in _ANY:
+        if family not in ANY:
             super().__init__(family, type, proto)
             return
         kind = socket.SOCK_STREAM if type == -1 else type & ~_FLAGS
         if kind == socket.SOCK_STREAM and proto in (-1, 0, socket.IPPROTO_TCP):
-            descriptor, self_shared = self.known.make(_STREAM, int(family))
+            descriptor, self_shared = self.known.make(STREAM, int(family))
         elif kind == socket.SOCK_DGRAM and proto in (-1, 0, socket.IPPROTO_UDP):
-            descriptor, self_shared = self.known.make(_DATAGRAM, int(family))
+            descriptor, self_shared = self.known.make(DATAGRAM, int(family))
         else:
             raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported: programs on a tcplab node have TCP and UDP")
         super().__init__(-1, -1, -1, descriptor)
@@ -182,14 +84,14 @@ class Socket(socket.socket):
         """SOCK_STREAM or SOCK_DGRAM."""
         if self._shared is None:
             return super().type
-        return socket.SOCK_STREAM if self._shared.kind == _STREAM else socket.SOCK_DGRAM
+        return socket.SOCK_STREAM if self._shared.kind == STREAM else socket.SOCK_DGRAM
 
     @property
     def proto(self) -> int:
         """As it was asked for, or would be."""
         if self._shared is None:
             return super().proto
-        return int(socket.IPPROTO_TCP if self._shared.kind == _STREAM else socket.IPPROTO_UDP)
+        return int(socket.IPPROTO_TCP if self._shared.kind == STREAM else socket.IPPROTO_UDP)
 
     def dup(self) -> Socket:
         """Another descriptor of the same socket."""
@@ -230,7 +132,7 @@ class Socket(socket.socket):
         self._check_open()
         host, port = self._address(address)
         shared.name = shared.address(self._call("bind", number=shared.number, host=host, port=port))
-        if shared.kind == _DATAGRAM:
+        if shared.kind == DATAGRAM:
             shared.role = "bound"
 
     def listen(self, backlog: int = 128, /) -> None:
@@ -240,7 +142,7 @@ class Socket(socket.socket):
             super().listen(backlog)
             return
         self._check_open()
-        if shared.kind != _STREAM:
+        if shared.kind != STREAM:
             raise _os_error(errno.EOPNOTSUPP)
         shared.name = shared.address(self._call("listen", number=shared.number, backlog=backlog))
         shared.role = "listening"
@@ -259,7 +161,7 @@ class Socket(socket.socket):
         (number, inode, name, peer), descriptor = self.known.lines.call_with_descriptor(
             "accept", number=shared.number, owner=self.known.owner()
         )
-        accepted = Shared(number, _STREAM, shared.family, "connected", name, peer)
+        accepted = Shared(number, STREAM, shared.family, "connected", name, peer)
         self.known.add(inode, accepted)
         return Socket(fileno=descriptor), accepted.peer
 
@@ -272,7 +174,7 @@ class Socket(socket.socket):
         self._check_open()
         host, port = self._address(address)
         timeout = self.gettimeout()
-        if shared.kind == _DATAGRAM:
+        if shared.kind == DATAGRAM:
             number = shared.number
             shared.name = shared.address(self._call("connect", number=number, host=host, port=port, wait=False, plug=0))
             shared.peer, shared.role = shared.address(_reached(shared.family, host, port)), "connected"
@@ -337,7 +239,7 @@ class Socket(socket.socket):
     def _renew(self) -> None:
         """Another socket in the place of one whose connection was refused."""
         assert self._shared is not None
-        descriptor, self._shared = self.known.make(_STREAM, self._shared.family)
+        descriptor, self._shared = self.known.make(STREAM, self._shared.family)
         try:
             os.dup2(descriptor, self.fileno(), False)
         finally:
@@ -351,7 +253,7 @@ class Socket(socket.socket):
         shared = self._shared
         if shared is None:
             return super().send(data, flags)
-        if shared.kind == _DATAGRAM:
+        if shared.kind == DATAGRAM:
             return self._send_datagram(data, flags, None)
         self._need_connection(errno.EPIPE)
         try:
@@ -365,7 +267,7 @@ class Socket(socket.socket):
         if shared is None:
             super().sendall(data, flags)
             return
-        if shared.kind == _DATAGRAM:
+        if shared.kind == DATAGRAM:
             self._send_datagram(data, flags, None)
             return
         self._need_connection(errno.EPIPE)
@@ -380,7 +282,7 @@ class Socket(socket.socket):
         if shared is None:
             return super().sendto(data, *more)
         flags, address = more if len(more) == 2 else (0, *more)
-        if shared.kind == _STREAM:
+        if shared.kind == STREAM:
             return Socket.send(self, data, flags)
         return self._send_datagram(data, flags, address)
 
@@ -393,7 +295,7 @@ class Socket(socket.socket):
         if list(ancdata):
             raise _os_error(errno.EOPNOTSUPP)
         data = b"".join(bytes(memoryview(one).cast("B")) for one in buffers)
-        if self._shared.kind == _DATAGRAM:
+        if self._shared.kind == DATAGRAM:
             return self._send_datagram(data, flags, address)
         return Socket.send(self, data, flags)
 
@@ -402,7 +304,7 @@ class Socket(socket.socket):
         shared = self._shared
         if shared is None:
             return super().recv(bufsize, flags)
-        if shared.kind == _DATAGRAM:
+        if shared.kind == DATAGRAM:
             return self._receive_datagram(bufsize, flags)[0]
         self._need_connection(errno.ENOTCONN)
         try:
@@ -418,7 +320,7 @@ class Socket(socket.socket):
         shared = self._shared
         if shared is None:
             return super().recv_into(buffer, nbytes, flags)
-        if shared.kind == _DATAGRAM:
+        if shared.kind == DATAGRAM:
             return Socket.recvfrom_into(self, buffer, nbytes, flags)[0]
         self._need_connection(errno.ENOTCONN)
         try:
@@ -433,7 +335,7 @@ class Socket(socket.socket):
         """Receive a datagram and who sent it."""
         if self._shared is None:
             return super().recvfrom(bufsize, flags)
-        if self._shared.kind == _DATAGRAM:
+        if self._shared.kind == DATAGRAM:
             return self._receive_datagram(bufsize, flags)
         return Socket.recv(self, bufsize, flags), None
 
@@ -494,7 +396,7 @@ class Socket(socket.socket):
         if len(message) < header:
             raise OSError(errno.ENETDOWN, "the agent of this tcplab node has ended")
         host, port = _socket.inet_ntop(shared.family, message[:width]), int.from_bytes(message[width:header], "big")
-        if host == _ANY[shared.family]:
+        if host == ANY[shared.family]:
             raise _os_error(port)  # an ICMP error
         return message[header:], shared.address((host, port))
 
@@ -514,7 +416,7 @@ class Socket(socket.socket):
             self._has_connected()
         if shared.role != "connected":
             raise _os_error(errno.ENOTCONN)
-        if shared.kind == _STREAM:
+        if shared.kind == STREAM:
             super().shutdown(how)
 
     def _real_close(self, _ss: Any = _socket.socket) -> None:
@@ -541,7 +443,7 @@ class Socket(socket.socket):
         if (level, optname) == (socket.SOL_SOCKET, socket.SO_LINGER) and isinstance(given, bytes):
             on, seconds = _LINGER.unpack_from(given)
             shared.linger = seconds if on else 0
-        elif (level, optname) == (socket.SOL_SOCKET, socket.SO_SNDBUF) and shared.kind == _STREAM:
+        elif (level, optname) == (socket.SOL_SOCKET, socket.SO_SNDBUF) and shared.kind == STREAM:
             super().setsockopt(level, optname, value)
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> Any:
@@ -637,8 +539,8 @@ class Socket(socket.socket):
             raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
         if not 0 <= port <= 65535:
             raise OverflowError("connect(): port must be 0-65535.")
-        if host in ("", _ANY[shared.family]):
-            return _ANY[shared.family], port
+        if host in ("", ANY[shared.family]):
+            return ANY[shared.family], port
         if six:
             return str(socket.getaddrinfo(host, 0, socket.AF_INET6, socket.SOCK_DGRAM)[0][4][0]), port
         if host == "<broadcast>":
@@ -653,7 +555,7 @@ _PAIR: Final = "AF_INET address must be a pair (host, port)"
 
 def _reached(family: int, host: str, port: int) -> tuple[str, int]:
     """Who is meant by an address to send to: any is this host."""
-    return (_LOOPBACK[family] if host == _ANY[family] else host), port
+    return (_LOOPBACK[family] if host == ANY[family] else host), port
 
 
 def _os_error(number: int) -> OSError:
