@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import types
 import typing
 from collections.abc import Mapping
@@ -65,7 +64,6 @@ __all__ = [
     "Quantity",
     "Text",
     "Value",
-    "at",
     "chance",
     "choice",
     "duration",
@@ -76,7 +74,6 @@ __all__ = [
     "number",
     "of",
     "one_of",
-    "override",
     "parse",
     "partial",
     "plain",
@@ -329,47 +326,6 @@ def read_fields(cls: type, value: Value, path: str = "") -> dict[str, Any]:
             near = nearest(key, known)
             raise value.error(_join(path, key), f"unknown field{near or '; known are ' + ', '.join(known)}", line)
     return result
-
-
-def at(value: Value, path: str) -> Value:
-    """The value at a field path such as `links[0].loss`, or the nearest one above it."""
-    for step in re.findall(r"[^.\[\]]+|\[[0-9]+\]", path):
-        try:
-            value = _step(value, step, path)
-        except InvalidArgument:
-            break
-    return value
-
-
-def override(value: Value, path: str, text: str) -> None:
-    """Set `links[0].loss` (a path) to YAML text, in place: what `--set` does.
-
-    The last key may be new; the way to it must exist.
-    """
-    steps = re.findall(r"[^.\[\]]+|\[[0-9]+\]", path)
-    if not steps or "".join(step if step[0] == "[" else "." + step for step in steps).lstrip(".") != path:
-        raise InvalidArgument(f"{shown(path)} is not a field path such as links[0].loss", path)
-    new = read_text(text, f"--set {path}")
-    for step in steps[:-1]:
-        value = _step(value, step, path)
-    last = steps[-1]
-    if last[0] == "[":
-        _step(value, last, path)
-        value.data[int(last[1:-1])] = new
-    elif isinstance(value.data, dict):
-        value.data[last] = new
-    else:
-        raise InvalidArgument(f"{path}: {shown(value)} has no fields", path)
-
-
-def _step(value: Value, step: str, path: str) -> Value:
-    data = value.data
-    if step[0] == "[":
-        if isinstance(data, list) and int(step[1:-1]) < len(data):
-            return typing.cast(Value, data[int(step[1:-1])])
-    elif isinstance(data, dict) and step in data:
-        return typing.cast(Value, data[step])
-    raise InvalidArgument(f"{path}: there is no {step}{nearest(step, data) if isinstance(data, dict) else ''}", path)
 
 
 # Writing.

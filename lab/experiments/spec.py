@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Final
 
 import yaml
 
-from lab import spec
+from lab import fieldpath, spec
 from lab.attacks.base import AttackSpec
 from lab.backends.catalogue import BACKENDS, REAL, SIM, check_backend
 from lab.backends.until import KIND_BY_NAME
@@ -351,7 +351,7 @@ def _override(value: spec.Value, overrides: Sequence[str]) -> None:
         if not equals or not path:
             raise InvalidArgument(f"--set {override}: it must be path=value, such as links.h1-h2.loss=2%")
         _make_way(value, path)
-        spec.override(value, path, text)
+        fieldpath.override(value, path, text)
 
 
 def _make_way(value: spec.Value, path: str) -> None:

@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 from typing import Any, Final
 
-from lab import spec
+from lab import fieldpath, spec
 from lab.shipped import shipped_files
 from lab.topology.build import build
 from lab.topology.file import TopologySpec
@@ -76,4 +76,6 @@ def _read(value: spec.Value, name: str, sources: Sources, path: str = "") -> Top
     try:
         return build(topology)
     except InvalidArgument as error:
-        raise spec.at(value, error.field).error(f"{path}.{error.field}" if path else error.field, str(error)) from None
+        raise fieldpath.at(value, error.field).error(
+            f"{path}.{error.field}" if path else error.field, str(error)
+        ) from None

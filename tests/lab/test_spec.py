@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import spec, units
+from lab import fieldpath, spec, units
 from lab.yamltext import MAX_BYTES
 from nodes.base.errors import InvalidArgument, NotFound
 from nodes.base.random import CHANCE_ONE
@@ -195,14 +195,14 @@ def test_yaml_1_2_words_stay_text() -> None:
 
 def test_override_sets_a_path_and_refuses_one_that_is_not_there() -> None:
     value = spec.read_text(FULL)
-    spec.override(value, "things[0].loss", "2%")
-    spec.override(value, "things[1].delay", "3s")
+    fieldpath.override(value, "things[0].loss", "2%")
+    fieldpath.override(value, "things[1].delay", "3s")
     first, second = spec.parse(Things, value).things
     assert first.shape["loss"] == CHANCE_ONE // 50
     assert second.delay_ns == 3 * 10**9
     for path in ("things[2].loss", "thongs[0].loss", "things..loss", "things[0].ends[7]", ""):
         with pytest.raises(InvalidArgument):
-            spec.override(value, path, "1")
+            fieldpath.override(value, path, "1")
 
 
 @pytest.mark.parametrize(("text", "bits"), [("5mbit", 5_000_000), ("1.5Gbit", 1_500_000_000), ("1kibit", 1024), (0, 0)])
