@@ -68,6 +68,8 @@ LOSS_PROBE: Final = 77
 ACK_QUICK: Final = 78
 ACK_READ: Final = 79
 RETRANSMIT_FAST_OPEN: Final = 80
+MTU_PROBE: Final = 81
+RETRANSMIT_MTU_PROBE: Final = 82
 # congestion control
 SLOW_START: Final = 90
 CONGESTION_AVOIDANCE: Final = 91
@@ -117,6 +119,8 @@ TOO_MANY_ORPHANS: Final = 146
 TIME_WAIT_OVERFLOW: Final = 147
 NO_FIN_WAIT_2: Final = 148
 MTU_RAISED: Final = 155
+MTU_PROBED: Final = 157
+MTU_BLACK_HOLE: Final = 158
 CONTROL_FAILED: Final = 156
 # calls that RFC 9293 does not allow in the state
 ERROR_DOES_NOT_EXIST: Final = 160
@@ -232,10 +236,16 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     RETRANSMIT_FAST_OPEN: CauseInfo("RETRANSMIT_FAST_OPEN", "RFC 7413 4.2.2", "data of the SYN that was not taken"),
     LOSS_PROBE: CauseInfo("LOSS_PROBE", "RFC 8985 7.3", "tail loss probe"),
     RETRANSMIT_MTU: CauseInfo("RETRANSMIT_MTU", "RFC 1191 6.3", "retransmission in segments that fit the path"),
+    MTU_PROBE: CauseInfo("MTU_PROBE", "RFC 4821 7.5", "probe of the path's MTU: a segment larger than the others"),
+    RETRANSMIT_MTU_PROBE: CauseInfo(
+        "RETRANSMIT_MTU_PROBE", "RFC 4821 7.6.2", "data of an MTU probe that was too large, in segments that pass"
+    ),
     RST_IN_TIME_WAIT: CauseInfo("RST_IN_TIME_WAIT", "RFC 1337 4", "RST ignored in TIME-WAIT"),
     TIMESTAMP_MISSING: CauseInfo("TIMESTAMP_MISSING", "RFC 7323 3.2", "no timestamp where both ends agreed on them"),
     MTU_REDUCED: CauseInfo("MTU_REDUCED", "RFC 1191 6.3", "the path takes smaller packets than before"),
     MTU_RAISED: CauseInfo("MTU_RAISED", "RFC 8201 4", "path MTU grown, or what was known of it too old"),
+    MTU_PROBED: CauseInfo("MTU_PROBED", "RFC 4821 7.6.1", "a probe has shown that the path takes larger packets"),
+    MTU_BLACK_HOLE: CauseInfo("MTU_BLACK_HOLE", "RFC 4821 7.7", "so many timeouts: larger packets may be swallowed"),
     NO_SYN: CauseInfo("NO_SYN", "RFC 9293 3.10.7.3", "neither SYN nor RST where one is due"),
     TOO_MANY_ORPHANS: CauseInfo("TOO_MANY_ORPHANS", "tcp(7) tcp_max_orphans", "too many connections nobody holds"),
     TIME_WAIT_OVERFLOW: CauseInfo(

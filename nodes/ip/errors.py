@@ -23,15 +23,19 @@ MAX_LIMITED: Final = 1024
 
 
 class ErrorLimit:
-    """How many errors each host is sent. What path MTU discovery needs is not to be counted here, as in Linux."""
+    """How many errors each host is sent, if any. What path MTU discovery needs is not counted, as in Linux."""
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         #: Until when a host has used up what it may be sent, ns.
         self._used: dict[bytes, int] = {}
 
-    def spend(self, now: int, dst: bytes) -> bool:
+    def spend(self, now: int, dst: bytes, needed: bool) -> bool:
         """Whether one more error may be sent to `dst`; if so, it counts."""
+        if not self._parameters.icmp_errors:
+            return False
+        if needed:
+            return True
         interval = self._parameters.icmp_ratelimit * MILLISECOND
         used = max(self._used.get(dst, 0), now) + interval
         if used > now + BURST * interval:

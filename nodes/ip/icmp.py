@@ -88,7 +88,7 @@ class Icmp:
             self.on_error(now, packet.src, message, packet, packet.ttl)
             return
         needed = kind == icmp.DESTINATION_UNREACHABLE and code == icmp.FRAGMENTATION_NEEDED
-        if not needed and not self._limit.spend(now, packet.src):
+        if not self._limit.spend(now, packet.src, needed):
             return
         if kind == icmp.DESTINATION_UNREACHABLE:
             self._counters.IcmpOutDestUnreachs += 1

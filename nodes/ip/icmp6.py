@@ -116,7 +116,7 @@ class Icmp6:
         if self._output.is_local(packet.src):
             self._on_error(now, packet.src, message, packet.hop_limit)
             return
-        if kind != icmp6.PACKET_TOO_BIG and not self._limit.spend(now, packet.src):
+        if not self._limit.spend(now, packet.src, kind == icmp6.PACKET_TOO_BIG):
             return
         counters = self._counters
         if kind == icmp6.DESTINATION_UNREACHABLE:

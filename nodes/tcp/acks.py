@@ -19,6 +19,7 @@ from nodes.tcp import (
     ecn,
     notsent,
     persist,
+    plpmtud,
     rack,
     recovery,
     rtt,
@@ -124,6 +125,8 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
             octets -= 1
     c.tcp.ack.rtt = 0
     c.snd_una = ack
+    if c.search is not None and c.search.size and ack >= c.search.end:
+        plpmtud.passed(c, now, c.search)
     c.acked_at = now
     c.bytes_acked += octets
     if resent and c.tcp.parameters.mutants.no_karn:

@@ -48,6 +48,8 @@ NAMES: Final = (
     "TcpExtTCPSACKReorder",  # ACKs that told of reordering
     "TcpExtTCPLossProbes",  # tail loss probes sent
     "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
+    "TcpExtTCPMTUPFail",  # probes of the path's MTU that were too large
+    "TcpExtTCPMTUPSuccess",  # probes of the path's MTU that passed
     "TcpExtTCPDeliveredCE",  # ACKs that told of congestion marks
     "TcpExtTCPChallengeACK",  # challenge ACKs due (RFC 5961)
     "TcpExtTCPSYNChallenge",  # of these, because of a SYN
@@ -118,6 +120,8 @@ class Counters:
     TcpExtTCPSACKReorder: int
     TcpExtTCPLossProbes: int
     TcpExtTCPLossProbeRecovery: int
+    TcpExtTCPMTUPFail: int
+    TcpExtTCPMTUPSuccess: int
     TcpExtTCPDeliveredCE: int
     TcpExtTCPChallengeACK: int
     TcpExtTCPSYNChallenge: int

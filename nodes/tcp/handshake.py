@@ -12,6 +12,7 @@ from nodes.tcp import (
     congestion_trace,
     ecn,
     keepalive,
+    plpmtud,
     receiver,
     retransmit,
     segments,
@@ -81,7 +82,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     syn_losses = c.total_retrans
     c.synchronized = True
     if not c.early:
-        agree(c)
+        agree(c, now)
         c.last_sent = -1
     acks.new_ack(c, now, ack, segment)
     if syn_losses and c.srtt == 0:
@@ -101,8 +102,10 @@ def echo_of_syn(c: Tcb, now: int, tsecr: int) -> bool:
     return (tsecr - first - c.ts_offset) & MASK <= now // MILLISECOND - first
 
 
-def agree(c: Tcb) -> None:
+def agree(c: Tcb, now: int) -> None:
     """Both SYNs are known: how large segments are, both ways."""
+    if c.tcp.parameters.tcp_mtu_probing == plpmtud.ALWAYS:
+        plpmtud.begin(c, now)
     c.mss = sender.effective_mss(c)
     # Until a segment shows what the peer sends: no more than either end could (as Linux guesses).
     c.rcv_mss = max(min(segments.announced_mss(c), c.mss, c.options.rcvbuf // 2, DEFAULT_MSS_IPV4), 88)
@@ -111,7 +114,7 @@ def agree(c: Tcb) -> None:
 def open_early(c: Tcb, now: int, syn: Segment) -> None:
     """RFC 7413 section 4.2.2: the data of a SYN is taken, and ours may go before our SYN is acknowledged."""
     assert c.fast is not None
-    agree(c)
+    agree(c, now)
     congestion_trace.start(c, now, False)
     data = syn.payload[: c.options.rcvbuf]
     if data:

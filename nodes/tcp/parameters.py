@@ -118,6 +118,20 @@ KNOBS: Final[tuple[Knob, ...]] = (
         2**32 - 1,
         "not sent yet, under which one may write more (TCP_NOTSENT_LOWAT)",
     ),
+    _K(
+        "tcp_mtu_probing",
+        "",
+        0,
+        2,
+        0,
+        1,
+        "1: when timeouts hint at a black hole, the path's MTU is searched for (RFC 4821); 2: always; 0: never",
+    ),
+    _K("tcp_base_mss", "bytes", 48, 65_495, 1024, 1024, "MSS that such a search starts with, options included"),
+    _K("tcp_mtu_probe_floor", "bytes", 48, 65_495, 48, 48, "MSS under which it does not go"),
+    _K("tcp_probe_interval", "s", 0, _INT, 600, 600, "time after which a search that has ended starts again"),
+    _K("tcp_probe_threshold", "bytes", 0, 65_535, 8, 8, "it ends when it has come so near"),
+    _K("tcp_min_snd_mss", "bytes", 48, 65_535, 48, 48, "lowest MSS that peer or path can make us use"),
     # congestion
     _K("tcp_initial_cwnd", "segments", 0, 1024, 10, 0, "initial window; 0: by RFC 5681 3.1"),
     _K("tcp_reordering", "", 1, 300, 3, 3, "duplicate ACKs that trigger fast retransmit"),
@@ -134,6 +148,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("ip_default_ttl", "", 1, 255, 64, 64, "TTL of the packets sent"),
     _K("hop_limit", "", 1, 255, 64, 64, "hop limit of the IPv6 packets sent"),
     _K("mtu_expires", "s", 1, 86_400, 600, 600, "time a path MTU that a router told is believed"),
+    _K("icmp_errors", "", 0, 1, 1, 1, "0: no ICMP errors are sent; as a router, what is too large vanishes unseen"),
     _K("icmp_ratelimit", "ms", 0, 60_000, 1_000, 1_000, "time between ICMP errors to one host, after the first six"),
     _K("ipfrag_time", "s", 1, 3_600, 30, 60, "time the fragments of a packet are kept"),
     _K("ip6frag_time", "s", 1, 3_600, 60, 60, "time the fragments of an IPv6 packet are kept"),
@@ -238,6 +253,12 @@ class Parameters:
     tcp_adv_win_scale: int
     tcp_moderate_rcvbuf: int
     tcp_notsent_lowat: int
+    tcp_mtu_probing: int
+    tcp_base_mss: int
+    tcp_mtu_probe_floor: int
+    tcp_probe_interval: int
+    tcp_probe_threshold: int
+    tcp_min_snd_mss: int
     tcp_initial_cwnd: int
     tcp_reordering: int
     tcp_abc: int
@@ -252,6 +273,7 @@ class Parameters:
     ip_default_ttl: int
     hop_limit: int
     mtu_expires: int
+    icmp_errors: int
     icmp_ratelimit: int
     ipfrag_time: int
     ip6frag_time: int

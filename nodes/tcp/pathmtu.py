@@ -17,7 +17,7 @@ def begin(c: Tcb, now: int) -> None:
 
 def refresh(c: Tcb, now: int) -> None:
     """Ask the layer below again, and obey it: what a router said is forgotten in time (`mtu_until`), so that a path
-    that has become wider is found (RFC 8201 section 4)."""
+    that has become wider is found (RFC 8201 section 4). The caller sends what is then believed lost."""
     network = c.tcp.network
     mtu = network.mtu_to(now, c.remote)
     c.mtu_until = network.mtu_until(c.remote)
@@ -28,21 +28,38 @@ def too_big(c: Tcb, now: int, mtu: int) -> None:
     """A router says that what we have sent is larger than the `mtu` of its link."""
     if mtu < c.mtu:
         c.mtu_until = now + c.tcp.parameters.mtu_expires * SECOND
-        _obey(c, now, mtu)
+        if _obey(c, now, mtu):
+            sender.output(c, now, False)
 
 
-def _obey(c: Tcb, now: int, mtu: int) -> None:
-    """If the path takes less than before, what is in flight was lost for its size."""
+def _obey(c: Tcb, now: int, mtu: int) -> bool:
+    """If the path takes less than before, what is in flight was lost for its size. Whether there is such."""
     c.mtu = mtu
+    search = c.search
+    if search is not None and mtu < search.high:
+        search.high = mtu
+    before = c.mss
     if not c.synchronized:
-        return
+        return False
+    resize(c, now, causes.NONE)
+    if c.mss >= before or not c.board or len(c.board.first.payload) <= c.mss:
+        return False
+    c.board.lose_all()
+    return True
+
+
+def resize(c: Tcb, now: int, cause: int) -> None:
+    """Cut segments by what is known now. `cause` is NONE where a router has told of it."""
+    before = c.mss
     mss = sender.effective_mss(c)
-    if mss == c.mss:
+    if mss == before:
         return
-    smaller = mss < c.mss
     c.mss = mss
-    c.congestion.on_mss_change(now, mss)
-    congestion_trace.record(c, now, causes.MTU_REDUCED if smaller else causes.MTU_RAISED)
-    if smaller and c.board and len(c.board.first.payload) > mss:
-        c.board.lose_all()
-        sender.output(c, now, False)
+    congestion = c.congestion
+    cwnd = congestion.cwnd
+    congestion.on_mss_change(now, mss)
+    if cause == causes.MTU_PROBED:
+        # Larger segments, but not more bytes (RFC 4821 section 7.6.1).
+        congestion.cwnd = cwnd
+    c.cwnd_seen = -1  # to be recorded even so
+    congestion_trace.record(c, now, cause or (causes.MTU_REDUCED if mss < before else causes.MTU_RAISED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import FAST_RECOVERY, RTO_RECOVERY
-from nodes.tcp import congestion_trace, ecn, retransmit
+from nodes.tcp import congestion_trace, ecn, plpmtud, retransmit
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
 
@@ -20,6 +20,8 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
         return
     # RFC 6582 section 3.2 step 1: duplicates of data sent before the last recovery mean nothing new.
     if c.dup_acks != tcp.parameters.tcp_reordering or c.snd_una <= c.recover or not c.board:
+        return
+    if plpmtud.lost(c, now):
         return
     # What limited transmit has sent does not count (RFC 5681 section 3.2, step 2): it went beyond the window.
     flight = min(c.snd_nxt - c.snd_una, c.congestion.cwnd)

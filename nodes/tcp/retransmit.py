@@ -12,7 +12,7 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, ecn, fastopen, handshake, pathmtu, rtt, segments, sender, undo
+from nodes.tcp import closing, congestion_trace, ecn, fastopen, handshake, pathmtu, plpmtud, rtt, segments, sender, undo
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import PASSIVE, Tcb
@@ -22,6 +22,9 @@ def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
     """Send one record again as it was (with today's ACK, window and timestamp)."""
     c.board.sent_again(record, now)
     c.rate.sent(record, now, False)
+    if c.search is not None:
+        # A probe that is out meanwhile tells nothing (RFC 4821 section 7.6.4).
+        c.search.size = 0
     if c.undo is not None:
         c.undo.resent += 1
     c.last_sent = now
@@ -106,6 +109,8 @@ def on_timeout(c: Tcb, now: int) -> None:
     if c.retransmits == parameters.tcp_retries1:
         # R1 (RFC 9293 section 3.8.3): ask the layer below again what it knows of the path.
         pathmtu.refresh(c, now)
+    if _over(c, now, parameters.tcp_retries1):
+        plpmtud.suspect_black_hole(c, now)
     flight = c.snd_nxt - c.snd_una
     if c.in_recovery:
         c.in_recovery = False

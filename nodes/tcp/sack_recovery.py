@@ -10,7 +10,7 @@ from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import FAST_RECOVERY, TIMER_FIRED, TIMER_REORDERING
 from nodes.packet.tcp import ABSENT, Segment
-from nodes.tcp import acks, congestion_trace, ecn, prr, rack, recovery, sender, timers, tlp, undo
+from nodes.tcp import acks, congestion_trace, ecn, plpmtud, prr, rack, recovery, sender, timers, tlp, undo
 from nodes.tcp.recovery_state import Prr
 from nodes.tcp.scoreboard import FLYING, SACKED
 from nodes.tcp.seq import MASK, unwrap
@@ -80,7 +80,8 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
             prr.on_ack(c, c.prr, delivered, progress and board.lost <= lost)
             congestion_trace.record(c, now, causes.PROPORTIONAL_RATE)
     elif board.lost:
-        enter(c, now, outstanding, delivered)
+        if c.search is None or not plpmtud.lost(c, now):
+            enter(c, now, outstanding, delivered)
     else:
         acks.grow(c, now)
     if progress:
@@ -179,7 +180,8 @@ def on_reordering_timeout(c: Tcb, now: int) -> None:
     _find_lost(c, now)
     if c.board.lost:
         if not c.in_recovery and not c.rto_recovery:
-            enter(c, now, outstanding, 0)
+            if not plpmtud.lost(c, now):
+                enter(c, now, outstanding, 0)
         elif c.in_recovery and not c.congestion.rules_recovery:
             prr.on_ack(c, c.prr, 0, False)
         sender.output(c, now, False)

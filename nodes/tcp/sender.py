@@ -12,6 +12,7 @@ from nodes.tcp import (
     notsent,
     pathmtu,
     persist,
+    plpmtud,
     retransmit,
     segments,
     states,
@@ -22,14 +23,16 @@ from nodes.tcp.scoreboard import Sent
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 from nodes.tcp.undo import FRTO_SECOND
 
-#: The smallest MSS a peer can make us use (Linux: tcp_min_snd_mss), options included.
-LOWEST_MSS = 48
-
 
 def effective_mss(c: Tcb) -> int:
     """Eff.snd.MSS (RFC 9293 section 3.7.1, RFC 6691): payload that fits the peer, the path and our options."""
+    return mss_for(c, c.mtu if c.search is None else min(c.mtu, c.search.low))
+
+
+def mss_for(c: Tcb, mtu: int) -> int:
+    """The same for a path that takes packets of `mtu` bytes."""
     size = c.options.maxseg or c.peer_mss
-    size = max(min(size, c.peer_mss, c.mtu - segments.header_length(c)), LOWEST_MSS)
+    size = max(min(size, c.peer_mss, mtu - segments.header_length(c)), c.tcp.parameters.tcp_min_snd_mss)
     return size - TIMESTAMPS_LENGTH if c.timestamps else size
 
 
@@ -86,6 +89,8 @@ def _output(c: Tcb, now: int, force: bool) -> None:
         retransmit.resend_lost(c, now)
         if c.board.lost:
             return
+    if c.search is not None and not force and plpmtud.probe(c, now):
+        return
     board = c.board
     queue = c.snd_queue
     congestion = c.congestion
@@ -137,18 +142,25 @@ def _output(c: Tcb, now: int, force: bool) -> None:
             end += 1
         if size < mss:
             c.small_end = end
-        record = Sent(seq, end, flags, payload, now)
-        c.rate.sent(record, now, board.flying == 0)
-        board.add(record)
-        c.snd_nxt = end
-        c.last_sent = now
-        if c.rto_at == NEVER:
-            arm(c, now)
-        if c.in_recovery:
-            c.prr.out += end - seq
-        segments.transmit(c, now, seq, flags, payload, cause if size else causes.FIN_SENT, False)
+        send_new(c, now, end, flags, payload, cause if size else causes.FIN_SENT)
     if c.snd_una == c.snd_nxt and c.persist_at == NEVER:
         persist.start(c, now)
+
+
+def send_new(c: Tcb, now: int, end: int, flags: int, payload: bytes, cause: int) -> None:
+    """Send [SND.NXT, `end`) for the first time."""
+    seq = c.snd_nxt
+    board = c.board
+    record = Sent(seq, end, flags, payload, now)
+    c.rate.sent(record, now, board.flying == 0)
+    board.add(record)
+    c.snd_nxt = end
+    c.last_sent = now
+    if c.rto_at == NEVER:
+        arm(c, now)
+    if c.in_recovery:
+        c.prr.out += end - seq
+    segments.transmit(c, now, seq, flags, payload, cause, False)
 
 
 def _small_may_go(c: Tcb, size: int, unsent: int, fin: bool) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nodes.tcp.endpoints import Tcp
     from nodes.tcp.fastopen import FastOpen
     from nodes.tcp.listener import Listener
+    from nodes.tcp.plpmtud import Search
 
 #: How a connection came about (nodes.base.events.ORIGINS).
 ACTIVE: Final = 1
@@ -157,6 +158,7 @@ class Tcb:
         "rwnd_limited",
         "sack",
         "scaling",
+        "search",
         "segs_in",
         "segs_out",
         "small_end",
@@ -282,6 +284,8 @@ class Tcb:
         #: Largest packet that fits the path, and until when that is believed.
         self.mtu = 0
         self.mtu_until = NEVER
+        #: The search for it without routers' help; None: there is none.
+        self.search: Search | None = None
         self.peer_mss = DEFAULT_MSS_IPV6 if len(remote) == 16 else DEFAULT_MSS_IPV4
         #: Payload of a full segment: Eff.snd.MSS of RFC 9293 section 3.7.1.
         self.mss = self.peer_mss

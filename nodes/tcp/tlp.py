@@ -50,6 +50,10 @@ def on_timeout(c: Tcb, now: int) -> None:
     c.congestion.cwnd = cwnd
     c.probe_resent = c.snd_nxt == before
     if c.probe_resent:
+        record = c.board.last
+        if len(record.payload) > c.mss:
+            # The probe of a path's MTU, which may have been too large.
+            c.board.split(record, len(record.payload) - c.mss)
         retransmit.resend(c, now, c.board.last, causes.LOSS_PROBE)
     c.probe_end = c.snd_nxt
     c.probe_at = NEVER

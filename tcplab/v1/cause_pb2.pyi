@@ -216,6 +216,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """tail loss probe (RFC 8985 7.3)."""
     CAUSE_RETRANSMIT_MTU: _Cause.ValueType  # 75
     """retransmission in segments that fit the path (RFC 1191 6.3)."""
+    CAUSE_MTU_PROBE: _Cause.ValueType  # 81
+    """probe of the path's MTU: a segment larger than the others (RFC 4821 7.5)."""
+    CAUSE_RETRANSMIT_MTU_PROBE: _Cause.ValueType  # 82
+    """data of an MTU probe that was too large, in segments that pass (RFC 4821 7.6.2)."""
     CAUSE_RST_IN_TIME_WAIT: _Cause.ValueType  # 142
     """RST ignored in TIME-WAIT (RFC 1337 4)."""
     CAUSE_TIMESTAMP_MISSING: _Cause.ValueType  # 143
@@ -224,6 +228,10 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """the path takes smaller packets than before (RFC 1191 6.3)."""
     CAUSE_MTU_RAISED: _Cause.ValueType  # 155
     """path MTU grown, or what was known of it too old (RFC 8201 4)."""
+    CAUSE_MTU_PROBED: _Cause.ValueType  # 157
+    """a probe has shown that the path takes larger packets (RFC 4821 7.6.1)."""
+    CAUSE_MTU_BLACK_HOLE: _Cause.ValueType  # 158
+    """so many timeouts: larger packets may be swallowed (RFC 4821 7.7)."""
     CAUSE_NO_SYN: _Cause.ValueType  # 145
     """neither SYN nor RST where one is due (RFC 9293 3.10.7.3)."""
     CAUSE_TOO_MANY_ORPHANS: _Cause.ValueType  # 146
@@ -438,6 +446,10 @@ CAUSE_LOSS_PROBE: Cause.ValueType  # 77
 """tail loss probe (RFC 8985 7.3)."""
 CAUSE_RETRANSMIT_MTU: Cause.ValueType  # 75
 """retransmission in segments that fit the path (RFC 1191 6.3)."""
+CAUSE_MTU_PROBE: Cause.ValueType  # 81
+"""probe of the path's MTU: a segment larger than the others (RFC 4821 7.5)."""
+CAUSE_RETRANSMIT_MTU_PROBE: Cause.ValueType  # 82
+"""data of an MTU probe that was too large, in segments that pass (RFC 4821 7.6.2)."""
 CAUSE_RST_IN_TIME_WAIT: Cause.ValueType  # 142
 """RST ignored in TIME-WAIT (RFC 1337 4)."""
 CAUSE_TIMESTAMP_MISSING: Cause.ValueType  # 143
@@ -446,6 +458,10 @@ CAUSE_MTU_REDUCED: Cause.ValueType  # 144
 """the path takes smaller packets than before (RFC 1191 6.3)."""
 CAUSE_MTU_RAISED: Cause.ValueType  # 155
 """path MTU grown, or what was known of it too old (RFC 8201 4)."""
+CAUSE_MTU_PROBED: Cause.ValueType  # 157
+"""a probe has shown that the path takes larger packets (RFC 4821 7.6.1)."""
+CAUSE_MTU_BLACK_HOLE: Cause.ValueType  # 158
+"""so many timeouts: larger packets may be swallowed (RFC 4821 7.7)."""
 CAUSE_NO_SYN: Cause.ValueType  # 145
 """neither SYN nor RST where one is due (RFC 9293 3.10.7.3)."""
 CAUSE_TOO_MANY_ORPHANS: Cause.ValueType  # 146

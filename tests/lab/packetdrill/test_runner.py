@@ -99,7 +99,7 @@ def test_assertions_of_python_see_tcp_info_and_what_was_assigned() -> None:
         ("+0 epoll_pwait2(3) = 0", "epoll_pwait2"),
         ("+0 send(4, ..., 10, MSG_OOB) = 10", "MSG_OOB"),
         ("+0 setsockopt(4, SOL_TCP, TCP_MD5SIG, [1], 4) = 0", "TCP_MD5SIG"),
-        ("+0 `sysctl -q net.ipv4.tcp_mtu_probing=2`", "tcp_mtu_probing=2"),
+        ("+0 `sysctl -q net.ipv4.tcp_frto=0`", "tcp_frto=0"),
         ("+0 `sysctl -q net.ipv4.tcp_nonsense=1`", "tcp_nonsense=1"),
         ("+0 `iptables -A INPUT -j DROP`", "iptables"),
         ("+0 `./nothing.sh`", "./nothing.sh"),
