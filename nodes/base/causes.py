@@ -88,6 +88,14 @@ REORDERING_EXPIRED: Final = 103
 RENEGED: Final = 104
 CONTROL_RULES: Final = 105
 ECN_ECHO: Final = 106
+BBR_STARTUP: Final = 110
+BBR_DRAIN: Final = 111
+BBR_PROBE_BW: Final = 112
+BBR_PROBE_RTT: Final = 113
+BBR_PROBE_BW_DOWN: Final = 114
+BBR_PROBE_BW_CRUISE: Final = 115
+BBR_PROBE_BW_REFILL: Final = 116
+BBR_PROBE_BW_UP: Final = 117
 # segments refused
 BAD_CHECKSUM: Final = 120
 OUT_OF_WINDOW: Final = 121
@@ -194,6 +202,22 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     REORDERING_EXPIRED: CauseInfo("REORDERING_EXPIRED", "RFC 8985 6.3", "waited long enough for what is late"),
     CONTROL_RULES: CauseInfo("CONTROL_RULES", "tcp(7) TCP_CONGESTION", "as the congestion control has it"),
     ECN_ECHO: CauseInfo("ECN_ECHO", "RFC 3168 6.1.2", "the peer tells of a congestion mark"),
+    BBR_STARTUP: CauseInfo("BBR_STARTUP", "draft-ietf-ccwg-bbr 5.3.1", "BBR: double the rate until the pipe is full"),
+    BBR_DRAIN: CauseInfo("BBR_DRAIN", "draft-ietf-ccwg-bbr 5.3.2", "BBR: let the queue of Startup drain"),
+    BBR_PROBE_BW: CauseInfo(
+        "BBR_PROBE_BW", "draft-cardwell-iccrg-bbr-congestion-control-00 4.3.4", "BBR: probe for bandwidth, in cycles"
+    ),
+    BBR_PROBE_RTT: CauseInfo(
+        "BBR_PROBE_RTT", "draft-ietf-ccwg-bbr 5.3.4", "BBR: little in flight, to see the round trip"
+    ),
+    BBR_PROBE_BW_DOWN: CauseInfo(
+        "BBR_PROBE_BW_DOWN", "draft-ietf-ccwg-bbr 5.3.3.1", "BBR: slower than what is delivered"
+    ),
+    BBR_PROBE_BW_CRUISE: CauseInfo(
+        "BBR_PROBE_BW_CRUISE", "draft-ietf-ccwg-bbr 5.3.3.2", "BBR: as fast as is delivered"
+    ),
+    BBR_PROBE_BW_REFILL: CauseInfo("BBR_PROBE_BW_REFILL", "draft-ietf-ccwg-bbr 5.3.3.3", "BBR: fill the pipe again"),
+    BBR_PROBE_BW_UP: CauseInfo("BBR_PROBE_BW_UP", "draft-ietf-ccwg-bbr 5.3.3.4", "BBR: faster than what is delivered"),
     RENEGED: CauseInfo("RENEGED", "RFC 2018 8", "the receiver has thrown away what it had reported"),
     RTO_COLLAPSE: CauseInfo("RTO_COLLAPSE", "RFC 5681 3.1", "timeout: loss window of one segment"),
     IDLE_RESTART: CauseInfo("IDLE_RESTART", "RFC 5681 4.1", "restart after idle"),

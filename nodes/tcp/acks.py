@@ -24,6 +24,7 @@ from nodes.tcp import (
     recovery,
     rtt,
     sack_recovery,
+    sender,
     timers,
 )
 from nodes.tcp.mutants import no_karn
@@ -46,6 +47,7 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
             # An ACK that comes late still tells what has arrived.
             sack_recovery.on_ack(c, now, una, segment)
         return
+    sender.look_app_limited(c)
     flags = segment.flags
     window = segment.window if flags & SYN else segment.window << c.snd_shift
     if c.ecn and flags & ECE:
@@ -103,6 +105,8 @@ def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         restart = recovery.on_new_ack(c, now, octets)
     else:
         grow(c, now)
+    if not c.in_recovery:
+        rate.early = 0
     c.dup_acks = 0
     if c.rto_recovery and ack >= c.recover:
         recovery.end_rto_recovery(c, now)
@@ -168,11 +172,15 @@ def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int) 
     ack.srtt = c.srtt
     ack.min_rtt = c.rack.min_rtt
     ack.recovering = c.in_recovery or c.rto_recovery
-    c.rate.fill(ack)
+    ack.cwnd_limited = c.cwnd_limited
+    c.rate.fill(ack, c.board.ever_lost)
     if ack.ece:
         c.delivered_ce += delivered
         c.tcp.counters.TcpExtTCPDeliveredCE += 1
-    c.congestion.on_every_ack(ack)
+    congestion = c.congestion
+    congestion.on_every_ack(ack)
+    if congestion.phase != c.phase_seen:
+        congestion_trace.phase(c, now)
 
 
 def grow(c: Tcb, now: int) -> None:
@@ -188,7 +196,8 @@ def grow(c: Tcb, now: int) -> None:
     if (c.cwnd_limited or (slow_start and cwnd < 2 * c.max_out)) and c.snd_una >= c.cwr_until:
         congestion.on_ack(ack)
     if congestion.cwnd != c.cwnd_seen:
-        congestion_trace.record(c, now, causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE)
+        growing = causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE
+        congestion_trace.record(c, now, congestion.phase or growing)
     parameters = c.tcp.parameters
     if parameters.tcp_pacing and not congestion.paces and c.srtt:
         starting = congestion.cwnd * 2 < congestion.ssthresh

@@ -39,7 +39,8 @@ def replace(c: Tcb, now: int) -> None:
 
 
 def _watch(c: Tcb, now: int) -> None:
-    """A user's control that fails ends its connection, but never in the middle of something."""
+    """A control takes over. If it fails, being a user's, it ends its connection; never in the middle of something."""
+    c.board.losses = [] if c.congestion.counts_losses else None
 
     def on_failure(now: int) -> None:
         c.control_failed_at = now
@@ -50,9 +51,30 @@ def _watch(c: Tcb, now: int) -> None:
 
 def restart_after_idle(c: Tcb, now: int) -> None:
     """RFC 5681 section 4.1, called when nothing is in flight: after an idle RTO, restart from the restart window."""
+    if c.rate.app_limited:
+        c.congestion.on_restart(now)
     if now - c.last_sent > c.rto and c.tcp.parameters.tcp_slow_start_after_idle and c.last_sent >= 0:
         c.congestion.on_idle(now, initial_window(c))
         record(c, now, causes.IDLE_RESTART)
+
+
+def lost(c: Tcb, now: int) -> None:
+    """Tell the control what was found lost, if it wants to know, but for a probe of the path's MTU."""
+    losses = c.board.losses
+    if losses:
+        search = c.search
+        for segment, ever_lost in losses:
+            if search is not None and search.size and search.start <= segment.seq < search.end:
+                continue
+            c.congestion.on_segment_lost(now, segment, ever_lost - segment.lost_before, c.rate.delivered)
+        losses.clear()
+
+
+def phase(c: Tcb, now: int) -> None:
+    """Record that the control does something else from now on, whether its windows changed or not."""
+    c.phase_seen = c.congestion.phase
+    c.cwnd_seen = -1
+    record(c, now, c.phase_seen)
 
 
 def record(c: Tcb, now: int, cause: int) -> None:

@@ -125,10 +125,7 @@ class Connection(Tcb):
         return size
 
     def _queue(self, now: int, data: bytes, more: bool, end: bool) -> None:
-        board = self.board
-        if self.snd_queue.length < self.mss and board.flying < self.congestion.cwnd and not board.lost:
-            # Until now there was less to send than might have been sent.
-            self.rate.app_limited = self.rate.delivered + board.flying or 1
+        sender.look_app_limited(self)
         self.snd_queue.append(bytes(data), more, end)
         if self.synchronized or self.early:
             if more:

@@ -45,6 +45,8 @@ def _obey(c: Tcb, now: int, mtu: int) -> bool:
     if c.mss >= before or not c.board or len(c.board.first.payload) <= c.mss:
         return False
     c.board.lose_all()
+    if c.board.losses:
+        c.board.losses.clear()  # not lost by congestion
     return True
 
 

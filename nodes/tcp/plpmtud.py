@@ -127,6 +127,8 @@ def lost(c: Tcb, now: int) -> bool:
     search.size = 0
     c.tcp.counters.TcpExtTCPMTUPFail += 1
     board.lose(board.first)
+    if board.losses:
+        board.losses.clear()
     while (record := board.next_lost()) is not None:
         if len(record.payload) > c.mss:
             board.split(record, c.mss)

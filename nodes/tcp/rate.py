@@ -18,6 +18,7 @@ class Rate:
         "app_limited",
         "delivered",
         "delivered_at",
+        "early",
         "first_sent_at",
         "newest",
         "round",
@@ -30,6 +31,8 @@ class Rate:
         self.delivered = 0
         self.delivered_at = 0
         self.first_sent_at = 0
+        #: Of what was delivered, what only duplicate ACKs have told of: nobody knows which segments these are.
+        self.early = 0
         #: What was sent before so much is delivered was too little for a fair sample; 0: it was not.
         self.app_limited = 0
         #: Of what the ACK at hand tells: what was sent last.
@@ -40,29 +43,47 @@ class Rate:
         self.sample = 0
         self.sample_app_limited = False
 
-    def sent(self, record: Sent, now: int, nothing_flies: bool) -> None:
-        """It is being sent, for the first time or again; `nothing_flies` but it."""
-        if nothing_flies:
+    def sent(self, record: Sent, now: int, flying: int, lost: int) -> None:
+        """It is being sent, for the first time or again, while so many bytes with it are on their way; so many were
+        lost in all until now."""
+        if flying <= record.end - record.seq:
             self.first_sent_at = self.delivered_at = now
         record.first_sent_at = self.first_sent_at
         record.delivered = self.delivered
         record.delivered_at = self.delivered_at
         record.app_limited = self.app_limited != 0
+        record.in_flight = flying
+        record.lost_before = lost
 
     def arrived(self, record: Sent, now: int) -> None:
         """It is known to have arrived."""
-        self.delivered += record.end - record.seq
+        size = record.end - record.seq
+        if self.early:
+            told = min(self.early, size)
+            self.early -= told
+            size -= told
+        self.delivered += size
         self.delivered_at = now
         newest = self.newest
         if newest is None or record.delivered >= newest.delivered:
             self.newest = record
 
-    def fill(self, ack: Ack) -> None:
-        """What the ACK at hand says of the rate, and the round trip it belongs to."""
+    def duplicate(self, size: int, now: int) -> None:
+        """A duplicate ACK of who does not know SACK: something of about this size has arrived (section 4.1.3.6.1 of
+        draft-ietf-ccwg-bbr)."""
+        self.early += size
+        self.delivered += size
+        self.delivered_at = now
+
+    def fill(self, ack: Ack, lost: int) -> None:
+        """What the ACK at hand says of the rate, and the round trip it belongs to; `lost` in all until now."""
         ack.total_delivered = self.delivered
         newest = self.newest
         ack.delivery_rate = 0
-        if newest is not None:
+        if newest is None:
+            ack.prior_delivered = -1
+            ack.newest_rtt = ack.sent_in_flight = ack.lost_since_sent = 0
+        else:
             self.newest = None
             self.first_sent_at = newest.sent_at
             if newest.delivered >= self.round_ends:
@@ -71,6 +92,9 @@ class Rate:
             interval = max(newest.sent_at - newest.first_sent_at, self.delivered_at - newest.delivered_at)
             ack.prior_delivered = newest.delivered
             ack.app_limited = newest.app_limited
+            ack.newest_rtt = 0 if newest.count else ack.now - newest.sent_at
+            ack.sent_in_flight = newest.in_flight
+            ack.lost_since_sent = lost - newest.lost_before
             if interval >= ack.min_rtt and interval > 0:
                 rate = (self.delivered - newest.delivered) * SECOND // interval
                 ack.delivery_rate = rate

@@ -13,6 +13,7 @@ from nodes.tcp.tcb import Tcb
 def on_duplicate_ack(c: Tcb, now: int) -> None:
     """A duplicate ACK as RFC 5681 section 2 defines it. The caller then lets the sender send what the window allows."""
     c.dup_acks += 1
+    c.rate.duplicate(c.mss, now)
     tcp = c.tcp
     if c.in_recovery:
         c.congestion.on_duplicate_ack(now)

@@ -21,7 +21,7 @@ from nodes.tcp.tcb import PASSIVE, Tcb
 def resend(c: Tcb, now: int, record: Sent, cause: int) -> None:
     """Send one record again as it was (with today's ACK, window and timestamp)."""
     c.board.sent_again(record, now)
-    c.rate.sent(record, now, False)
+    c.rate.sent(record, now, c.board.flying, c.board.ever_lost)
     if c.search is not None:
         # A probe that is out meanwhile tells nothing (RFC 4821 section 7.6.4).
         c.search.size = 0
@@ -133,6 +133,7 @@ def on_timeout(c: Tcb, now: int) -> None:
         c.rto_recovery = True
         tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, True, RTO_RECOVERY, c.recover & MASK)
     c.board.lose_all()
+    congestion_trace.lost(c, now)
     congestion_trace.record(c, now, causes.RTO_COLLAPSE)
     rtt.back_off(c)
     resend_lost(c, now)

@@ -24,6 +24,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     outstanding = c.snd_nxt - una
     flying = board.flying
     lost = board.lost
+    ever_lost = board.ever_lost
     fack = c.rack.fack
     rate = c.rate
     tsecr = segment.tsecr
@@ -63,7 +64,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         c.tcp.counters.TcpExtTCPSACKReorder += 1
     if progress or delivered:
         _find_lost(c, now)
-    acks.told(c, now, octets, delivered, max(board.lost - lost, 0), flying)
+    acks.told(c, now, octets, delivered, board.ever_lost - ever_lost, flying)
     tlp.on_ack(c, now, ack, progress, delivered, twice)
     if undo.on_ack(c, now, progress, tsecr, twice, once):
         pass
@@ -75,7 +76,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         if ack >= c.recover:
             _leave(c, now)
         elif c.congestion.rules_recovery:
-            congestion_trace.record(c, now, causes.CONTROL_RULES)
+            congestion_trace.record(c, now, c.congestion.phase or causes.CONTROL_RULES)
         else:
             prr.on_ack(c, c.prr, delivered, progress and board.lost <= lost)
             congestion_trace.record(c, now, causes.PROPORTIONAL_RATE)
@@ -113,8 +114,10 @@ def _find_lost(c: Tcb, now: int) -> None:
     board = c.board
     if not c.tcp.parameters.tcp_recovery:
         _count(c)
+        congestion_trace.lost(c, now)
         return
     wait = rack.detect(c, now, rack.reordering_window(c, board.sacked_segments))
+    congestion_trace.lost(c, now)
     if wait:
         c.reordering_at = now + wait
         timers.trace_set(c, now, TIMER_REORDERING, c.reordering_at, 0)

@@ -34,7 +34,9 @@ class Sent:
         "end",
         "first_sent_at",
         "flags",
+        "in_flight",
         "later",
+        "lost_before",
         "order",
         "payload",
         "sent_at",
@@ -61,11 +63,15 @@ class Sent:
         self.delivered_at = sent_at
         self.first_sent_at = sent_at
         self.app_limited = False
+        #: What was in flight with it, and what had been lost in all before.
+        self.in_flight = 0
+        self.lost_before = 0
 
 
 class Scoreboard:
     """`flying`, `lost` and `sacked` are bytes of sequence space in each state; `flying` is RFC 6675's pipe.
-    `sacked_segments` counts those in the third, `arrived` the segments that are known to have arrived, in all."""
+    `sacked_segments` counts those in the third, `arrived` the segments that are known to have arrived, in all, and
+    `ever_lost` the bytes that were believed lost, in all."""
 
     __slots__ = (
         "_head",
@@ -74,9 +80,11 @@ class Scoreboard:
         "_order",
         "_records",
         "arrived",
+        "ever_lost",
         "first_sent",
         "flying",
         "last_sent",
+        "losses",
         "lost",
         "sacked",
         "sacked_segments",
@@ -91,6 +99,9 @@ class Scoreboard:
         #: Heap of the beginnings of what was lost; some of them are not any more.
         self._lost: list[int] = []
         self.arrived = 0
+        self.ever_lost = 0
+        #: For who wants to know: what was lost and is not told yet, each with `ever_lost` as it was then.
+        self.losses: list[tuple[Sent, int]] | None = None
         self.flying = 0
         self.lost = 0
         self.sacked = 0
@@ -197,6 +208,9 @@ class Scoreboard:
         size = record.end - record.seq
         self.flying -= size
         self.lost += size
+        self.ever_lost += size
+        if self.losses is not None:
+            self.losses.append((record, self.ever_lost))
         heappush(self._lost, record.seq)
 
     def lose_all(self) -> None:
@@ -256,6 +270,8 @@ class Scoreboard:
         rest.delivered_at = record.delivered_at
         rest.first_sent_at = record.first_sent_at
         rest.app_limited = record.app_limited
+        rest.in_flight = record.in_flight
+        rest.lost_before = record.lost_before
         rest.state = record.state
         record.end = record.seq + size
         record.payload = record.payload[:size]

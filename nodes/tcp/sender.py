@@ -59,6 +59,13 @@ def output(c: Tcb, now: int, force: bool) -> None:
             tlp.schedule(c, now)
 
 
+def look_app_limited(c: Tcb) -> None:
+    """Whether until now there was less to send than might have been sent (draft-ietf-ccwg-bbr section 4.1.2.4)."""
+    board = c.board
+    if c.snd_queue.length < c.mss and not board.lost and board.flying < c.congestion.cwnd:
+        c.rate.app_limited = c.rate.delivered + board.flying or 1
+
+
 def paced(c: Tcb, now: int, size: int) -> bool:
     """Whether `size` bytes may go now; if so they are accounted for, else a timer is set for when they may. What a
     timer came late, up to a millisecond, is made up for."""
@@ -152,8 +159,8 @@ def send_new(c: Tcb, now: int, end: int, flags: int, payload: bytes, cause: int)
     seq = c.snd_nxt
     board = c.board
     record = Sent(seq, end, flags, payload, now)
-    c.rate.sent(record, now, board.flying == 0)
     board.add(record)
+    c.rate.sent(record, now, board.flying, board.ever_lost)
     c.snd_nxt = end
     c.last_sent = now
     if c.rto_at == NEVER:

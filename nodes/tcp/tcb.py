@@ -125,6 +125,7 @@ class Tcb:
         "peer_mss",
         "persist_at",
         "persist_backoff",
+        "phase_seen",
         "probe_at",
         "probe_end",
         "probe_resent",
@@ -315,6 +316,7 @@ class Tcb:
         self.congestion: CongestionControl = parameters.controls[options.congestion](self.mss, self.mss, 1)
         self.cwnd_seen = 0
         self.ssthresh_seen = UNLIMITED
+        self.phase_seen = causes.NONE
         self.dup_acks = 0
         self.in_recovery = False
         #: Whether this recovery has seen a partial ACK.

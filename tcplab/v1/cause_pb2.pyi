@@ -132,6 +132,22 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """as the congestion control has it (tcp(7) TCP_CONGESTION)."""
     CAUSE_ECN_ECHO: _Cause.ValueType  # 106
     """the peer tells of a congestion mark (RFC 3168 6.1.2)."""
+    CAUSE_BBR_STARTUP: _Cause.ValueType  # 110
+    """BBR: double the rate until the pipe is full (draft-ietf-ccwg-bbr 5.3.1)."""
+    CAUSE_BBR_DRAIN: _Cause.ValueType  # 111
+    """BBR: let the queue of Startup drain (draft-ietf-ccwg-bbr 5.3.2)."""
+    CAUSE_BBR_PROBE_BW: _Cause.ValueType  # 112
+    """BBR: probe for bandwidth, in cycles (draft-cardwell-iccrg-bbr-congestion-control-00 4.3.4)."""
+    CAUSE_BBR_PROBE_RTT: _Cause.ValueType  # 113
+    """BBR: little in flight, to see the round trip (draft-ietf-ccwg-bbr 5.3.4)."""
+    CAUSE_BBR_PROBE_BW_DOWN: _Cause.ValueType  # 114
+    """BBR: slower than what is delivered (draft-ietf-ccwg-bbr 5.3.3.1)."""
+    CAUSE_BBR_PROBE_BW_CRUISE: _Cause.ValueType  # 115
+    """BBR: as fast as is delivered (draft-ietf-ccwg-bbr 5.3.3.2)."""
+    CAUSE_BBR_PROBE_BW_REFILL: _Cause.ValueType  # 116
+    """BBR: fill the pipe again (draft-ietf-ccwg-bbr 5.3.3.3)."""
+    CAUSE_BBR_PROBE_BW_UP: _Cause.ValueType  # 117
+    """BBR: faster than what is delivered (draft-ietf-ccwg-bbr 5.3.3.4)."""
     CAUSE_RENEGED: _Cause.ValueType  # 104
     """the receiver has thrown away what it had reported (RFC 2018 8)."""
     CAUSE_RTO_COLLAPSE: _Cause.ValueType  # 96
@@ -362,6 +378,22 @@ CAUSE_CONTROL_RULES: Cause.ValueType  # 105
 """as the congestion control has it (tcp(7) TCP_CONGESTION)."""
 CAUSE_ECN_ECHO: Cause.ValueType  # 106
 """the peer tells of a congestion mark (RFC 3168 6.1.2)."""
+CAUSE_BBR_STARTUP: Cause.ValueType  # 110
+"""BBR: double the rate until the pipe is full (draft-ietf-ccwg-bbr 5.3.1)."""
+CAUSE_BBR_DRAIN: Cause.ValueType  # 111
+"""BBR: let the queue of Startup drain (draft-ietf-ccwg-bbr 5.3.2)."""
+CAUSE_BBR_PROBE_BW: Cause.ValueType  # 112
+"""BBR: probe for bandwidth, in cycles (draft-cardwell-iccrg-bbr-congestion-control-00 4.3.4)."""
+CAUSE_BBR_PROBE_RTT: Cause.ValueType  # 113
+"""BBR: little in flight, to see the round trip (draft-ietf-ccwg-bbr 5.3.4)."""
+CAUSE_BBR_PROBE_BW_DOWN: Cause.ValueType  # 114
+"""BBR: slower than what is delivered (draft-ietf-ccwg-bbr 5.3.3.1)."""
+CAUSE_BBR_PROBE_BW_CRUISE: Cause.ValueType  # 115
+"""BBR: as fast as is delivered (draft-ietf-ccwg-bbr 5.3.3.2)."""
+CAUSE_BBR_PROBE_BW_REFILL: Cause.ValueType  # 116
+"""BBR: fill the pipe again (draft-ietf-ccwg-bbr 5.3.3.3)."""
+CAUSE_BBR_PROBE_BW_UP: Cause.ValueType  # 117
+"""BBR: faster than what is delivered (draft-ietf-ccwg-bbr 5.3.3.4)."""
 CAUSE_RENEGED: Cause.ValueType  # 104
 """the receiver has thrown away what it had reported (RFC 2018 8)."""
 CAUSE_RTO_COLLAPSE: Cause.ValueType  # 96

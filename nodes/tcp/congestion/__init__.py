@@ -6,6 +6,7 @@ from typing import Final
 
 from nodes.tcp.congestion.base import CongestionControl
 from nodes.tcp.congestion.bbr import Bbr
+from nodes.tcp.congestion.bbr3 import Bbr3
 from nodes.tcp.congestion.cubic import Cubic
 from nodes.tcp.congestion.dctcp import Dctcp
 from nodes.tcp.congestion.newreno import NewReno
@@ -15,5 +16,5 @@ from nodes.tcp.congestion.uncontrolled import Uncontrolled
 from nodes.tcp.congestion.vegas import Vegas
 
 CONTROLS: Final[dict[str, type[CongestionControl]]] = {
-    control.name: control for control in (Reno, NewReno, Tahoe, Cubic, Bbr, Dctcp, Vegas, Uncontrolled)
+    control.name: control for control in (Reno, NewReno, Tahoe, Cubic, Bbr, Bbr3, Dctcp, Vegas, Uncontrolled)
 }

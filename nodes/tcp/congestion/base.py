@@ -24,6 +24,9 @@ from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
+from nodes.base import causes
+from nodes.tcp.scoreboard import Sent
+
 #: "as high as possible", RFC 5681 section 3.1, for the first ssthresh.
 UNLIMITED: Final = 0x7FFF_FFFF
 
@@ -34,18 +37,22 @@ class Ack:
     __slots__ = (
         "acked",
         "app_limited",
+        "cwnd_limited",
         "delivered",
         "delivery_rate",
         "ece",
         "flight",
         "flight_after",
         "lost",
+        "lost_since_sent",
         "min_rtt",
+        "newest_rtt",
         "now",
         "prior_delivered",
         "recovering",
         "round",
         "rtt",
+        "sent_in_flight",
         "srtt",
         "total_delivered",
     )
@@ -67,11 +74,18 @@ class Ack:
         self.srtt = 0
         self.min_rtt = 0
         #: Bytes per second at which the network has delivered lately (draft-cheng-iccrg-delivery-rate-estimation), 0:
-        #: this ACK does not tell; whether it would have been more had there been more to send; and `total_delivered`
-        #: as it was when the segment was sent by which this was measured.
+        #: this ACK does not tell; whether it would have been more had there been more to send.
         self.delivery_rate = 0
         self.app_limited = False
-        self.prior_delivered = 0
+        #: Of the segment by which this was measured, the last sent of those that arrived: `total_delivered` as it was
+        #: then (-1: the ACK tells of no segment, and what follows here means nothing), its round trip (0: it was sent
+        #: more than once), bytes that were in flight with it, and what was lost since, ns and bytes.
+        self.prior_delivered = -1
+        self.newest_rtt = 0
+        self.sent_in_flight = 0
+        self.lost_since_sent = 0
+        #: Whether the window was the limit in this flight.
+        self.cwnd_limited = False
         #: Counts round trips: it goes up with the first ACK of something sent after it last went up.
         self.round = 0
         #: Whether the ACK carries the echo of a congestion mark (RFC 3168), on a connection that uses ECN.
@@ -94,12 +108,16 @@ class CongestionControl:
     #: True: ECN is wanted even if tcp_ecn does not ask for it, every mark is echoed and no mark reduces the window by
     #: itself: RFC 8257 instead of RFC 3168. `on_every_ack` sees `ack.ece`.
     exact_ecn: ClassVar[bool] = False
+    #: True: `on_segment_lost` is called.
+    counts_losses: ClassVar[bool] = False
 
     def __init__(self, mss: int, initial_window: int, abc_limit: int) -> None:
         self.mss = mss
         self.cwnd = initial_window
         self.ssthresh = UNLIMITED
         self.pacing_rate = 0
+        #: For the trace: what a control by a model is doing, a cause (BBR_STARTUP ...); NONE: it grows and shrinks.
+        self.phase = causes.NONE
         #: Segments that one ACK may add in slow start (L of RFC 3465; 1 is RFC 5681's rule; 0: as many as it acks).
         self.abc_limit = abc_limit
 
@@ -124,6 +142,13 @@ class CongestionControl:
 
     def on_every_ack(self, ack: Ack) -> None:
         """Something has arrived, whatever the state, before anything else is done about it; for controls by models."""
+
+    def on_segment_lost(self, now: int, segment: Sent, lost: int, delivered: int) -> None:
+        """A segment is believed lost, before anything is done about it; `lost` bytes with it since it was sent last,
+        and so many are `delivered` since the connection began. With `counts_losses`."""
+
+    def on_restart(self, now: int) -> None:
+        """Nothing is in flight, for the user had nothing to send, and now something may go."""
 
     # What happens on the way.
 

@@ -28,6 +28,8 @@ METHODS: Final = (
     "on_ack",
     "ssthresh_after_loss",
     "on_every_ack",
+    "on_segment_lost",
+    "on_restart",
     "on_loss",
     "on_recovered",
     "on_mark",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -28,11 +28,13 @@ FRAME = 1514
 class Path2:
     """h1 sends over one link to h2, each flow as much as it can."""
 
-    def __init__(self, directory: Path, control: str, parameters: Mapping[str, Any], **link: Any) -> None:
+    def __init__(
+        self, directory: Path, control: str, parameters: Mapping[str, Any], level: int = LEVEL_STATES, **link: Any
+    ) -> None:
         node = {"kind": "host", "parameters": {"tcp_congestion_control": control, **parameters}}
         topology = topology_from_mapping({"nodes": {"h1": node, "h2": node}, "links": [{"endpoints": "h1-h2", **link}]})
         directory.mkdir(exist_ok=True)
-        self.lab = SimLab("test", topology, 1, directory / "spool", LEVEL_STATES)
+        self.lab = SimLab("test", topology, 1, directory / "spool", level)
 
     def start(self, flow: int) -> None:
         self.lab.start_app("h2", "sink", {"port": 80 + flow}, f"receiver-{flow}")
@@ -52,7 +54,7 @@ class Path2:
         self.run(seconds)
         return [(now - then) / MSS / seconds for now, then in zip(self.acked(), before, strict=True)]
 
-    def __enter__(self) -> Path2:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -232,7 +234,7 @@ def test_abe_keeps_the_line_busy_where_the_queue_is_short(tmp_path: Path) -> Non
     rates = {}
     for abe in (0, 1):
         knobs = {"tcp_ecn": 1, "tcp_abe": abe, "tcp_rmem": 1_000_000, "tcp_wmem": 1_000_000}
-        link = {"delay": "50ms", "rate": "10mbit", "limit": 1000, "ecn_threshold": 15_000}
+        link: dict[str, Any] = {"delay": "50ms", "rate": "10mbit", "limit": 1000, "ecn_threshold": 15_000}
         with Path2(tmp_path / str(abe), "reno", knobs, **link) as path:
             path.start(0)
             path.run(20)
