@@ -42,6 +42,7 @@ HOT = (
     "lab/links/red.py",
     "lab/links/statistics.py",
     "lab/links/switch.py",
+    "lab/trace/spool.py",
 )
 #: Of these packages: for processes and machines, not for frames.
 COLD = (

@@ -7,6 +7,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from mypy_extensions import i64
+
 from nodes.base import causes
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
@@ -26,26 +28,36 @@ from nodes.ip.routing import Route
 from nodes.ip.udp import Udp
 from nodes.packet import icmp, ipv4, ipv6
 from nodes.packet.address import address_text
-from nodes.packet.checksum import COMPILED, sum16
+from nodes.packet.checksum import COMPILED, sum16, sum16_part
 from nodes.packet.ethernet import HEADER_LEN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
-from nodes.packet.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK, Ipv4Packet, decode_ipv4, encode_ipv4
+from nodes.packet.ipv4 import (
+    DONT_FRAGMENT,
+    MORE_FRAGMENTS,
+    OFFSET_MASK,
+    Ipv4Packet,
+    decode_ipv4,
+    encode_ipv4,
+    passed_on,
+)
 from nodes.packet.ipv6 import decode_ipv6, is_link_local
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.tcp import Segment
-from nodes.packet.tcp_codec import decode_tcp, encode_tcp_packet, encode_tcp_packet6
-from nodes.packet.words import u16, u32
+from nodes.packet.tcp_codec import decode_tcp, decode_tcp_part, encode_headers, encode_tcp_packet6
+from nodes.packet.words import u16, u32, u48
 from nodes.tcp.endpoints import Tcp
 from nodes.tcp.parameters import Parameters
 
 _IP_START: Final = HEADER_LEN
 _TCP: Final = ipv4.TCP
 _FRAGMENTED: Final = MORE_FRAGMENTS | OFFSET_MASK
-#: Ethernet and IPv4 headers: MAC address, type; the first three words, source and destination as one number.
-_HEADERS: Final = struct.Struct("!6s6xHIIIQ")
+#: Ethernet and IPv4 headers: MAC address (and two bytes more), type; the words of the IPv4 header.
+_HEADERS: Final = struct.Struct("!Q4xHIIIII")
 _HEADERS_LEN: Final = 34
 _IPV4: Final = int.from_bytes(TYPE_IPV4, "big")
 _IPV6: Final = int.from_bytes(TYPE_IPV6, "big")
 _NO_MAC: Final = bytes(6)
+#: The bit of MAC addresses of groups.
+_GROUP: Final = 1 << 40
 
 
 class Stack(IpOutput):
@@ -171,15 +183,17 @@ class Stack(IpOutput):
             self._on_short(interface, frame)
             return False
         if COMPILED:
-            mac = frame[0:6]
-            ethertype: int = u16(frame, 12)
-            first: int = u32(frame, 14)
-            second: int = u32(frame, 18)
-            third: int = u32(frame, 22)
-            addresses: int = u32(frame, 26) + u32(frame, 30)
+            mac: i64 = u48(frame, 0)
+            ethertype: i64 = u16(frame, 12)
+            first: i64 = u32(frame, 14)
+            second: i64 = u32(frame, 18)
+            third: i64 = u32(frame, 22)
+            source: i64 = u32(frame, 26)
+            target: i64 = u32(frame, 30)
         else:
-            mac, ethertype, first, second, third, addresses = _HEADERS.unpack_from(frame)
-        if mac != interface.mac and not mac[0] & 1:
+            mac, ethertype, first, second, third, source, target = _HEADERS.unpack_from(frame)
+            mac >>= 16
+        if mac != interface.mac_number and not mac & _GROUP:
             return False
         if ethertype != _IPV4:
             if ethertype == _IPV6 and interface.ipv6:
@@ -188,9 +202,10 @@ class Stack(IpOutput):
             return True
         counters = self.counters
         counters.IpInReceives += 1
-        start = _HEADERS_LEN
-        end = _IP_START + (first & 0xFFFF)
-        total = first + second + third + addresses
+        start: i64 = _HEADERS_LEN
+        end: i64 = _IP_START + (first & 0xFFFF)
+        addresses: i64 = source + target
+        total: i64 = first + second + third + addresses
         if first >> 24 != 0x45:  # options, or no IPv4 packet
             start = _IP_START + (first >> 22 & 0x3C) if first >> 28 == 4 else 0
             if start > _HEADERS_LEN:
@@ -203,16 +218,26 @@ class Stack(IpOutput):
         if not _HEADERS_LEN <= start <= end <= size or total % 65535:
             counters.IpInHdrErrors += 1
             return False
-        path = self._paths.flows.get(frame[26:34]) or self._flow(interface, frame[26:30], frame[30:34])
-        if path is None:
-            counters.IpInAddrErrors += 1
-            return False
+        path = interface.flow
+        if path is None or source != interface.src_number or target != interface.dst_number:
+            src = frame[26:30]
+            dst = frame[30:34]
+            path = self._paths.flows.get(src + dst) or self._flow(interface, src, dst)
+            if path is None:
+                counters.IpInAddrErrors += 1
+                return False
+            interface.flow = path
+            interface.src = src
+            interface.dst = dst
+            interface.src_number = source
+            interface.dst_number = target
         if path is not self._to_us and path is not self._to_all:
             return self._forward(now, path, frame, third, end)
         if third >> 16 & 0xFF == _TCP and not second & _FRAGMENTED:
             counters.IpInDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, frame[26:30], frame[30:34], frame[start:end], addresses, first >> 16 & 3)
+                ecn = first >> 16 & 3
+                self._on_tcp(now, interface, interface.src, interface.dst, frame, start, end, addresses, ecn)
             return True
         packet = decode_ipv4(frame[_IP_START:end])
         if packet.fragment & _FRAGMENTED:
@@ -307,6 +332,7 @@ class Stack(IpOutput):
                 counters.Ip6OutNoRoutes += 1
                 return
             packet = encode_tcp_packet6(segment, src, dst, segment.ttl or self.parameters.hop_limit)
+            payload = b""
         else:
             counters.IpOutRequests += 1
             if path is None:
@@ -314,11 +340,12 @@ class Stack(IpOutput):
                 return
             self._identification = identification = self._identification + 1 & 0xFFFF
             ttl = segment.ttl or self.parameters.ip_default_ttl
-            packet = encode_tcp_packet(segment, src, dst, identification, ttl)
+            packet = encode_headers(segment, src, dst, identification, ttl)
+            payload = segment.payload
         sent: SentSegment | None = None
         if self.sink.level >= LEVEL_SEGMENTS:
             sent = SentSegment(src, dst, segment, conn, cause, resent)
-        self._link.send(now, path, packet, sent)
+        self._link.send(now, path, packet, sent, payload)
 
     def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
         if len(dst) == 16:
@@ -443,16 +470,26 @@ class Stack(IpOutput):
         return path
 
     def _on_tcp(
-        self, now: int, interface: Interface, src: bytes, dst: bytes, data: bytes, addresses: int, ecn: int
+        self,
+        now: int,
+        interface: Interface,
+        src: bytes,
+        dst: bytes,
+        data: bytes,
+        start: int,
+        end: int,
+        addresses: int,
+        ecn: int,
     ) -> None:
-        """A TCP segment for us; `addresses` is congruent to the sum of both, `ecn` the ECN field of its packet."""
-        if (sum16(data) + addresses + _TCP + len(data)) % 65535:
-            self._refuse_tcp(now, data, causes.BAD_CHECKSUM)
+        """A TCP segment for us in `data[start:end]`; `addresses` is congruent to the sum of both, `ecn` the ECN field
+        of its packet."""
+        if (sum16_part(data, start, end) + addresses + _TCP + end - start) % 65535:
+            self._refuse_tcp(now, data[start:end], causes.BAD_CHECKSUM)
             return
         try:
-            segment = decode_tcp(data)
+            segment = decode_tcp_part(data, start, end)
         except MalformedPacket:
-            self._refuse_tcp(now, data, causes.MALFORMED)
+            self._refuse_tcp(now, data[start:end], causes.MALFORMED)
             return
         segment.ecn = ecn
         self.tcp.on_segment(now, src, dst, segment, interface.trace_name, interface.rx_packets)
@@ -478,13 +515,14 @@ class Stack(IpOutput):
         elif packet.protocol == _TCP:
             if not broadcast:
                 addresses = sum16(packet.src) + sum16(packet.dst)
-                self._on_tcp(now, interface, packet.src, packet.dst, packet.payload, addresses, packet.tos & 3)
+                data = packet.payload
+                self._on_tcp(now, interface, packet.src, packet.dst, data, 0, len(data), addresses, packet.tos & 3)
         else:
             counters.IpInUnknownProtos += 1
             if not broadcast:
                 self.icmp.report(now, packet, icmp.DESTINATION_UNREACHABLE, icmp.PROTOCOL_UNREACHABLE)
 
-    def _forward(self, now: int, path: Path, frame: bytes, third: int, end: int) -> bool:
+    def _forward(self, now: int, path: Path, frame: bytes, third: i64, end: i64) -> bool:
         """Pass on a packet for somebody else (RFC 1812 section 5.2.1); `third` is the third word of its header: TTL,
         protocol, checksum. False: that moved no deadline."""
         counters = self.counters
@@ -505,15 +543,14 @@ class Stack(IpOutput):
         counters.IpForwDatagrams += 1
         # The TTL's byte goes down by one, so the checksum goes up by 0x0100 in one's complement (RFC 1624).
         third -= 0xFF_FF00 if third & 0xFFFF < 0xFEFF else 0xFF_FF00 + 0xFFFF
-        start = frame[_IP_START:22] + third.to_bytes(4, "big")
         neighbour = path.neighbour
         if now >= neighbour.fresh_until:
-            self._link.send(now, path, start + frame[26:end], None)
+            self._link.send(now, path, passed_on(b"", frame, third) + frame[26:end], None)
             return True
         out = path.interface
         out.tx_packets += 1
         out.tx_bytes += end
-        self._link.out.append((out.index, neighbour.header + start + frame[26:end]))
+        self._link.out.append((out.index, passed_on(neighbour.header, frame, third) + frame[26:end]))
         return False
 
     def _forward_large(self, now: int, path: Path, packet: Ipv4Packet) -> None:

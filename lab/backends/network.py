@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from lab.links.mesh import Mesh
 from lab.topology.model import HOST, ROUTER, SWITCH, Interface, Node, Topology
@@ -50,7 +49,7 @@ class Network:
         return self.topology.addresses(node)
 
     def _receiver(self, interface: Interface) -> Send:
-        return partial(self.hosts[interface.node].receive_frame, interface.index)
+        return self.hosts[interface.node].driver.inlet(interface.index)
 
 
 def make_stack(

@@ -233,6 +233,7 @@ class Direction:
         self._rate_bps = min(impairments.rate_bps, NEVER)  # beyond that a frame takes 1 ns all the same
         self._chances = impairments.chances
         self._bursts = impairments.bursts
+        self._ecn_threshold = impairments.ecn_threshold
         self._bad = self._bad and self._bursts
         self._plain = self.up and not self._chances
         discipline = QUEUES[impairments.queue]
@@ -367,7 +368,7 @@ class Direction:
             return
         queue = self._queue
         statistics = self.statistics
-        threshold = self.impairments.ecn_threshold
+        threshold = self._ecn_threshold
         if threshold and queue.bytes > threshold:
             marked = mark(packet.frame)
             if marked:

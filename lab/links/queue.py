@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 from mypy_extensions import mypyc_attr
 
 from lab.links.packet import Packet
+from nodes.base.fifo import Fifo
 from nodes.base.random import RandomStream
 
 
@@ -63,7 +63,7 @@ class DropTail(Queue):
 
     def __init__(self, settings: Settings, stream: RandomStream) -> None:
         super().__init__(settings, stream)
-        self._waiting: deque[Packet] = deque()
+        self._waiting = Fifo()  # of packets
 
     def push(self, now: int, packet: Packet) -> bool:
         length = self.bytes + len(packet.frame)
@@ -77,7 +77,7 @@ class DropTail(Queue):
     def pop(self, now: int) -> Packet | None:
         if not self.packets:
             return None
-        packet = self._waiting.popleft()
+        packet: Packet = self._waiting.popleft()
         self.packets -= 1
         self.bytes -= len(packet.frame)
         return packet

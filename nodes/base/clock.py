@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
-from nodes.base import heap as heaps
-from nodes.base.heap import Entry
+from nodes.base.fifo import Fifo
+from nodes.base.heap import Heap
+from nodes.base.heap import Timer as Timer
 
 NANOSECOND: Final = 1
 MICROSECOND: Final = 1_000
@@ -23,26 +24,6 @@ HOUR: Final = 60 * MINUTE
 
 #: Later than any instant a lab can reach (146 years); "no deadline". Compiled code compares ints of 63 bits at once.
 NEVER: Final = (1 << 62) - 1
-
-
-#: So many calls that were made are kept at the front of a sequence's list before they are cut off.
-_SLACK: Final = 64
-_DONE: Final[Entry] = ()
-
-
-class Timer:
-    """One call that a Scheduler will make. `cancel()` is idempotent and costs nothing but the flag."""
-
-    __slots__ = ("arg", "fn", "time_ns")
-
-    def __init__(self, time_ns: int, fn: Callable[[Any], None] | None, arg: Any) -> None:
-        self.time_ns = time_ns
-        self.fn = fn
-        self.arg = arg
-
-    def cancel(self) -> None:
-        self.fn = None
-        self.arg = None
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -84,42 +65,31 @@ class SimSequence(Sequence):
     """A Sequence of a SimScheduler. Its calls keep their places among all others, but only the next one is in the
     heap: so the heap holds as many entries as there are wires, not as many as there are frames on them."""
 
-    __slots__ = ("_first", "_sim", "_waiting")
+    __slots__ = ("_sim", "_waiting")
 
     def __init__(self, scheduler: SimScheduler, fn: Callable[[Any], None]) -> None:
         super().__init__(scheduler, fn)
         self._sim = scheduler
-        #: Entries of the heap, from `_first` on, which is there; empty when none is. A list, for compiled code calls a
-        #: deque's methods by name.
-        self._waiting: list[Entry] = []
-        self._first = 0
+        #: Timers, the first of which is in the heap.
+        self._waiting = Fifo()
 
     def post(self, time_ns: int, arg: Any) -> None:
         sim = self._sim
         sim._count = count = sim._count + 1
-        if time_ns < sim._now:
-            time_ns = sim._now
-        entry = (time_ns, count, self, arg)
+        timer = Timer(time_ns if time_ns > sim._now else sim._now, count, self, arg)
         waiting = self._waiting
-        if not waiting:
-            heaps.push(sim._heap, entry)
-        waiting.append(entry)
+        if not len(waiting):
+            sim._heap.push(timer)
+        waiting.append(timer)
 
-    def shift(self) -> Entry | None:
-        """The first call is being made: the one after it, which now is the first."""
+    def shift(self) -> None:
+        """The first call is being made: the one after it takes its place in the heap."""
         waiting = self._waiting
-        first = self._first
-        waiting[first] = _DONE  # what it was called with is not kept
-        first += 1
-        if first == len(waiting):
-            waiting.clear()
-            self._first = 0
-            return None
-        if first >= _SLACK and first * 2 >= len(waiting):
-            del waiting[:first]
-            first = 0
-        self._first = first
-        return waiting[first]
+        waiting.popleft()
+        if len(waiting):
+            self._sim._heap.replace(waiting.first())
+        else:
+            self._sim._heap.pop()
 
 
 class SimScheduler(Scheduler):
@@ -133,24 +103,20 @@ class SimScheduler(Scheduler):
         self._now = 0
         self._count = 0
         self._stopped = False
-        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled, (time,
-        #: number, sequence, arg) of the next one of a sequence.
-        self._heap: list[Entry] = []
+        #: Calls; of those of a sequence the next one, whose `fn` is the sequence.
+        self._heap = Heap()
 
     def now(self) -> int:
         return self._now
 
     def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
-        if time_ns < self._now:
-            time_ns = self._now
-        timer = Timer(time_ns, fn, arg)
         self._count = count = self._count + 1
-        heaps.push(self._heap, (time_ns, count, None, timer))
+        timer = Timer(time_ns if time_ns > self._now else self._now, count, fn, arg)
+        self._heap.push(timer)
         return timer
 
     def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
-        self._count = count = self._count + 1
-        heaps.push(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
+        self.call_at(time_ns, fn, arg)
 
     def sequence(self, fn: Callable[[Any], None]) -> Sequence:
         return SimSequence(self, fn)
@@ -158,9 +124,9 @@ class SimScheduler(Scheduler):
     def next_time(self) -> int:
         """Instant of the next call, or NEVER when nothing is scheduled."""
         heap = self._heap
-        while heap and heap[0][2] is None and heap[0][3].fn is None:
-            heaps.pop(heap)
-        return heap[0][0] if heap else NEVER
+        while len(heap) and heap.first().fn is None:
+            heap.pop()
+        return heap.first().time_ns if len(heap) else NEVER
 
     def run_next(self) -> bool:
         """Make the next call. False when there is none."""
@@ -175,27 +141,20 @@ class SimScheduler(Scheduler):
         calls = before = self.calls
         last = before + max_calls
         self._stopped = False
-        while heap and calls < last:
-            entry = heap[0]
-            time_ns: int = entry[0]
+        while len(heap) and calls < last:
+            timer = heap.first()
+            time_ns: int = timer.time_ns
             if time_ns > limit_ns:
                 break
-            fn = entry[2]
-            arg = entry[3]
+            fn = timer.fn
+            arg = timer.arg
             if isinstance(fn, SimSequence):
-                following = fn.shift()
+                fn.shift()
                 fn = fn.fn
-                if following is None:
-                    heaps.pop(heap)
-                else:
-                    heaps.replace(heap, following)
             else:
-                heaps.pop(heap)
+                heap.pop()
                 if fn is None:
-                    fn = arg.fn
-                    if fn is None:
-                        continue
-                    arg = arg.arg
+                    continue
             self._now = time_ns
             self.calls = calls = calls + 1
             fn(arg)

@@ -1,83 +1,103 @@
-"""A heap (as heapq's) of tuples that begin with two ints, of which no two are alike: an instant and a number, say.
+"""The calls that a Scheduler will make, in order.
 
-Pure, it is heapq. Compiled, comparing the ints here is several times faster than having Python compare the tuples.
+Pure, this is heapq with tuples. Compiled, calls are compared here by their two numbers, which is several times faster
+than having Python make and compare tuples.
 """
 
 from __future__ import annotations
 
-import heapq
+from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
 from mypy_extensions import i64
 
-#: Not tuple[int, ...]: compiled, those are taken apart and made anew.
-Entry = tuple[Any, ...]
+
+class Timer:
+    """`fn(arg)`, to be called at `time_ns`; of those at one instant, the lower `number` first. `cancel()` is idempotent
+    and costs nothing but the flag."""
+
+    __slots__ = ("arg", "fn", "number", "time_ns")
+
+    def __init__(self, time_ns: i64, number: i64, fn: Any, arg: Any) -> None:
+        self.time_ns: i64 = time_ns
+        self.number: i64 = number
+        self.fn = fn
+        self.arg = arg
+
+    def cancel(self) -> None:
+        self.fn = None
+        self.arg = None
 
 
-def _before(a: Entry, b: Entry) -> bool:
-    first: i64 = a[0]
-    second: i64 = b[0]
-    if first != second:
-        return first < second
-    first = a[1]
-    second = b[1]
-    return first < second
+def _before(a: Timer, b: Timer) -> bool:
+    return a.number < b.number if a.time_ns == b.time_ns else a.time_ns < b.time_ns
 
 
 #: Whether this is compiled: then functions are not those of Python.
 _COMPILED: Final = type(_before).__name__ != "function"
 
 
-def push(heap: list[Entry], entry: Entry) -> None:
-    """Add an entry."""
-    if not _COMPILED:
-        heapq.heappush(heap, entry)
-        return
-    at = len(heap)
-    heap.append(entry)
-    while at > 0:
-        parent = (at - 1) >> 1
-        above = heap[parent]
-        if not _before(entry, above):
-            break
-        heap[at] = above
-        at = parent
-    heap[at] = entry
+class Heap:
+    """Timers; true when there are some."""
 
+    __slots__ = ("_pure", "_timers")
 
-def pop(heap: list[Entry]) -> Entry:
-    """Take the first entry. Raises IndexError when there is none."""
-    if not _COMPILED:
-        return heapq.heappop(heap)
-    last = heap.pop()
-    if not heap:
-        return last
-    return _put_first(heap, last)
+    def __init__(self) -> None:
+        self._timers: list[Timer] = []
+        self._pure: list[tuple[int, int, Timer]] = []
 
+    def __len__(self) -> int:
+        return len(self._timers) if _COMPILED else len(self._pure)
 
-def replace(heap: list[Entry], entry: Entry) -> Entry:
-    """Take the first entry and add another. Raises IndexError when there is none."""
-    return _put_first(heap, entry) if _COMPILED else heapq.heapreplace(heap, entry)
+    def first(self) -> Timer:
+        """The first of all. Raises IndexError when there is none."""
+        return self._timers[0] if _COMPILED else self._pure[0][2]
 
+    def push(self, timer: Timer) -> None:
+        """Add one."""
+        if not _COMPILED:
+            heappush(self._pure, (timer.time_ns, timer.number, timer))
+            return
+        heap = self._timers
+        at: i64 = len(heap)
+        heap.append(timer)
+        while at > 0:
+            parent = (at - 1) >> 1
+            above = heap[parent]
+            if not _before(timer, above):
+                break
+            heap[at] = above
+            at = parent
+        heap[at] = timer
 
-def _put_first(heap: list[Entry], entry: Entry) -> Entry:
-    """Take the first entry and let another sink from there to its place."""
-    first = heap[0]
-    size = len(heap)
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        below = heap[child]
-        if child + 1 < size:
-            right = heap[child + 1]
-            if _before(right, below):
-                below = right
-                child += 1
-        if not _before(below, entry):
-            break
-        heap[at] = below
-        at = child
-    heap[at] = entry
-    return first
+    def pop(self) -> Timer:
+        """Take the first. Raises IndexError when there is none."""
+        if not _COMPILED:
+            return heappop(self._pure)[2]
+        last = self._timers.pop()
+        return self.replace(last) if self._timers else last
+
+    def replace(self, timer: Timer) -> Timer:
+        """Take the first and add another. Raises IndexError when there is none."""
+        if not _COMPILED:
+            return heapreplace(self._pure, (timer.time_ns, timer.number, timer))[2]
+        heap = self._timers
+        first = heap[0]
+        size: i64 = len(heap)
+        at: i64 = 0
+        while True:
+            child = 2 * at + 1
+            if child >= size:
+                break
+            below = heap[child]
+            if child + 1 < size:
+                right = heap[child + 1]
+                if _before(right, below):
+                    below = right
+                    child += 1
+            if not _before(below, timer):
+                break
+            heap[at] = below
+            at = child
+        heap[at] = timer
+        return first

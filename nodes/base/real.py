@@ -21,9 +21,8 @@ from typing import Any, Final
 from mypy_extensions import mypyc_attr
 
 from nodes.base import garbage
-from nodes.base import heap as heaps
 from nodes.base.clock import NEVER, SECOND, Scheduler, Timer
-from nodes.base.heap import Entry
+from nodes.base.heap import Heap
 from nodes.base.histogram import Histogram
 from nodes.base.sleep import Sleep
 
@@ -67,8 +66,7 @@ class RealScheduler(Scheduler):
         self._now = self.real_now()
         self._count = 0
         self._stopped = False
-        #: (time, number, fn, arg) of a posted call, (time, number, None, timer) of one that can be cancelled.
-        self._heap: list[Entry] = []
+        self._heap = Heap()
         self._epoll = select.epoll()
         self._sleep = Sleep(self._epoll.fileno())
         self._readers: dict[int, Callable[[], None]] = {}
@@ -85,23 +83,17 @@ class RealScheduler(Scheduler):
         return monotonic_ns() - self.epoch_ns
 
     def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
-        if time_ns < self._now:
-            time_ns = self._now
-        timer = Timer(time_ns, fn, arg)
         self._count = count = self._count + 1
-        heaps.push(self._heap, (time_ns, count, None, timer))
+        timer = Timer(time_ns if time_ns > self._now else self._now, count, fn, arg)
+        self._heap.push(timer)
         return timer
-
-    def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
-        self._count = count = self._count + 1
-        heaps.push(self._heap, (time_ns if time_ns > self._now else self._now, count, fn, arg))
 
     def next_time(self) -> int:
         """Instant of the next call, or NEVER when none is scheduled."""
         heap = self._heap
-        while heap and heap[0][2] is None and heap[0][3].fn is None:
-            heaps.pop(heap)
-        return heap[0][0] if heap else NEVER
+        while heap and heap.first().fn is None:
+            heap.pop()
+        return heap.first().time_ns if heap else NEVER
 
     # Descriptors.
 
@@ -203,7 +195,7 @@ class RealScheduler(Scheduler):
         self.handled += len(frames)
         heap = self._heap
         for stamp, source, frame in frames:
-            if heap and heap[0][0] <= stamp:
+            if heap and heap.first().time_ns <= stamp:
                 self._run_timers(stamp)
             if stamp > self._now:
                 self._now = stamp
@@ -225,16 +217,13 @@ class RealScheduler(Scheduler):
     def _run_timers(self, limit_ns: int) -> None:
         """Make the calls due up to `limit_ns`, which is not in the future."""
         heap = self._heap
-        while heap and heap[0][0] <= limit_ns:
-            entry = heaps.pop(heap)
-            time_ns: int = entry[0]
-            fn = entry[2]
-            arg = entry[3]
+        while heap and heap.first().time_ns <= limit_ns:
+            timer = heap.pop()
+            time_ns: int = timer.time_ns
+            fn = timer.fn
             if fn is None:
-                fn = arg.fn
-                if fn is None:
-                    continue
-                arg = arg.arg
+                continue
+            arg = timer.arg
             if time_ns > self._now:
                 self._now = time_ns
                 self.lateness.add(monotonic_ns() - self.epoch_ns - time_ns)

@@ -7,8 +7,8 @@ topology, so a run repeats to the byte whatever woke them. Only `Waiter`s (and w
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Coroutine, Generator
+from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from nodes.base.clock import NEVER, Scheduler, Timer
@@ -173,11 +173,11 @@ class TaskRunner:
         self._drain_scheduled = False
         queue = self._queue
         while queue:
-            heapq.heappop(queue)[2]._step()
+            heappop(queue)[2]._step()
 
     def _ready(self, task: Task) -> None:
         self._count += 1
-        heapq.heappush(self._queue, (task.order, self._count, task))
+        heappush(self._queue, (task.order, self._count, task))
         if not self._drain_scheduled:
             self._drain_scheduled = True
             self._drains.post(self.scheduler.now(), None)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
 
 from nodes.packet.ipv6 import ALL_NODES, link_local, solicited_node
+
+if TYPE_CHECKING:
+    from nodes.ip.path import Path
 
 #: `index` of the loopback interface; the others count from 0.
 LOOPBACK_INDEX: Final = -1
@@ -48,14 +53,20 @@ class Interface(InterfaceCounters):
     __slots__ = (
         "address",
         "broadcast",
+        "dst",
+        "dst_number",
+        "flow",
         "groups",
         "index",
         "ipv6",
         "label",
         "mac",
+        "mac_number",
         "mtu",
         "name",
         "prefix_len",
+        "src",
+        "src_number",
         "trace_name",
     )
 
@@ -68,6 +79,7 @@ class Interface(InterfaceCounters):
         self.label = label
         self.trace_name = trace_name
         self.mac = mac
+        self.mac_number: i64 = int.from_bytes(mac, "big")
         self.address = address
         self.prefix_len = prefix_len
         self.mtu = mtu
@@ -79,6 +91,12 @@ class Interface(InterfaceCounters):
         #: Its IPv6 addresses with their prefix lengths, the link-local one first; and the groups it is in.
         self.ipv6: list[tuple[bytes, int]] = []
         self.groups: frozenset[bytes] = frozenset()
+        #: What becomes of IPv4 packets with the source and destination that the last one had: the next one most often
+        #: has the same. None: not known.
+        self.flow: Path | None = None
+        self.src = self.dst = b""
+        self.src_number: i64 = 0
+        self.dst_number: i64 = 0
 
     def add_ipv6(self, address: bytes, prefix_len: int) -> None:
         """Add an IPv6 address; the first one brings the link-local one with it (RFC 4291 section 2.1)."""

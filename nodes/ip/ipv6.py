@@ -34,8 +34,9 @@ from nodes.tcp.parameters import Parameters
 _START: Final = ETHERNET + HEADER_LEN
 _TCP: Final = ipv6.TCP
 
-#: Who takes TCP segments: now, interface, source, destination, bytes, a number congruent to the sum of the addresses.
-OnTcp = Callable[[int, Interface, bytes, bytes, bytes, int, int], None]
+#: Who takes TCP segments: now, interface, source, destination; bytes, from where and until where in them; a number
+#: congruent to the sum of the addresses; ECN field.
+OnTcp = Callable[[int, Interface, bytes, bytes, bytes, int, int, int, int], None]
 
 
 class Ipv6:
@@ -103,7 +104,7 @@ class Ipv6:
         if next_header == _TCP:
             counters.Ip6InDelivers += 1
             if path is self._to_us:
-                self._on_tcp(now, interface, src, dst, frame[_START:end], sum16(frame[ETHERNET + 8 : _START]), ecn)
+                self._on_tcp(now, interface, src, dst, frame, _START, end, sum16(frame[ETHERNET + 8 : _START]), ecn)
             return True
         packet = Ipv6Packet(src, dst, next_header, frame[_START:end], hop_limit, word >> 20 & 0xFF, word & 0xF_FFFF)
         self._receive(now, interface, packet, path is self._to_group)
@@ -160,7 +161,8 @@ class Ipv6:
         elif upper.protocol == _TCP:
             if not group:
                 addresses = sum16(packet.src) + sum16(packet.dst)
-                self._on_tcp(now, interface, packet.src, packet.dst, payload, addresses, packet.traffic_class & 3)
+                ecn = packet.traffic_class & 3
+                self._on_tcp(now, interface, packet.src, packet.dst, payload, 0, len(payload), addresses, ecn)
         elif upper.protocol != ipv6.NO_NEXT_HEADER:
             counters.Ip6InUnknownProtos += 1
             if not group:

@@ -53,18 +53,20 @@ class LinkLayer:
         neighbour.fresh_until = NEVER
         return neighbour
 
-    def send(self, now: int, path: Path, packet: bytes, sent: SentSegment | None) -> None:
-        """Send an IP packet to the path's neighbour; it waits while the MAC address has to be asked for."""
+    def send(self, now: int, path: Path, packet: bytes, sent: SentSegment | None, rest: bytes = b"") -> None:
+        """Send an IP packet, `packet` and `rest`, to the path's neighbour; it waits while the MAC address has to be
+        asked for."""
         neighbour = path.neighbour
         if now >= neighbour.fresh_until:
             if self.neighbours.ask(now, neighbour):
                 self._request(now, neighbour)
             if not neighbour.header:
-                if self.neighbours.wait(neighbour, (packet, sent)) is not None:
+                if self.neighbours.wait(neighbour, (packet + rest, sent)) is not None:
                     neighbour.interface.tx_dropped += 1
                     self._counters.IpOutDiscards += 1
                 return
-        self._emit(now, path.interface, neighbour.header + packet, sent)
+        frame = neighbour.header + packet
+        self._emit(now, path.interface, frame + rest if rest else frame, sent)
 
     def _emit(self, now: int, interface: Interface, frame: bytes, sent: SentSegment | None) -> None:
         interface.tx_packets += 1

@@ -41,6 +41,8 @@ class Paths:
         """Routes or addresses have changed."""
         self.known.clear()
         self.flows.clear()
+        for interface in (self._loopback, *self._interfaces):
+            interface.flow = None
 
     def to(self, dst: bytes) -> Path | None:
         """The path to an address. None: there is no route."""

@@ -23,18 +23,16 @@ _QUARTER: Final = 2880
 _QUARTER_MASK: Final = (1 << _QUARTER) - 1
 
 
-def _loop(data: bytes) -> int:
+def _loop(data: bytes, at: i64, end: i64) -> int:
     total: i64 = 0
-    at: i64 = 0
-    size: i64 = len(data)
-    while at + 8 <= size:
+    while at + 8 <= end:
         word: i64 = read_i64_be(data, at)
         total += (word >> 32 & 0xFFFF_FFFF) + (word & 0xFFFF_FFFF)
         at += 8
-    while at + 2 <= size:
+    while at + 2 <= end:
         total += u16(data, at)
         at += 2
-    if at < size:
+    if at < end:
         last: i64 = data[at]
         total += last << 8
     return total % 65535
@@ -47,7 +45,7 @@ COMPILED: Final = type(_loop).__name__ != "function"
 def sum16(data: bytes) -> int:
     """The sum of the 16-bit words of `data` modulo 65535; an odd last byte is padded with 0."""
     if COMPILED:
-        return _loop(data)
+        return _loop(data, 0, len(data))
     number = int.from_bytes(data, "big")
     size = len(data)
     if size & 1:
@@ -56,6 +54,11 @@ def sum16(data: bytes) -> int:
         number = (number >> _HALF) + (number & _HALF_MASK)
         number = (number >> _QUARTER) + (number & _QUARTER_MASK)
     return number % 65535
+
+
+def sum16_part(data: bytes, start: int, end: int) -> int:
+    """The sum of `data[start:end]`, 0 <= start <= end <= len(data)."""
+    return _loop(data, start, end) if COMPILED else sum16(data[start:end])
 
 
 def checksum(data: bytes) -> int:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from nodes.packet.checksum import checksum, sum16
+from librt.strings import BytesWriter, read_i64_be, write_i16_be, write_i64_be
+from mypy_extensions import i16, i64
+
+from nodes.packet.checksum import COMPILED, checksum, sum16
 from nodes.packet.malformed import MalformedPacket
+from nodes.packet.words import u16, u32, u48
 
 HEADER_LEN: Final = 20
 MAX_LEN: Final = 65535
@@ -91,3 +95,16 @@ def decode_ipv4(data: bytes) -> Ipv4Packet:
     return Ipv4Packet(
         src, dst, protocol, data[header_len:total], ttl, identification, fragment, tos, data[HEADER_LEN:header_len]
     )
+
+
+def passed_on(ethernet: bytes, frame: bytes, third: i64) -> bytes:
+    """The first 26 bytes of the frame in which a router passes on the packet in `frame`: the Ethernet header `ethernet`
+    (or none, b""), and the first three words of the packet, the last of which is `third`."""
+    if not COMPILED or not ethernet:
+        return ethernet + frame[14:22] + int(third).to_bytes(4, "big")
+    out = BytesWriter()
+    write_i64_be(out, read_i64_be(ethernet, 0))
+    write_i64_be(out, u32(ethernet, 8) << 32 | u16(ethernet, 12) << 16 | u16(frame, 14))
+    write_i64_be(out, u48(frame, 16) << 16 | third >> 16)
+    write_i16_be(out, i16(third & 0xFFFF))
+    return out.getvalue()

@@ -45,7 +45,12 @@ COOKIE_LEN_MAX: Final = 16
 
 
 def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
-    """The segment's bytes between two IP addresses, checksummed.
+    """The segment's bytes between two IP addresses, checksummed. Options as `encode_tcp_header` says."""
+    return encode_tcp_header(segment, src, dst) + segment.payload
+
+
+def encode_tcp_header(segment: Segment, src: bytes, dst: bytes) -> bytes:
+    """The header with its options and the checksum of the whole segment.
 
     Options that do not fit in 40 bytes are left out in the order they would be written; of SACK as many blocks as fit.
     """
@@ -80,12 +85,16 @@ def encode_tcp(segment: Segment, src: bytes, dst: bytes) -> bytes:
             segment.urgent,
         )
         + options
-        + payload
     )
 
 
 def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: int, ttl: int) -> bytes:
     """The segment in an IPv4 packet that must not be fragmented, both checksummed."""
+    return encode_headers(segment, src, dst, identification, ttl) + segment.payload
+
+
+def encode_headers(segment: Segment, src: bytes, dst: bytes, identification: int, ttl: int) -> bytes:
+    """What stands before the payload in that packet."""
     addresses = sum16(src + dst)
     payload = segment.payload
     if (
@@ -96,14 +105,14 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
         or segment.window_scale >= 0
         or segment.sack_permitted
     ):
-        payload = encode_tcp(segment, src, dst)
-        length = ipv4.HEADER_LEN + len(payload)
+        header = encode_tcp_header(segment, src, dst)
+        length = ipv4.HEADER_LEN + len(header) + len(payload)
         check = -(_IPV4_SUM + segment.ecn + length + identification + (ttl << 8) + addresses) % 65535
         return (
             ipv4.HEADER.pack(
                 0x45, segment.ecn, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst
             )
-            + payload
+            + header
         )
     ecn = segment.ecn
     src_port = segment.src_port
@@ -136,32 +145,29 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
         total += sum16(payload)
     check = -(_IPV4_SUM + ecn + length + identification + (ttl << 8) + addresses) % 65535
     if COMPILED:
-        return _write_headers(segment, src, dst, length, identification, ttl, check, -total % 65535) + payload
-    return (
-        _IPV4_TIMESTAMPS.pack(
-            0x45,
-            ecn,
-            length,
-            identification,
-            ipv4.DONT_FRAGMENT,
-            ttl,
-            _PROTOCOL,
-            check,
-            src,
-            dst,
-            src_port,
-            dst_port,
-            seq,
-            ack,
-            offset_flags,
-            window,
-            -total % 65535,
-            urgent,
-            _NOP_NOP_TIMESTAMPS,
-            tsval,
-            tsecr,
-        )
-        + payload
+        return _write_headers(segment, src, dst, length, identification, ttl, check, -total % 65535)
+    return _IPV4_TIMESTAMPS.pack(
+        0x45,
+        ecn,
+        length,
+        identification,
+        ipv4.DONT_FRAGMENT,
+        ttl,
+        _PROTOCOL,
+        check,
+        src,
+        dst,
+        src_port,
+        dst_port,
+        seq,
+        ack,
+        offset_flags,
+        window,
+        -total % 65535,
+        urgent,
+        _NOP_NOP_TIMESTAMPS,
+        tsval,
+        tsecr,
     )
 
 
@@ -231,41 +237,50 @@ def _encode_fast_open(option: FastOpenOption, room: int) -> bytes:
 def decode_tcp(data: bytes) -> Segment:
     """The segment in an IP payload. Its checksum is not looked at (`transport_checksum_ok` does that).
 
+    Raises MalformedPacket as `decode_tcp_part`."""
+    return decode_tcp_part(data, 0, len(data))
+
+
+def decode_tcp_part(data: bytes, start: i64, end: i64) -> Segment:
+    """The segment in `data[start:end]`, 0 <= start <= end <= len(data).
+
     Raises MalformedPacket when the header does not fit. Options that are cut off or have an impossible length end
     the reading of options, and those before them count, as in Linux (tcp_parse_options).
     """
-    if len(data) < HEADER_LEN:
-        raise MalformedPacket(f"TCP segment of {len(data)} bytes; its header alone has {HEADER_LEN}")
+    size = end - start
+    if size < HEADER_LEN:
+        raise MalformedPacket(f"TCP segment of {size} bytes; its header alone has {HEADER_LEN}")
     if COMPILED:
-        seq: int = u32(data, 4)
-        ack: int = u32(data, 8)
-        offset_flags: int = u16(data, 12)
-        window: int = u16(data, 14)
-        src_port: int = u16(data, 0)
-        dst_port: int = u16(data, 2)
-        urgent: int = u16(data, 18)
+        src_port: i64 = u16(data, start)
+        dst_port: i64 = u16(data, start + 2)
+        seq: i64 = u32(data, start + 4)
+        ack: i64 = u32(data, start + 8)
+        offset_flags: i64 = u16(data, start + 12)
+        window: i64 = u16(data, start + 14)
+        urgent: i64 = u16(data, start + 18)
     else:
-        src_port, dst_port, seq, ack, offset_flags, window, _, urgent = _HEADER.unpack_from(data)
+        src_port, dst_port, seq, ack, offset_flags, window, _, urgent = _HEADER.unpack_from(data, start)
     header_len = offset_flags >> 10 & 0x3C
-    if not HEADER_LEN <= header_len <= len(data):
-        raise MalformedPacket(f"TCP data offset {header_len >> 2} words in {len(data)} bytes")
-    segment = Segment(src_port, dst_port, seq, ack, offset_flags & 0x1FF, window, data[header_len:])
+    if not HEADER_LEN <= header_len <= size:
+        raise MalformedPacket(f"TCP data offset {header_len >> 2} words in {size} bytes")
+    payload = data[start + header_len : end]
+    segment = Segment(src_port, dst_port, seq, ack, offset_flags & 0x1FF, window, payload)
     if urgent:
         segment.urgent = urgent
     if header_len > HEADER_LEN:
         if header_len == 32:
             if COMPILED:
-                if u32(data, 20) == _NOP_NOP_TIMESTAMPS:
-                    segment.tsval = u32(data, 24)
-                    segment.tsecr = u32(data, 28)
+                if u32(data, start + 20) == _NOP_NOP_TIMESTAMPS:
+                    segment.tsval = u32(data, start + 24)
+                    segment.tsecr = u32(data, start + 28)
                     return segment
             else:
-                prefix, tsval, tsecr = _TIMESTAMPS.unpack_from(data, HEADER_LEN)
+                prefix, tsval, tsecr = _TIMESTAMPS.unpack_from(data, start + HEADER_LEN)
                 if prefix == _NOP_NOP_TIMESTAMPS:
                     segment.tsval = tsval
                     segment.tsecr = tsecr
                     return segment
-        _decode_options(segment, data, header_len)
+        _decode_options(segment, data[start : start + header_len], header_len)
     return segment
 
 

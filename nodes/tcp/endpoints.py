@@ -70,6 +70,8 @@ class Tcp:
         self.ack = Ack()
         self.ready_listeners: list[Listener] = []
         self.table: dict[FourTuple, Connection] = {}
+        #: Whose segment came last: the next one is most often its too.
+        self._latest: Connection | None = None
         self.ports = Ports(self)
         self._ended: deque[int] = deque()
         #: How many numbers were given.
@@ -88,7 +90,17 @@ class Tcp:
         """A segment with a right checksum has arrived for our address `dst`, on `interface` (interned name) in its
         `frame`-th frame (both for the trace)."""
         self.counters.TcpInSegs += 1
-        c = self.table.get((dst, segment.dst_port, src, segment.src_port))
+        c = self._latest
+        if (
+            c is None
+            or c.remote_port != segment.src_port
+            or c.local_port != segment.dst_port
+            or c.remote != src
+            or c.local != dst
+        ):
+            c = self.table.get((dst, segment.dst_port, src, segment.src_port))
+            if c is not None:
+                self._latest = c
         if self.sink.level >= LEVEL_SEGMENTS:
             number = 0 if c is None else c.number
             record_segment(
@@ -337,6 +349,8 @@ class Tcp:
     def forget(self, c: Tcb, now: int, cause: int) -> None:
         """`c` is CLOSED because of `cause`: its 4-tuple is free again."""
         self.table.pop((c.local, c.local_port, c.remote, c.remote_port), None)
+        if self._latest is c:
+            self._latest = None
         if c.fast is not None and c.fast.listener is not None:
             c.fast.listener.fast_open.release(c, now, cause)
         if c.listener is not None:

@@ -16,7 +16,6 @@ FLYING: Final = 0
 LOST: Final = 1
 SACKED: Final = 2
 
-_SEQ: Final = attrgetter("seq")
 _SENT_AT: Final = attrgetter("sent_at")
 #: So many acknowledged records are kept at the front of the list before they are cut off.
 _SLACK: Final = 256
@@ -402,11 +401,20 @@ class Scoreboard:
 
     def _first_from(self, seq: int) -> int:
         """Index of the first record that begins at `seq` or later."""
-        return bisect_right(self._records, seq - 1, self._head, key=_SEQ)
+        records = self._records
+        low = self._head
+        high = len(records)
+        while low < high:
+            middle = (low + high) >> 1
+            if records[middle].seq < seq:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def _index(self, seq: int) -> int:
         """Index of the record that `seq` is in, or of the first when it is before all."""
-        return max(bisect_right(self._records, seq, self._head, key=_SEQ) - 1, self._head)
+        return max(self._first_from(seq + 1) - 1, self._head)
 
     def _at(self, seq: int) -> Sent | None:
         index = self._index(seq)

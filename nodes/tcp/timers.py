@@ -6,7 +6,7 @@ timer, is an assignment: the wake-up already in the heap finds it later and wait
 
 from __future__ import annotations
 
-import heapq
+from heapq import heappop, heappush
 
 from nodes.base.clock import NEVER
 from nodes.base.events import LEVEL_ALL, TIMER_CANCELLED, TIMER_SET
@@ -25,7 +25,7 @@ class TimerHeap:
         """Look at `c` at `deadline`, if not before."""
         if deadline < c.wake_at:
             c.wake_at = deadline
-            heapq.heappush(self._heap, (deadline, c.number, c))
+            heappush(self._heap, (deadline, c.number, c))
 
     def next_wake(self) -> int:
         """When the host must be called next, or NEVER. It may find that a deadline has moved on."""
@@ -36,14 +36,14 @@ class TimerHeap:
                 if c.rto_at != NEVER or c.delack_at != NEVER or c.next_deadline() != NEVER:
                     return deadline
                 c.wake_at = NEVER
-            heapq.heappop(heap)
+            heappop(heap)
         return NEVER
 
     def pop_due(self, now: int) -> Tcb | None:
         """The next connection with a deadline at or before `now`, or None. Call `wake` for it when it is served."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            deadline, _, c = heapq.heappop(heap)
+            deadline, _, c = heappop(heap)
             if deadline != c.wake_at:
                 continue
             c.wake_at = NEVER

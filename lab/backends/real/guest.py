@@ -19,14 +19,9 @@ class GuestScheduler(RealScheduler):
 
     def call_at(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> Timer:
         timer = super().call_at(time_ns, fn, arg)
-        if self._heap[0][3] is timer:
+        if self._heap.first() is timer:
             self.on_earlier()
         return timer
-
-    def post(self, time_ns: int, fn: Callable[[Any], None], arg: Any) -> None:
-        super().post(time_ns, fn, arg)
-        if self._heap[0][1] == self._count:
-            self.on_earlier()
 
 
 def _nothing() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.base import heap as heaps
-from nodes.base.heap import Entry
+from nodes.base.heap import Heap, Timer
 
 #: To add, to take, to take and add; with an instant.
 STEPS = st.lists(st.tuples(st.sampled_from(("push", "pop", "replace")), st.integers(0, 9)), max_size=200)
@@ -14,23 +13,23 @@ STEPS = st.lists(st.tuples(st.sampled_from(("push", "pop", "replace")), st.integ
 
 @given(STEPS)
 def test_the_first_by_instant_and_then_by_number_comes_first(steps: list[tuple[str, int]]) -> None:
-    heap: list[Entry] = []
-    expected: list[Entry] = []
+    heap = Heap()
+    expected: list[Timer] = []
     for number, (step, instant) in enumerate(steps):
-        entry = (instant, number, object())
+        timer = Timer(instant, number, None, None)
         if step == "push" or not expected:
-            heaps.push(heap, entry)
-            expected.append(entry)
+            heap.push(timer)
+            expected.append(timer)
             continue
-        first = min(expected, key=lambda each: (each[0], each[1]))
+        first = min(expected, key=lambda each: (each.time_ns, each.number))
         expected.remove(first)
         if step == "pop":
-            assert heaps.pop(heap) is first
+            assert heap.pop() is first
         else:
-            assert heaps.replace(heap, entry) is first
-            expected.append(entry)
+            assert heap.replace(timer) is first
+            expected.append(timer)
     while heap:
-        first = min(expected, key=lambda each: (each[0], each[1]))
+        first = min(expected, key=lambda each: (each.time_ns, each.number))
         expected.remove(first)
-        assert heaps.pop(heap) is first
+        assert heap.pop() is first
     assert not expected
