@@ -26,7 +26,7 @@ KERNEL_PREFIXES: Final = ("net.", "tcp_", "ip_", "icmp_", "udp_", "ipfrag_", "ig
 _PLACE: Final = "/proc/sys/"
 _CONGESTION: Final = "net.ipv4.tcp_congestion_control"
 _AVAILABLE: Final = "net.ipv4.tcp_available_congestion_control"
-_CORE: Final = ("somaxconn",)
+_CORE: Final = ("somaxconn", "rmem_max", "wmem_max")
 #: Those of our names that are elsewhere.
 _ELSEWHERE: Final = {
     "ip6frag_time": "net.ipv6.ip6frag_time",

@@ -118,7 +118,7 @@ def _listeners(said: list[Row]) -> list[Row]:
             "recv": one["accept_queue"],
             "send": one["backlog"],
             "local": (one["local_address"] or "*", one["local_port"]),
-            "peer": (_any_like(one["local_address"]), 0),
+            "peer": (any_like(one["local_address"]), 0),
             "owner": one["owner"],
         }
         for one in said
@@ -149,14 +149,14 @@ def _datagrams(said: list[Row]) -> list[Row]:
             "recv": 0,
             "send": 0,
             "local": (one["name"][0], one["name"][1]),
-            "peer": tuple(one["peer"] or (_any_like(one["name"][0]), 0)),
+            "peer": tuple(one["peer"] or (any_like(one["name"][0]), 0)),
             "owner": one["owner"],
         }
         for one in said
     ]
 
 
-def _any_like(address: str) -> str:
+def any_like(address: str) -> str:
     """Any address, of the family of a local one; "" is any of both."""
     return "*" if not address else "::" if ":" in address else "0.0.0.0"
 

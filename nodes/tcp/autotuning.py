@@ -17,9 +17,13 @@ _FIRST_SEGMENTS: Final = 10
 
 
 def window_scale_for(c: Tcb) -> int:
-    """The shift of our windows (RFC 7323 section 2.3): large enough for the most that the buffer may grow to."""
+    """The shift of our windows (RFC 7323 section 2.3): large enough for the most that the buffer may grow to, or that a
+    user may set it to (as in Linux)."""
     options = c.options
-    most = options.rcvbuf if options.rcvbuf_fixed else max(options.rcvbuf, c.tcp.parameters.tcp_rmem[2])
+    parameters = c.tcp.parameters
+    most = options.rcvbuf
+    if not options.rcvbuf_fixed:
+        most = max(most, parameters.tcp_rmem[2], parameters.rmem_max)
     return min(max(most.bit_length() - 16, 0), 14)
 
 

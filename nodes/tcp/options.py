@@ -36,8 +36,8 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "SO_KEEPALIVE": (0, 1),
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
     "SO_RCVLOWAT": (1, _INT),  # bytes that make a connection readable
-    "SO_RCVBUF": (256, 2**30 - 1),  # bytes
-    "SO_SNDBUF": (1, 2**30 - 1),  # bytes
+    "SO_RCVBUF": (256, 2**30 - 1),  # bytes; more than rmem_max is that
+    "SO_SNDBUF": (1, 2**30 - 1),  # bytes; more than wmem_max is that
 }
 #: Every option `set_option` knows.
 NAMES: Final = (*RANGES, "TCP_CONGESTION", "TCP_FASTOPEN_KEY")
@@ -136,11 +136,13 @@ class Options:
             raise InvalidArgument(f"{name}: {number} is not allowed; 0 and {_LEAST_MSS} to 65495 are", name)
         if name == "TCP_FASTOPEN_CONNECT" and number and not parameters.tcp_fastopen & FAST_OPEN_CLIENT:
             raise SocketError("EOPNOTSUPP", "Fast Open is off for clients: bit 1 of tcp_fastopen")
-        setattr(self, _attribute(name), number)
         if name == "SO_RCVBUF":
+            number = min(number, parameters.rmem_max)
             self.rcvbuf_fixed = True
         elif name == "SO_SNDBUF":
+            number = min(number, parameters.wmem_max)
             self.sndbuf_fixed = True
+        setattr(self, _attribute(name), number)
 
     def get(self, name: str) -> int | str:
         """One option's value; of a buffer, as getsockopt(2) gives it: twice what was set, so that what the kernel needs

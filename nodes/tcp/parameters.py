@@ -109,6 +109,8 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
     _K("tcp_adv_win_scale", "", -31, 31, 1, 0, "of n bytes of receive buffer n - n/2^this are window; 0: all"),
     _K("tcp_moderate_rcvbuf", "", 0, 1, 1, 0, "1: the receive buffer grows with what the user reads in a round trip"),
+    _K("rmem_max", "bytes", 256, _INT, 4 << 20, 65_535, "most that SO_RCVBUF sets"),
+    _K("wmem_max", "bytes", 4096, _INT, 4 << 20, 65_536, "most that SO_SNDBUF sets"),
     _K(
         "tcp_notsent_lowat",
         "bytes",
@@ -252,6 +254,8 @@ class Parameters:
     tcp_window_scaling: int
     tcp_adv_win_scale: int
     tcp_moderate_rcvbuf: int
+    rmem_max: int
+    wmem_max: int
     tcp_notsent_lowat: int
     tcp_mtu_probing: int
     tcp_base_mss: int

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lab.cli.shell.network import Network
+from nodes.shims.ss import any_like
 from tcplab.v1 import connection_pb2
 
 #: ss's words for states.
@@ -22,8 +23,17 @@ def sockets(network: Network, nodes: Sequence[str]) -> None:
     for node in nodes:
         place = network.lab.node(node)
         for listener in place.listeners():
-            local = f"{listener.local_address or '0.0.0.0'}:{listener.local_port}"
-            rows.append(("LISTEN", str(listener.accept_queue), str(listener.backlog), local, "0.0.0.0:*", node))
+            local = listener.local_address
+            rows.append(
+                (
+                    "LISTEN",
+                    str(listener.accept_queue),
+                    str(listener.backlog),
+                    _end(local, listener.local_port),
+                    _end(any_like(local), 0),
+                    node,
+                )
+            )
         for connection in place.connections():
             one = connection.status()
             if one.state == connection_pb2.TCP_STATE_CLOSED:
@@ -34,8 +44,8 @@ def sockets(network: Network, nodes: Sequence[str]) -> None:
                     _STATES.get(state, state.replace("_", "-")),
                     str(one.rcv_queue),
                     str(one.unacked + one.notsent_bytes),
-                    f"{one.local_address}:{one.local_port}",
-                    f"{one.remote_address}:{one.remote_port}",
+                    _end(one.local_address, one.local_port),
+                    _end(one.remote_address, one.remote_port),
                     node,
                 )
             )
@@ -43,3 +53,9 @@ def sockets(network: Network, nodes: Sequence[str]) -> None:
     widths = [max(len(row[at]) for row in rows) for at in range(columns)]
     for row in rows:
         print(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
+
+
+def _end(address: str, port: int) -> str:
+    """An address ("": any of both families) and a port (0: any) as ss writes them."""
+    host = f"[{address}]" if ":" in address else address or "*"
+    return f"{host}:{port or '*'}"

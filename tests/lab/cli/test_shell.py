@@ -216,7 +216,7 @@ def test_python_and_sockets(lan: Run) -> None:
     assert lines[:3] == ["10.0.1.1", "02:00:00:00:00:01", "ESTABLISHED"]
     table = [line.split() for line in lines[4:7]]
     assert table[0][:3] == ["ESTAB", "0", "0"] and table[0][4:] == ["10.0.1.2:80", "h1"]
-    assert table[1] == ["LISTEN", "1", "128", "0.0.0.0:80", "0.0.0.0:*", "h2"]
+    assert table[1] == ["LISTEN", "1", "128", "*:80", "*:*", "h2"]
     assert table[2][:4] == ["ESTAB", "0", "0", "10.0.1.2:80"]
     assert lines[7].split() == ["State", "Recv-Q", "Send-Q", "Local", "Address:Port", "Peer", "Address:Port"]
     assert re.fullmatch(r"\d+ [\d.]+s h1#1 state .*new=ESTABLISHED.*", lines[8])

@@ -27,6 +27,16 @@ HTTP = 80
 FLAG_LETTERS = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ACK, "."))
 
 
+#: One buffer for both profiles, so that tables of segments need not know which it is.
+_BUFFERS: dict[str, Any] = {
+    "tcp_adv_win_scale": 0,
+    "tcp_rmem": 65_535,
+    "rmem_max": 65_535,
+    "tcp_wmem": 4 << 20,
+    "wmem_max": 4 << 20,
+}
+
+
 class Sink(EventSink):
     """Keeps every event as (kind name, time, conn, cause, fields by name)."""
 
@@ -102,8 +112,7 @@ class Host:
         self.sink = Sink()
         self.network = FakeNetwork(local)
         self.parameters = Parameters(profile)
-        # One buffer for both profiles, so that tables of segments need not know which it is.
-        for name, value in {"tcp_adv_win_scale": 0, "tcp_rmem": 65_535, "tcp_wmem": 4 << 20, **knobs}.items():
+        for name, value in {**_BUFFERS, **knobs}.items():
             self.parameters.set(name, value)
         self.counters = Counters()
         self.tcp = Tcp("h1", self.network, self.parameters, Randomness(seed), self.sink, self.counters)

@@ -11,7 +11,7 @@ from nodes.base.errors import InvalidArgument
 from nodes.tcp.connection import Connection
 from nodes.tcp.parameters import Parameters
 
-from .harness import HTTP, PEER, Host, Wire
+from .harness import HTTP, PEER, Host, Wire, client
 
 
 def test_sizes() -> None:
@@ -36,18 +36,21 @@ def test_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rmem", "options", "window", "scale"),
+    ("rmem", "most", "options", "window", "scale"),
     [
-        ("4096 131072 6291456", {}, 65535, 7),
-        ("4096 131072 15728640", {}, 65535, 8),
-        ("4096 40000 40000", {}, 20_000, 0),
-        ("4096 131072 6291456", {"SO_RCVBUF": 20_000}, 20_000, 0),
-        ("4096 131072 6291456", {"SO_RCVBUF": 1_000_000}, 65535, 4),
+        ("4096 131072 6291456", 4 << 20, {}, 65535, 7),
+        ("4096 131072 15728640", 4 << 20, {}, 65535, 8),
+        ("4096 131072 6291456", 16 << 20, {}, 65535, 9),
+        ("4096 40000 40000", 40_000, {}, 20_000, 0),
+        ("4096 131072 6291456", 4 << 20, {"SO_RCVBUF": 20_000}, 20_000, 0),
+        ("4096 131072 6291456", 4 << 20, {"SO_RCVBUF": 1_000_000}, 65535, 4),
+        ("4096 131072 6291456", 500_000, {"SO_RCVBUF": 1_000_000}, 65535, 3),
     ],
 )
-def test_what_the_syn_says(rmem: str, options: dict[str, object], window: int, scale: int) -> None:
-    """Linux (tcp_select_initial_window): the scale is for the most that the buffer may grow to, 2^(15+scale) of it."""
-    host = Host(tcp_rmem=rmem, tcp_adv_win_scale=1)
+def test_what_the_syn_says(rmem: str, most: int, options: dict[str, object], window: int, scale: int) -> None:
+    """Linux (tcp_select_initial_window): the scale is for the most that the buffer may grow to, or rmem_max lets a user
+    make it; 2^(15+scale) of it."""
+    host = Host(tcp_rmem=rmem, rmem_max=most, tcp_adv_win_scale=1)
     host.tcp.open(0, PEER, HTTP, options=options)
     (syn,) = host.take()
     assert (syn.window, syn.window_scale) == (window, scale)
@@ -129,3 +132,13 @@ def test_the_send_buffer_grows_with_the_window() -> None:
     assert c.options.sndbuf == 300_000
     # Half of it and more is under way in each round trip of 40 ms.
     assert written > 2_000_000
+
+
+@pytest.mark.parametrize(("option", "knob"), [("SO_RCVBUF", "rmem_max"), ("SO_SNDBUF", "wmem_max")])
+def test_no_user_gets_a_larger_buffer_than_the_host_allows(option: str, knob: str) -> None:
+    """socket(7): the maximum is net.core.rmem_max, wmem_max; getsockopt gives twice what was set."""
+    host = Host(**{knob: 50_000})
+    c, _ = client(host)
+    for asked, got in ((40_000, 80_000), (60_000, 100_000), (1 << 29, 100_000)):
+        c.set_option(0, option, asked)
+        assert c.get_option(option) == got
