@@ -76,7 +76,7 @@ class Door:
         self._calls: dict[str, Callable[..., Any]] = {
             name: getattr(self, f"_call_{name}")
             for name in (
-                *("socket", "find", "bind", "connect", "listen", "accept", "prepare", "error", "delivered"),
+                *("socket", "find", "bind", "connect", "listen", "accept", "prepare", "send", "error", "delivered"),
                 *("set_option", "get_option", "resolve", "name_of", "echo_open", "echo"),
             )
         }
@@ -193,6 +193,12 @@ class Door:
         if not isinstance(end, DatagramEnd):
             raise SocketError("EISCONN", "the socket is not UDP's")
         return end.prepare(_address(host))
+
+    def _call_send(
+        self, line: DoorLine, number: int, data: bytes, more: bool, end: bool, wait: bool
+    ) -> Coroutine[Any, Any, int]:
+        """Send what is to be continued, or ends a record."""
+        return self._stream(number).send(data, more, end, wait)
 
     def _call_error(self, line: DoorLine, number: int) -> str:
         """The errno name a socket's connection ended with, once."""

@@ -218,6 +218,27 @@ class StreamEnd:
             return options.encode(option, self.stream.connection.get_option(option))
         return options.encode(option, options.value_of(self._driver.stack.parameters, self._options, option))
 
+    async def send(self, data: bytes, more: bool, end: bool, wait: bool) -> int:
+        """send(2) with MSG_MORE or MSG_EOR, which the program's descriptor cannot pass on: after all that was written
+        there. Returns how much was taken, without `wait` perhaps not all. Raises SocketError EAGAIN, EPIPE ..."""
+        stream = self.stream
+        if stream is None or not self._connected or self.over:
+            raise SocketError("EPIPE", "the socket has no connection")
+        c = stream.connection
+        while True:
+            self._to_peer(c)
+            if self._program_ended:
+                raise SocketError("EPIPE", "the socket was shut down")
+            if c.send_room > 0:
+                break
+            if not wait:
+                raise SocketError("EAGAIN", "the send buffer is full")
+            await stream.ready(False, True)
+        if not wait:
+            return stream.send(data, more, end)
+        await stream.send_all(data, NEVER, more, end)
+        return len(data)
+
     def take_error(self) -> str:
         """The errno name the connection ended with, which nobody is told any more; "" for none."""
         error, self.error = self.error, ""

@@ -30,7 +30,7 @@ Buffer = bytes | bytearray | memoryview
 
 _UNCONNECTED: Final = (states.SYN_SENT, states.SYN_RECEIVED, states.CLOSED)
 #: MSG_NOSIGNAL is how we always are.
-_SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_MORE | socket.MSG_EOR
 _RECEIVE_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_PEEK | socket.MSG_WAITALL
 
 
@@ -158,14 +158,14 @@ class Socket:
         data = _bytes(data)
         if not data:
             return 0
-        return self._call(lambda: self._calls.send(number, data, self._timeout_ns(flags)))
+        return self._call(lambda: self._calls.send(number, data, self._timeout_ns(flags), *_ends(flags)))
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         """Send all of `data`. After an error nobody knows how much was sent."""
         number = self._sending(flags)
         data = _bytes(data)
         if data:
-            self._call(lambda: self._calls.send_all(number, data, self._timeout_ns(flags)))
+            self._call(lambda: self._calls.send_all(number, data, self._timeout_ns(flags), *_ends(flags)))
 
     def sendmsg(
         self, buffers: Iterable[Buffer], ancdata: Iterable[Any] = (), flags: int = 0, address: None = None
@@ -494,6 +494,11 @@ def _option_name(level: int, optname: int) -> str:
     if name is None:
         raise _os_error("ENOPROTOOPT")
     return name
+
+
+def _ends(flags: int) -> tuple[bool, bool]:
+    """Whether what is sent is to be continued, or ends a record."""
+    return bool(flags & socket.MSG_MORE), bool(flags & socket.MSG_EOR)
 
 
 def _bytes(data: Buffer) -> bytes:

@@ -55,12 +55,13 @@ class Calls(ABC):
         """The next established connection."""
 
     @abstractmethod
-    def send(self, connection: int, data: bytes, timeout_ns: int) -> int:
-        """SEND at least one byte; returns how many the send buffer has taken."""
+    def send(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> int:
+        """SEND at least one byte; returns how many the send buffer has taken. `more` and `end` are MSG_MORE and
+        MSG_EOR, of the last of them all."""
 
     @abstractmethod
-    def send_all(self, connection: int, data: bytes, timeout_ns: int) -> None:
-        """SEND everything. A timeout leaves queued what was taken until then."""
+    def send_all(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> None:
+        """SEND everything, as `send`. A timeout leaves queued what was taken until then."""
 
     @abstractmethod
     def receive(self, connection: int, limit: int, timeout_ns: int) -> bytes:

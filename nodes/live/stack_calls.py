@@ -108,19 +108,19 @@ class StackCalls(Calls):
 
     # Sending and receiving.
 
-    def send(self, connection: int, data: bytes, timeout_ns: int) -> int:
+    def send(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> int:
         async def later(stream: StreamSocket) -> int:
             sent = 0
             while not sent:
                 await stream.ready(False, True, timeout_ns)
-                sent = stream.send(data)
+                sent = stream.send(data, more, end)
             self._tell(stream)
             return sent
 
         def begin() -> int | Coroutine[Any, None, int]:
             stream = self._stream(connection)
             try:
-                sent = stream.send(data)
+                sent = stream.send(data, more, end)
                 if not sent and not timeout_ns:
                     raise _would_block()
             finally:
@@ -129,17 +129,17 @@ class StackCalls(Calls):
 
         return self._loop.wait(begin)
 
-    def send_all(self, connection: int, data: bytes, timeout_ns: int) -> None:
+    def send_all(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> None:
         async def later(stream: StreamSocket, rest: bytes) -> None:
             try:
-                await stream.send_all(rest, timeout_ns)
+                await stream.send_all(rest, timeout_ns, more, end)
             finally:
                 self._tell(stream)
 
         def begin() -> Coroutine[Any, None, None] | None:
             stream = self._stream(connection)
             try:
-                sent = stream.send(data)
+                sent = stream.send(data, more, end)
             finally:
                 self._tell(stream)
             if sent == len(data):

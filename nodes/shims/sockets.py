@@ -256,6 +256,8 @@ class Socket(socket.socket):
         if shared.kind == DATAGRAM:
             return self._send_datagram(data, flags, None)
         self._need_connection(errno.EPIPE)
+        if flags & _ENDS:
+            return self._send_marked(data, flags)
         try:
             return super().send(data, flags)
         except (BrokenPipeError, ConnectionResetError):
@@ -271,10 +273,38 @@ class Socket(socket.socket):
             self._send_datagram(data, flags, None)
             return
         self._need_connection(errno.EPIPE)
+        if flags & _ENDS:
+            if self._send_marked(data, flags) < memoryview(data).nbytes:
+                raise _os_error(errno.EAGAIN)
+            return
         try:
             super().sendall(data, flags)
         except (BrokenPipeError, ConnectionResetError):
             raise self._end(errno.EPIPE) from None
+
+    def _send_marked(self, data: Any, flags: int) -> int:
+        """Send with MSG_MORE or MSG_EOR: no flag passes through the descriptor, so the agent is told."""
+        shared = self._shared
+        assert shared is not None
+        payload = bytes(data)
+        timeout = self.gettimeout()
+        wait = timeout != 0 and not flags & socket.MSG_DONTWAIT
+        taken = 0
+        while taken < len(payload):
+            piece = payload[taken : taken + _PIECE]
+            last = taken + len(piece) == len(payload)
+            more = not last or bool(flags & socket.MSG_MORE)
+            end = last and bool(flags & socket.MSG_EOR)
+            try:
+                sent = self._call("send", timeout, number=shared.number, data=piece, more=more, end=end, wait=wait)
+            except OSError as error:
+                if taken and error.errno == errno.EAGAIN:
+                    break
+                raise
+            taken += sent
+            if sent < len(piece):
+                break
+        return taken
 
     def sendto(self, data: Any, *more: Any) -> int:
         """Send a datagram to an address."""
@@ -547,6 +577,11 @@ class Socket(socket.socket):
             return "255.255.255.255", port
         return socket.gethostbyname(host), port
 
+
+#: What says how what is sent goes on.
+_ENDS: Final = int(socket.MSG_MORE) | int(socket.MSG_EOR)
+#: The most of it that the agent is given at once.
+_PIECE: Final = 1 << 16
 
 _OWN: Final = frozenset((socket.SO_TYPE, socket.SO_DOMAIN, socket.SO_PROTOCOL, socket.SO_ACCEPTCONN))
 

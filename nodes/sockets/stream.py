@@ -64,17 +64,21 @@ class StreamSocket:
             c.receive(self._driver.now(), 1)
             raise SocketError("ENOTCONN", "connection closed before it was established")
 
-    def send(self, data: bytes) -> int:
-        """SEND what the send buffer takes of `data` now; returns how many bytes. Raises SocketError."""
+    def send(self, data: bytes, more: bool = False, end: bool = False) -> int:
+        """SEND what the send buffer takes of `data` now; returns how many bytes. `more` and `end` are as in
+        `Connection.send`. Raises SocketError."""
+        if len(data) > _PIECE:
+            data = data[:_PIECE]
+            more = end = False
         try:
-            return self.connection.send(self._driver.now(), data[:_PIECE] if len(data) > _PIECE else data)
+            return self.connection.send(self._driver.now(), data, more, end)
         finally:
             self._driver.flush()
 
-    async def send_all(self, data: bytes, timeout_ns: int = NEVER) -> None:
+    async def send_all(self, data: bytes, timeout_ns: int = NEVER, more: bool = False, end: bool = False) -> None:
         """SEND all of `data`; returns when the send buffer has taken it. A timeout leaves what it took so far queued.
 
-        Raises SocketError EPIPE, ECONNRESET ...
+        `more` and `end` are as in `Connection.send`, of the last byte. Raises SocketError EPIPE, ECONNRESET ...
         """
         driver = self._driver
         c = self.connection
@@ -82,7 +86,8 @@ class StreamSocket:
         taken = 0
         while True:
             piece = data[taken : taken + _PIECE]
-            accepted = c.send(driver.now(), piece)
+            last = taken + len(piece) == len(data)
+            accepted = c.send(driver.now(), piece, more and last, end and last)
             driver.flush()
             taken += accepted
             if taken == len(data):

@@ -94,6 +94,8 @@ class Connection(Tcb):
         free = self.send_room
         size = len(data)
         if size > free:
+            # What is cut off here follows: nothing ends, nor waits for it.
+            more = end = False
             size = max(free, 0)
             data = data[:size]
         limit = notsent.limit(self)

@@ -352,6 +352,52 @@ except OSError as error:
     assert agents_descriptors(lab, "h1") == before
 
 
+# What is sent together.
+
+MARKED = """
+import socket, time
+def segments(one):
+    info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    # tcpi_data_segs_out less tcpi_total_retrans
+    return int.from_bytes(info[156:160], "little") - int.from_bytes(info[100:104], "little")
+for flags in (0, socket.MSG_MORE, socket.MSG_EOR):
+    one = socket.create_connection(("h1", 7))
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(flags == socket.MSG_EOR))
+    one.sendall(bytes(100), flags)
+    while not flags and not segments(one):
+        time.sleep(0.001)
+    one.send(bytes(100))
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    one.shutdown(socket.SHUT_WR)
+    print(one.recv(10).decode(), segments(one))
+    # More than any buffer takes at once.
+    one = socket.create_connection(("h1", 7))
+    one.sendall(bytes(1_000_000), flags)
+    one.shutdown(socket.SHUT_WR)
+    print(one.recv(10).decode())
+"""
+COUNT = """
+import socket
+listener = socket.create_server(("", 7))
+print("listens", flush=True)
+while True:
+    one, _ = listener.accept()
+    total = sum(len(data) for data in iter(lambda: one.recv(65536), b""))
+    one.sendall(str(total).encode())
+    one.close()
+"""
+
+
+def test_msg_more_and_msg_eor_reach_the_stack(programs: Programs) -> None:
+    """On our nodes as on Linux: MSG_MORE joins two writes, MSG_EOR keeps them apart."""
+    counter = programs.python("h1", COUNT)
+    counter.until("listens")
+    said = {node: programs.python(node, MARKED).ok().splitlines() for node in ("h2", "l1")}
+    assert said["h2"] == said["l1"] == ["200 2", "1000000", "200 1", "1000000", "200 2", "1000000"]
+    counter.signal("KILL")
+    counter.wait()
+
+
 # Queues and windows are the stack's.
 
 

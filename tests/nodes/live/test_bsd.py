@@ -245,6 +245,22 @@ def test_options(nets: Pair) -> None:
         assert server.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
 
 
+@pytest.mark.parametrize(("flags", "segments"), [(0, 2), (socket.MSG_MORE, 1), (socket.MSG_EOR, 2)])
+def test_what_is_sent_is_continued_or_ends_a_record(nets: Pair, flags: int, segments: int) -> None:
+    """send(2): MSG_MORE. MSG_EOR: nothing comes into a segment with the end of a record, TCP_CORK or not."""
+    client, server = joined(nets)
+    with client, server:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(flags == socket.MSG_EOR))
+        client.sendall(bytes(100), flags)
+        client.sendall(bytes(100))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        assert server.recv(200, socket.MSG_WAITALL) == bytes(200)
+        assert client.info().data_segs_out == segments
+        assert client.send(bytes(100), flags) == 100
+        client.close()
+        assert server.recv(200, socket.MSG_WAITALL) == bytes(100)
+
+
 def test_close_lingers_until_the_peer_has_everything(nets: Pair) -> None:
     client, server = joined(nets)
     with client, server, ThreadPoolExecutor() as pool:
