@@ -80,7 +80,7 @@ def test_delivered_is_a_prefix_and_everything_when_complete(
         copies = 2 if rng.randrange(100) < duplicate else 1
         return [(5 + (rng.randrange(40) if rng.randrange(100) < reorder else 0)) * MILLISECOND for _ in range(copies)]
 
-    wire = Wire(profile, fate=fate, level=events.LEVEL_OFF, seed=seed, tcp_timestamps=timestamps)
+    wire = Wire(profile, fate=fate, level=events.LEVEL_OFF, seed=seed, tcp_timestamps=timestamps, rmem_max=1 << 20)
     options: dict[str, object] = {
         "SO_RCVBUF": rcvbuf,
         "SO_SNDBUF": sndbuf,

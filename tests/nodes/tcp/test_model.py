@@ -119,6 +119,7 @@ class TwoEnds(RuleBasedStateMachine):
         sack=st.integers(0, 1),
         recovery=st.integers(0, 1),
         probes=st.sampled_from((0, 3)),
+        searches=st.integers(0, 2),
         rcvbuf=st.sampled_from((65_535, 1 << 20, 2000, 256)),
         sndbuf=st.sampled_from((1 << 20, 1 << 20, 2000, 1)),
         both=st.booleans(),
@@ -132,6 +133,7 @@ class TwoEnds(RuleBasedStateMachine):
         sack: int,
         recovery: int,
         probes: int,
+        searches: int,
         rcvbuf: int,
         sndbuf: int,
         both: bool,
@@ -143,6 +145,8 @@ class TwoEnds(RuleBasedStateMachine):
             "tcp_sack": sack,
             "tcp_recovery": recovery,
             "tcp_early_retrans": probes,
+            "tcp_mtu_probing": searches,
+            "rmem_max": 1 << 20,
             "tcp_congestion_control": control,
         }
         self.ends = (End(profile, HERE, 0, knobs), End(profile, PEER, 1 << 17, knobs))
