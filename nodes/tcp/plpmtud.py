@@ -11,6 +11,7 @@ from nodes.base import causes
 from nodes.base.clock import SECOND
 from nodes.packet.tcp import ACK, PSH
 from nodes.tcp import pathmtu, retransmit, segments, sender
+from nodes.tcp.icmp import LOWEST_MTU_V6
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
 #: Values of tcp_mtu_probing: not before the path looks like a black hole; from the start.
@@ -37,7 +38,7 @@ class Search:
 
 def begin(c: Tcb, now: int) -> None:
     """Segments are of tcp_base_mss, as far as peer and path let them, until larger ones have passed."""
-    c.search = Search(_packet_of(c, c.tcp.parameters.tcp_base_mss), min(_largest(c), c.mtu), now)
+    c.search = Search(_passing(c, c.tcp.parameters.tcp_base_mss), min(_largest(c), c.mtu), now)
 
 
 def suspect_black_hole(c: Tcb, now: int) -> None:
@@ -51,7 +52,7 @@ def suspect_black_hole(c: Tcb, now: int) -> None:
         begin(c, now)
     else:
         mss = min(sender.mss_for(c, search.low) >> 1, parameters.tcp_base_mss)
-        search.low = _packet_of(c, max(mss, parameters.tcp_mtu_probe_floor, parameters.tcp_min_snd_mss))
+        search.low = _passing(c, max(mss, parameters.tcp_mtu_probe_floor, parameters.tcp_min_snd_mss))
     pathmtu.resize(c, now, causes.MTU_BLACK_HOLE)
 
 
@@ -134,6 +135,12 @@ def lost(c: Tcb, now: int) -> bool:
             board.split(record, c.mss)
         retransmit.resend(c, now, record, causes.RETRANSMIT_MTU_PROBE)
     return True
+
+
+def _passing(c: Tcb, mss: int) -> int:
+    """Bytes of a packet with `mss` of payload, which we expect to pass: of IPv6 every link takes this much."""
+    size = _packet_of(c, mss)
+    return max(size, LOWEST_MTU_V6) if len(c.remote) == 16 else size
 
 
 def _packet_of(c: Tcb, mss: int) -> int:

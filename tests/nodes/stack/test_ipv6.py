@@ -529,6 +529,24 @@ def test_path_mtu_is_found_kept_and_forgotten(server: str, headers: int) -> None
     assert h1.status(opened).pmtu == 1500
 
 
+@pytest.mark.parametrize(("server", "headers"), [("fd00:0:0:2::2", 60), ("10.0.2.2", 40)])
+def test_a_router_that_says_nothing_is_found_out_by_probes(server: str, headers: int) -> None:
+    """RFC 4821; section 7.7: packets of IPv6 stay as large as every link of it takes."""
+    net = routed6(mtu=1300)
+    net.hosts["r1"].stack.parameters.set("icmp_errors", 0)
+    knobs = net.hosts["h1"].stack.parameters
+    knobs.set("tcp_mtu_probing", 2)
+    h1, opened, _, _ = transfer(net, 1_500_000, ip(server))
+    status = h1.status(opened)
+    assert 1300 - 8 < status.snd_mss + headers + 12 <= 1300 and status.pmtu == 1500
+    router = net.hosts["r1"].counters()
+    assert router["Icmp6OutPktTooBigs"] == router["IcmpOutDestUnreachs"] == 0
+    knobs.set("tcp_base_mss", 500)
+    least = 1280 if headers == 60 else 500 + headers + 12
+    h1, opened, _, _ = transfer(net, 1, ip(server))
+    assert h1.status(opened).snd_mss + headers + 12 == least
+
+
 def test_udp_is_fragmented_to_the_path_mtu() -> None:
     net = routed6(mtu=1300)
     there = net.hosts["h2"].stack.udp.bind(b"", 9)
