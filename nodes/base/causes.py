@@ -88,6 +88,7 @@ REORDERING_EXPIRED: Final = 103
 RENEGED: Final = 104
 CONTROL_RULES: Final = 105
 ECN_ECHO: Final = 106
+NOT_VALIDATED: Final = 109
 BBR_STARTUP: Final = 110
 BBR_DRAIN: Final = 111
 BBR_PROBE_BW: Final = 112
@@ -202,6 +203,7 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     REORDERING_EXPIRED: CauseInfo("REORDERING_EXPIRED", "RFC 8985 6.3", "waited long enough for what is late"),
     CONTROL_RULES: CauseInfo("CONTROL_RULES", "tcp(7) TCP_CONGESTION", "as the congestion control has it"),
     ECN_ECHO: CauseInfo("ECN_ECHO", "RFC 3168 6.1.2", "the peer tells of a congestion mark"),
+    NOT_VALIDATED: CauseInfo("NOT_VALIDATED", "RFC 7661 4.4.3", "the window was not used for too long"),
     BBR_STARTUP: CauseInfo("BBR_STARTUP", "draft-ietf-ccwg-bbr 5.3.1", "BBR: double the rate until the pipe is full"),
     BBR_DRAIN: CauseInfo("BBR_DRAIN", "draft-ietf-ccwg-bbr 5.3.2", "BBR: let the queue of Startup drain"),
     BBR_PROBE_BW: CauseInfo(

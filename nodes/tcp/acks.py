@@ -17,6 +17,7 @@ from nodes.tcp import (
     chronograph,
     congestion_trace,
     ecn,
+    newcwv,
     notsent,
     persist,
     plpmtud,
@@ -191,9 +192,13 @@ def grow(c: Tcb, now: int) -> None:
     congestion = c.congestion
     cwnd = congestion.cwnd
     slow_start = cwnd < congestion.ssthresh
-    # A window that was not the limit says nothing about the path (RFC 9293 3.8.2 by way of RFC 7661): in slow start it
-    # grows to twice what was outstanding, as Linux has it. Nor does it grow in the round trip of a reduction by ECN.
-    if (c.cwnd_limited or (slow_start and cwnd < 2 * c.max_out)) and c.snd_una >= c.cwr_until:
+    # A window that was not the limit says nothing about the path (RFC 7661): without tcp_newcwv, in slow start it grows
+    # to twice what was outstanding, as Linux has it. Nor does it grow in the round trip of a reduction by ECN.
+    if c.validation is not None and not c.rto_recovery:
+        grows = newcwv.on_ack(c, now, c.validation)
+    else:
+        grows = c.cwnd_limited or (slow_start and cwnd < 2 * c.max_out)
+    if grows and c.snd_una >= c.cwr_until:
         congestion.on_ack(ack)
     if congestion.cwnd != c.cwnd_seen:
         growing = causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE

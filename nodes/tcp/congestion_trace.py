@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import LEVEL_CONGESTION, UNKNOWN
+from nodes.tcp import newcwv
 from nodes.tcp.congestion.base import UNLIMITED
 from nodes.tcp.mutants.stop_and_wait import StopAndWait
 from nodes.tcp.tcb import Tcb
@@ -41,6 +42,7 @@ def replace(c: Tcb, now: int) -> None:
 def _watch(c: Tcb, now: int) -> None:
     """A control takes over. If it fails, being a user's, it ends its connection; never in the middle of something."""
     c.board.losses = [] if c.congestion.counts_losses else None
+    newcwv.start(c, now)
 
     def on_failure(now: int) -> None:
         c.control_failed_at = now
@@ -53,7 +55,9 @@ def restart_after_idle(c: Tcb, now: int) -> None:
     """RFC 5681 section 4.1, called when nothing is in flight: after an idle RTO, restart from the restart window."""
     if c.rate.app_limited:
         c.congestion.on_restart(now)
-    if now - c.last_sent > c.rto and c.tcp.parameters.tcp_slow_start_after_idle and c.last_sent >= 0:
+    if c.validation is not None:
+        newcwv.on_restart(c, now, c.validation)
+    elif now - c.last_sent > c.rto and c.tcp.parameters.tcp_slow_start_after_idle and c.last_sent >= 0:
         c.congestion.on_idle(now, initial_window(c))
         record(c, now, causes.IDLE_RESTART)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from nodes.base import causes
 from nodes.packet.tcp import ACK, CWR, ECE, Segment
-from nodes.tcp import congestion_trace, segments
+from nodes.tcp import congestion_trace, newcwv, segments
 from nodes.tcp.tcb import Tcb
 
 #: The ECN field of an IP packet (RFC 3168 section 5): `Segment.ecn`.
@@ -73,7 +73,11 @@ def on_echo(c: Tcb, now: int) -> None:
     if c.congestion.exact_ecn or c.in_recovery or c.rto_recovery or c.snd_una < c.cwr_until:
         return
     reduced(c)
-    c.congestion.on_mark(now, c.snd_nxt - c.snd_una, c.tcp.parameters.tcp_abe != 0)
+    cwnd = c.congestion.cwnd
+    flight = c.snd_nxt - c.snd_una
+    c.congestion.on_mark(now, flight, c.tcp.parameters.tcp_abe != 0)
+    if c.validation is not None:
+        newcwv.on_congestion(c, now, c.validation, flight, cwnd, False)
     congestion_trace.record(c, now, causes.ECN_ECHO)
 
 

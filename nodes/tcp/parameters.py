@@ -145,6 +145,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_ecn_fallback", "", 0, 1, 1, 1, "1: a SYN that is sent again does not ask for ECN"),
     _K("tcp_abe", "", 0, 1, 0, 0, "1: marks reduce the window less than losses do (ABE, RFC 8511)"),
     _K("tcp_slow_start_after_idle", "", 0, 1, 1, 1, "1: restart from the restart window after an idle RTO"),
+    _K("tcp_newcwv", "", 0, 1, 0, 0, "1: instead, a window that is not used is kept and does not count (RFC 7661)"),
     # below TCP
     _K("ip_forward", "", 0, 1, 0, 0, "1: pass on packets for others, as a router does"),
     _K("ip_default_ttl", "", 1, 255, 64, 64, "TTL of the packets sent"),
@@ -273,6 +274,7 @@ class Parameters:
     tcp_ecn_fallback: int
     tcp_abe: int
     tcp_slow_start_after_idle: int
+    tcp_newcwv: int
     ip_forward: int
     ip_default_ttl: int
     hop_limit: int

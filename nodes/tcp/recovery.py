@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import FAST_RECOVERY, RTO_RECOVERY
-from nodes.tcp import congestion_trace, ecn, plpmtud, retransmit
+from nodes.tcp import congestion_trace, ecn, newcwv, plpmtud, retransmit
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
 
@@ -31,7 +31,10 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
     c.recover = c.snd_nxt
     tcp.counters.TcpExtTCPRenoRecovery += 1
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RETRANSMIT, True, FAST_RECOVERY, c.recover & MASK)
+    cwnd = c.congestion.cwnd
     c.congestion.on_fast_retransmit(now, flight)
+    if c.validation is not None:
+        newcwv.on_congestion(c, now, c.validation, flight, cwnd, True)
     ecn.reduced(c)
     congestion_trace.record(c, now, causes.FAST_RETRANSMIT)
     _resend_first(c, now, causes.RETRANSMIT_FAST)
@@ -49,6 +52,8 @@ def on_new_ack(c: Tcb, now: int, acked: int) -> bool:
         return first
     c.in_recovery = False
     congestion.on_recovery_exit(now, c.flight)
+    if c.validation is not None:
+        newcwv.on_recovered(c, now, c.validation)
     tcp = c.tcp
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, FAST_RECOVERY, c.recover & MASK)
     congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)

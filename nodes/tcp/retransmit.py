@@ -12,7 +12,20 @@ from nodes.base.events import (
     TIMER_SYN_ACK,
 )
 from nodes.packet.tcp import SYN
-from nodes.tcp import closing, congestion_trace, ecn, fastopen, handshake, pathmtu, plpmtud, rtt, segments, sender, undo
+from nodes.tcp import (
+    closing,
+    congestion_trace,
+    ecn,
+    fastopen,
+    handshake,
+    newcwv,
+    pathmtu,
+    plpmtud,
+    rtt,
+    segments,
+    sender,
+    undo,
+)
 from nodes.tcp.scoreboard import SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import PASSIVE, Tcb
@@ -126,6 +139,8 @@ def on_timeout(c: Tcb, now: int) -> None:
         c.probe_end = -1
         c.probe_at = c.reordering_at = NEVER
     c.congestion.on_timeout(now, flight, c.retransmits == 1)
+    if c.validation is not None:
+        newcwv.on_timeout(c, now, c.validation)
     ecn.reduced(c)
     c.dup_acks = 0
     c.recover = c.snd_nxt

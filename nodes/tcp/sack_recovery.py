@@ -10,7 +10,7 @@ from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import FAST_RECOVERY, TIMER_FIRED, TIMER_REORDERING
 from nodes.packet.tcp import ABSENT, Segment
-from nodes.tcp import acks, congestion_trace, ecn, plpmtud, prr, rack, recovery, sender, timers, tlp, undo
+from nodes.tcp import acks, congestion_trace, ecn, newcwv, plpmtud, prr, rack, recovery, sender, timers, tlp, undo
 from nodes.tcp.recovery_state import Prr
 from nodes.tcp.scoreboard import FLYING, SACKED
 from nodes.tcp.seq import MASK, unwrap
@@ -158,7 +158,10 @@ def enter(c: Tcb, now: int, outstanding: int, delivered: int) -> None:
     tcp.counters.TcpExtTCPSackRecovery += 1
     tcp.sink.recovery(now, tcp.node, c.number, causes.SACK_RECOVERY, True, FAST_RECOVERY, c.recover & MASK)
     congestion = c.congestion
-    congestion.on_loss(now, min(outstanding, congestion.cwnd))
+    cwnd = congestion.cwnd
+    congestion.on_loss(now, min(outstanding, cwnd))
+    if c.validation is not None:
+        newcwv.on_congestion(c, now, c.validation, outstanding, cwnd, True)
     if not congestion.rules_recovery:
         prr.on_ack(c, c.prr, delivered, False)
     ecn.reduced(c)
@@ -171,6 +174,8 @@ def _leave(c: Tcb, now: int) -> None:
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, FAST_RECOVERY, c.recover & MASK)
     rack.recovered(c)
     c.congestion.on_recovered(now)
+    if c.validation is not None:
+        newcwv.on_recovered(c, now, c.validation)
     congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nodes.tcp.endpoints import Tcp
     from nodes.tcp.fastopen import FastOpen
     from nodes.tcp.listener import Listener
+    from nodes.tcp.newcwv import Validation
     from nodes.tcp.plpmtud import Search
 
 #: How a connection came about (nodes.base.events.ORIGINS).
@@ -193,6 +194,7 @@ class Tcb:
         "usage_end",
         "user_closed",
         "user_timeout_at",
+        "validation",
         "wake_at",
         "window_clamp",
         "write_waits",
@@ -327,6 +329,8 @@ class Tcb:
         self.cwnd_limited = False
         self.max_out = 0
         self.usage_end = iss
+        #: What tcp_newcwv knows of the window; None: it is off.
+        self.validation: Validation | None = None
         self.rate = Rate()
         #: Pacing: nothing goes before `paced_until`; the timer of it is `pacing_at`.
         self.paced_until = 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_FIRED, TIMER_LOSS_PROBE
-from nodes.tcp import congestion_trace, ecn, retransmit, sender, timers
+from nodes.tcp import congestion_trace, ecn, newcwv, retransmit, sender, timers
 from nodes.tcp.tcb import Tcb
 
 #: What a receiver may wait before it acknowledges a single segment (RFC 8985 section 7.2; Linux: TCP_RTO_MIN).
@@ -71,7 +71,11 @@ def on_ack(c: Tcb, now: int, ack: int, progress: bool, delivered: int, twice: bo
         c.probe_end = -1
         congestion = c.congestion
         if not c.in_recovery and not c.rto_recovery:
-            congestion.on_congestion(now, c.snd_nxt - c.snd_una)
+            cwnd = congestion.cwnd
+            flight = c.snd_nxt - c.snd_una
+            congestion.on_congestion(now, flight)
+            if c.validation is not None:
+                newcwv.on_congestion(c, now, c.validation, flight, cwnd, False)
             ecn.reduced(c)
             c.tcp.counters.TcpExtTCPLossProbeRecovery += 1
             congestion_trace.record(c, now, causes.LOSS_PROBE_REPAIRED)

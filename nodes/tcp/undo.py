@@ -8,7 +8,7 @@ from typing import Final
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND
 from nodes.base.events import FAST_RECOVERY, RTO_RECOVERY
-from nodes.tcp import congestion_trace
+from nodes.tcp import congestion_trace, newcwv
 from nodes.tcp.recovery_state import Undo
 from nodes.tcp.seq import HALF, MASK
 from nodes.tcp.tcb import Tcb
@@ -54,6 +54,8 @@ def _undo(c: Tcb, now: int) -> bool:
     tcp = c.tcp
     congestion = c.congestion
     congestion.on_undo(now, known.cwnd, known.ssthresh)
+    if c.validation is not None:
+        newcwv.on_timeout(c, now, c.validation)
     algorithm = RTO_RECOVERY if c.rto_recovery else FAST_RECOVERY
     c.in_recovery = c.rto_recovery = False
     c.frto = FRTO_NONE

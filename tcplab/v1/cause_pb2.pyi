@@ -132,6 +132,8 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """as the congestion control has it (tcp(7) TCP_CONGESTION)."""
     CAUSE_ECN_ECHO: _Cause.ValueType  # 106
     """the peer tells of a congestion mark (RFC 3168 6.1.2)."""
+    CAUSE_NOT_VALIDATED: _Cause.ValueType  # 109
+    """the window was not used for too long (RFC 7661 4.4.3)."""
     CAUSE_BBR_STARTUP: _Cause.ValueType  # 110
     """BBR: double the rate until the pipe is full (draft-ietf-ccwg-bbr 5.3.1)."""
     CAUSE_BBR_DRAIN: _Cause.ValueType  # 111
@@ -378,6 +380,8 @@ CAUSE_CONTROL_RULES: Cause.ValueType  # 105
 """as the congestion control has it (tcp(7) TCP_CONGESTION)."""
 CAUSE_ECN_ECHO: Cause.ValueType  # 106
 """the peer tells of a congestion mark (RFC 3168 6.1.2)."""
+CAUSE_NOT_VALIDATED: Cause.ValueType  # 109
+"""the window was not used for too long (RFC 7661 4.4.3)."""
 CAUSE_BBR_STARTUP: Cause.ValueType  # 110
 """BBR: double the rate until the pipe is full (draft-ietf-ccwg-bbr 5.3.1)."""
 CAUSE_BBR_DRAIN: Cause.ValueType  # 111

@@ -244,6 +244,23 @@ RFC_5681: Final = (
     ),
 )
 
+RFC_7661: Final = (
+    _m("4.4-1", "a window that is not used is kept: it neither grows nor shrinks"),
+    _s("4.4-2", "it is kept for five minutes at most"),
+    _m("4.4-3", "in the non-validated phase a sender that does not use all of its window does not let it grow"),
+    _m("4.4-4", "congestion ends the non-validated phase"),
+    _m("4.4-5", "so does a timeout, with what is usual then"),
+    _s("4.4-6", "with pipeACK above half of the window the phase is the validated one"),
+    _m("4.4.1-1", "what is in flight when a loss shows is kept as LossFlightSize"),
+    _m("4.4.1-2", "the window for recovery is max(pipeACK, LossFlightSize) / 2"),
+    _m("4.4.1-3", "the window after it is (max(pipeACK, LossFlightSize) - R) / 2, R what was sent again"),
+    _m("4.4.1-4", "it is one segment at least"),
+    _m("4.4.1-5", "after recovery pipeACK is undefined"),
+    _s("4.4.2-1", "a sender limits its bursts in the non-validated phase", "tcp_pacing does, and is a knob of its own"),
+    _m("4.4.3-1", "after five minutes of it ssthresh is three quarters of the window at least"),
+    _m("4.4.3-2", "and the window half of itself at most, or the initial window"),
+)
+
 RFC_7323: Final = (
     _s("2.2-1", "who can scale says so also with a shift of 0"),
     _m("2.2-2", "windows are scaled only if both SYNs have the option"),
@@ -415,6 +432,7 @@ RFCS: Final[dict[str, tuple[str, tuple[Requirement, ...]]]] = {
     "5961": ("Robustness to blind in-window attacks", RFC_5961),
     "6298": ("Retransmission timer", RFC_6298),
     "5681": ("Congestion control", RFC_5681),
+    "7661": ("Congestion window validation (tcp_newcwv: 1)", RFC_7661),
     "7323": ("Window scale, timestamps, PAWS", RFC_7323),
     "2018": ("Selective acknowledgment", RFC_2018),
     "6675": ("Loss recovery by SACK", RFC_6675),
