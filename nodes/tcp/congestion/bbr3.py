@@ -35,7 +35,6 @@ _GAINS: Final = {
     UP: (1250, 2250),
     PROBE_RTT: (1000, 500),
 }
-_SLOW: Final = (DOWN, CRUISE)
 #: Paced at 1 % less than the bandwidth.
 _PACING: Final = 99
 _HEADROOM: Final = 150
@@ -77,7 +76,6 @@ class Bbr3(CongestionControl):
         self._timed = False
         self.pacing_rate = initial_window * _GAINS[STARTUP][0] // ONE * SECOND // MILLISECOND
         self._delivered = 0
-        self._flight = 0
         #: What is sent before so much is delivered says nothing of the path: ProbeRTT kept it down.
         self._limited_until = -1
         self._full_bw = 0
@@ -110,15 +108,11 @@ class Bbr3(CongestionControl):
         self._saved = False
         self._prior_cwnd = 0
         self._undo_state = causes.NONE
-        self._undo_bw_shortterm = INFINITE
-        self._undo_inflight_shortterm = INFINITE
-        self._undo_inflight_longterm = INFINITE
 
     def on_every_ack(self, ack: Ack) -> None:
         """UpdateOnACK (5.2.3)."""
         model = self.model
         self._delivered = ack.total_delivered
-        self._flight = ack.flight_after
         if self._recovering and not ack.recovering:
             self._saved = False
             self._restore_cwnd()
@@ -229,7 +223,7 @@ class Bbr3(CongestionControl):
         if not self._full_bw_reached or self._adapt(ack, limited) or not self._in_probe_bw():
             return
         phase = self.phase
-        if phase in _SLOW:
+        if phase <= CRUISE:
             if self._time_to_probe(ack.now):
                 self._start_refill()
             elif phase == DOWN and self._time_to_cruise(ack):
@@ -397,11 +391,8 @@ class Bbr3(CongestionControl):
         if self._saved:
             return
         self._saved = True
-        model = self.model
         self._undo_state = causes.NONE
-        self._undo_bw_shortterm = model.bw_shortterm
-        self._undo_inflight_shortterm = model.inflight_shortterm
-        self._undo_inflight_longterm = model.inflight_longterm
+        self.model.save()
 
     def _restore_cwnd(self) -> None:
         self.cwnd = max(self.cwnd, self._prior_cwnd)
@@ -418,11 +409,7 @@ class Bbr3(CongestionControl):
         self._restore_cwnd()
         self._saved = False
         self._reset_full(0)
-        model = self.model
-        model.loss_in_round = False
-        model.bw_shortterm = max(model.bw_shortterm, self._undo_bw_shortterm)
-        model.inflight_shortterm = max(model.inflight_shortterm, self._undo_inflight_shortterm)
-        model.inflight_longterm = max(model.inflight_longterm, self._undo_inflight_longterm)
+        self.model.take_back()
         if self._undo_state == STARTUP:
             self._full_bw_reached = False
             if self.phase != PROBE_RTT:

@@ -33,6 +33,9 @@ class PathModel:
         "_min_rtt_stamp",
         "_next_round_delivered",
         "_probe_rtt_min_delay",
+        "_undo_bw_shortterm",
+        "_undo_inflight_longterm",
+        "_undo_inflight_shortterm",
         "bw",
         "bw_latest",
         "bw_shortterm",
@@ -79,6 +82,7 @@ class PathModel:
         self._extra_acked = WindowedMax()
         self.extra_acked_since = 0
         self._extra_acked_delivered = 0
+        self.save()
 
     @property
     def max_bw(self) -> int:
@@ -177,6 +181,19 @@ class PathModel:
     def reset_shortterm(self) -> None:
         """ResetShortTermModel (5.5.10.2)."""
         self.bw_shortterm = self.inflight_shortterm = INFINITE
+
+    def save(self) -> None:
+        """SaveStateUponLoss (5.5.11.1): what losses may lower."""
+        self._undo_bw_shortterm = self.bw_shortterm
+        self._undo_inflight_shortterm = self.inflight_shortterm
+        self._undo_inflight_longterm = self.inflight_longterm
+
+    def take_back(self) -> None:
+        """HandleSpuriousLossDetection (5.5.11.2): there was no loss."""
+        self.loss_in_round = False
+        self.bw_shortterm = max(self.bw_shortterm, self._undo_bw_shortterm)
+        self.inflight_shortterm = max(self.inflight_shortterm, self._undo_inflight_shortterm)
+        self.inflight_longterm = max(self.inflight_longterm, self._undo_inflight_longterm)
 
 
 def too_high(lost: int, in_flight: int) -> bool:
