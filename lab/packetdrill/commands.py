@@ -29,13 +29,11 @@ _AS_WE_DO: Final[dict[str, tuple[str, ...]]] = {
     "tcp_min_tso_segs": ("",),
     "tcp_limit_output_bytes": ("",),
     "tcp_autocorking": ("",),
-    "tcp_ecn_option": ("",),
     "tcp_pacing_ss_ratio": ("200",),
     "tcp_pacing_ca_ratio": ("120",),
     "tcp_notsent_lowat": ("-1",),
     "tcp_no_metrics_save": ("",),
     "tcp_early_retrans": ("4",),
-    "tcp_ecn": ("0",),
 }
 
 

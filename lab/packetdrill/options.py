@@ -17,9 +17,14 @@ SACK: Final = 5
 TIMESTAMP: Final = 8
 MD5: Final = 19
 FAST_OPEN: Final = 34
+#: AccECN, by what comes first: bytes that came with ECT(0), with ECT(1).
+ACCECN_0: Final = 172
+ACCECN_1: Final = 174
 #: The kind of experiments (RFC 6994); Fast Open's was one before it had a kind, with this number.
 EXPERIMENTAL: Final = 254
 FAST_OPEN_MAGIC: Final = b"\xf9\x89"
+#: The counters of an AccECN option, in order.
+_COUNTERS: Final = {ACCECN_0: ("e0b", "ceb", "e1b"), ACCECN_1: ("e1b", "ceb", "e0b")}
 
 
 def parse_option(line: int, words: list[str]) -> TcpOption:
@@ -44,7 +49,9 @@ def parse_option(line: int, words: list[str]) -> TcpOption:
             return TcpOption(FAST_OPEN, _hex(line, cookie), text)
         case ["FOEXP", *cookie]:
             return TcpOption(EXPERIMENTAL, FAST_OPEN_MAGIC + _hex(line, cookie), text)
-        case ["md5" | "ECN", *_]:
+        case ["ECN", *counters] if (kind := _accecn_kind(counters)) is not None:
+            return TcpOption(kind, b"".join(_number(line, value, 3) for value in counters[1::2]), text)
+        case ["md5", *_]:
             raise NotExpressible(line, f"TCP option {words[0]}")
     raise InvalidArgument(f"line {line}: {text!r} is no TCP option", "script", line)
 
@@ -92,9 +99,20 @@ def words(kind: int, data: bytes) -> str:
         return "sack " + " ".join(f"{left}:{right}" for left, right in zip(edges[::2], edges[1::2], strict=False))
     if kind == FAST_OPEN:
         return f"FO {data.hex()}".strip()
+    if kind in _COUNTERS and len(data) in (3, 6, 9):
+        values = (int.from_bytes(data[at : at + 3], "big") for at in range(0, len(data), 3))
+        return "ECN " + " ".join(f"{name} {value}" for name, value in zip(_COUNTERS[kind], values, strict=False))
     if kind == EXPERIMENTAL and data[:2] == FAST_OPEN_MAGIC:
         return f"FOEXP {data[2:].hex()}".strip()
     return f"option {kind} {data.hex()}"
+
+
+def _accecn_kind(counters: list[str]) -> int | None:
+    """The option whose counters, one or more from its first on, are named so."""
+    names = tuple(counters[::2])
+    if not names or len(counters) % 2:
+        return None
+    return next((kind for kind, known in _COUNTERS.items() if known[: len(names)] == names), None)
 
 
 def _number(line: int, text: str, size: int) -> bytes:

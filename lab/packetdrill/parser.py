@@ -43,6 +43,7 @@ _FLAGS: Final = {
     "E": tcp.ECE,
     "W": tcp.CWR,
     "A": tcp.AE,
+    ".": tcp.ACK,
 }
 _ECN: Final = ("noecn", "ect0", "ect1", "ect01", "ce")
 #: Headers that are not TCP over IP.
@@ -64,6 +65,10 @@ class _Parser:
         self._at = 0
 
     # Words.
+
+    @property
+    def _after(self) -> Token:
+        return self._words[min(self._at + 1, len(self._words) - 1)]
 
     @property
     def _next(self) -> Token:
@@ -193,7 +198,7 @@ class _Parser:
         if self._skip("icmp"):
             return self._icmp(inbound)
         src_port = dst_port = 0
-        if self._next.kind == lexer.INTEGER:
+        if self._next.kind == lexer.INTEGER and self._after.kind == ">":
             src_port = self._integer(65535)
             self._want(">")
             dst_port = self._integer(65535)
@@ -210,18 +215,28 @@ class _Parser:
     def _flags(self) -> int:
         if self._skip("-"):
             return 0
-        flags = 0
-        word = self._next
-        if word.kind == lexer.WORD:
+        first = self._next
+        text = ""
+        if first.kind == lexer.WORD or (first.kind == lexer.INTEGER and self._after.kind == "."):
             self._at += 1
-            for letter in word.text:
-                if letter not in _FLAGS:
-                    raise NotExpressible(word.line, f"flag {letter} in {word.text}")
-                flags |= _FLAGS[letter]
-        if self._skip("."):
-            flags |= tcp.ACK
-        elif word.kind != lexer.WORD:
+            text = first.text
+        # The number behind the dot, as in P.5, is of the flags.
+        if self._next.kind == lexer.FLOAT and self._next.text.startswith("."):
+            text += self._next.text
+            self._at += 1
+        elif self._skip("."):
+            text += "."
+        if not text:
             self._refuse("TCP flags such as S, S., P., F., R or -")
+        flags = 0
+        for letter in text:
+            if letter in "01234567":
+                # The ACE field of AccECN as a number: AE, CWR, ECE.
+                flags |= int(letter) * tcp.ECE
+            elif letter in _FLAGS:
+                flags |= _FLAGS[letter]
+            else:
+                raise NotExpressible(first.line, f"flag {letter} in {text}")
         return flags
 
     def _range(self) -> tuple[int, int]:

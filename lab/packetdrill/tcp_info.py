@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes.tcp import states
+from nodes.tcp import accecn, states
 from nodes.tcp.congestion.base import UNLIMITED
 from nodes.tcp.connection import Connection
 from nodes.tcp.fastopen import FAILURES
@@ -43,6 +43,17 @@ SYMBOLS: Final[dict[str, int]] = {
     "TCP_LISTEN": 10,
     "TCP_CLOSING": 11,
     **{f"TCP_CA_{name}": number for number, name in enumerate(_CA_STATES)},
+    "TCPI_ECN_MODE_DISABLED": 0,
+    "TCPI_ECN_MODE_RFC3168": 1,
+    "TCPI_ECN_MODE_ACCECN": 2,
+    "TCP_ACCECN_OPT_NOT_SEEN": accecn.NOT_SEEN,
+    "TCP_ACCECN_OPT_EMPTY_SEEN": accecn.EMPTY_SEEN,
+    "TCP_ACCECN_OPT_COUNTER_SEEN": accecn.COUNTER_SEEN,
+    "TCP_ACCECN_OPT_FAIL_SEEN": accecn.FAIL_SEEN,
+    "TCP_ACCECN_ACE_FAIL_SEND": accecn.ACE_FAIL_SEND,
+    "TCP_ACCECN_ACE_FAIL_RECV": accecn.ACE_FAIL_RECV,
+    "TCP_ACCECN_OPT_FAIL_SEND": accecn.OPTION_FAIL_SEND,
+    "TCP_ACCECN_OPT_FAIL_RECV": accecn.OPTION_FAIL_RECV,
     **{f"TCPI_OPT_{name.upper()}": bit for name, bit in _OPTIONS.items()},
 }
 
@@ -92,7 +103,17 @@ def tcp_info(c: Connection, now: int) -> dict[str, int]:
         "tcpi_rwnd_limited": told.rwnd_limited // 1000,
         "tcpi_sndbuf_limited": told.sndbuf_limited // 1000,
         "tcpi_delivery_rate": told.delivery_rate,
-        "tcpi_delivered_ce": segments(told.delivered_ce),
+        "tcpi_delivered_ce": told.delivered_ce_segs,
+        "tcpi_received_ce": told.received_ce,
+        "tcpi_delivered_e1_bytes": told.delivered_e1_bytes,
+        "tcpi_delivered_e0_bytes": told.delivered_e0_bytes,
+        "tcpi_delivered_ce_bytes": told.delivered_ce_bytes,
+        "tcpi_received_e1_bytes": told.received_e1_bytes,
+        "tcpi_received_e0_bytes": told.received_e0_bytes,
+        "tcpi_received_ce_bytes": told.received_ce_bytes,
+        "tcpi_ecn_mode": 2 if "accecn" in told.options else int("ecn" in told.options),
+        "tcpi_accecn_opt_seen": told.accecn_opt_seen,
+        "tcpi_accecn_fail_mode": told.accecn_fail_mode,
         "tcpi_delivered": told.delivered_segs,
         "tcpi_data_segs_in": told.data_segs_in,
         "tcpi_data_segs_out": told.data_segs_out,

@@ -138,6 +138,16 @@ def connection(lab: str, node: str, info: TcpInfo) -> connection_pb2.Connection:
         delivery_rate=info.delivery_rate,
         delivery_rate_app_limited=info.delivery_rate_app_limited,
         delivered_ce=info.delivered_ce,
+        delivered_ce_segs=info.delivered_ce_segs,
+        received_ce=info.received_ce,
+        delivered_e1_bytes=info.delivered_e1_bytes,
+        delivered_e0_bytes=info.delivered_e0_bytes,
+        delivered_ce_bytes=info.delivered_ce_bytes,
+        received_e1_bytes=info.received_e1_bytes,
+        received_e0_bytes=info.received_e0_bytes,
+        received_ce_bytes=info.received_ce_bytes,
+        accecn_opt_seen=info.accecn_opt_seen,
+        accecn_fail_mode=info.accecn_fail_mode,
     )
     if info.rtt:
         message.rtt.CopyFrom(duration(info.rtt))

@@ -146,6 +146,14 @@ ERROR_CONTROL_FAILED: Final = 170
 # attacks
 ATTACK: Final = 180
 MUTANT: Final = 181
+# accurate ECN
+ECN_ACCURATE: Final = 190
+ECN_CHANGED: Final = 191
+ECN_MARKS: Final = 192
+ECN_MANGLED: Final = 193
+ECN_BLEACHED: Final = 194
+ECN_OPTION_BLOCKED: Final = 195
+ECN_MIXED: Final = 196
 
 CAUSES: Final[dict[int, CauseInfo]] = {
     NONE: CauseInfo("NONE", "", ""),
@@ -220,6 +228,13 @@ CAUSES: Final[dict[int, CauseInfo]] = {
     ),
     BBR_PROBE_BW_REFILL: CauseInfo("BBR_PROBE_BW_REFILL", "draft-ietf-ccwg-bbr 5.3.3.3", "BBR: fill the pipe again"),
     BBR_PROBE_BW_UP: CauseInfo("BBR_PROBE_BW_UP", "draft-ietf-ccwg-bbr 5.3.3.4", "BBR: faster than what is delivered"),
+    ECN_ACCURATE: CauseInfo("ECN_ACCURATE", "RFC 9768 3.1.1", "AccECN mode: marks are counted and told"),
+    ECN_CHANGED: CauseInfo("ECN_CHANGED", "RFC 9768 3.2.2.5.1", "ACK at once: ECN field other than that of before"),
+    ECN_MARKS: CauseInfo("ECN_MARKS", "RFC 9768 3.2.2.5.1", "ACK at once: marks that were not told yet"),
+    ECN_MANGLED: CauseInfo("ECN_MANGLED", "RFC 9768 3.2.2.3", "the ECN field was changed on the way"),
+    ECN_BLEACHED: CauseInfo("ECN_BLEACHED", "RFC 9768 3.2.2.4", "feedback was cleared on the way"),
+    ECN_OPTION_BLOCKED: CauseInfo("ECN_OPTION_BLOCKED", "RFC 9768 3.2.3.2.2", "the path seems to swallow the option"),
+    ECN_MIXED: CauseInfo("ECN_MIXED", "RFC 9768 3.1.5", "SYNs that ask for both kinds of ECN feedback"),
     RENEGED: CauseInfo("RENEGED", "RFC 2018 8", "the receiver has thrown away what it had reported"),
     RTO_COLLAPSE: CauseInfo("RTO_COLLAPSE", "RFC 5681 3.1", "timeout: loss window of one segment"),
     IDLE_RESTART: CauseInfo("IDLE_RESTART", "RFC 5681 4.1", "restart after idle"),

@@ -43,6 +43,7 @@ LISTENER: Final = 16
 ERROR: Final = 17
 MUTANT: Final = 18
 CONTROL: Final = 19
+ECN: Final = 20
 FRAME: Final = 32
 VERDICT: Final = 33
 DELIVERY: Final = 34
@@ -199,7 +200,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         _F("dst_port", "H", "int", "Destination port."),
         _F("seq", "I", "int", "Sequence number, as on the wire."),
         _F("ack", "I", "int", "Acknowledgment number, as on the wire."),
-        _F("flags", "H", "int", "Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."),
+        _F("flags", "H", "int", "Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256."),
         _F("window", "H", "int", "Window field, not scaled."),
         _F("length", "I", "int", "Payload, bytes."),
         _F("mss", "q", "int", "MSS option, bytes; absent without it."),
@@ -271,6 +272,11 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(CONTROL, "control", LEVEL_STATES, "The user's congestion control has failed, and its connection with it.", (
         _F("control", "I", "name", "Its name."),
         _F("why", "I", "name", "What it did, such as mine.py:12: ZeroDivisionError: division by zero."))),
+    Kind(ECN, "ecn", LEVEL_CONGESTION, "AccECN (RFC 9768): the peer tells of marks, or something is done about ECN.", (
+        _F("delivered_ce", "q", "int", "Packets of ours that the peer told to have come marked."),
+        _F("received_ce", "q", "int", "Packets of the peer's that came marked."),
+        _F("sends_ect", "B", "bool", "What is sent says that it may be marked."),
+        _F("sends_option", "B", "bool", "AccECN options are sent."))),
     Kind(FRAME, "frame", LEVEL_OFF, "A frame entered a link (with capture).", (_LINK_NAME, _FRAME_NUMBER),
          "data", "The frame, from its Ethernet header on."),
     Kind(VERDICT, "verdict", LEVEL_CONGESTION, "What a link did to a frame (PASSED: level segments).", (
@@ -466,6 +472,21 @@ class EventSink:
         """A user's congestion control has failed."""
         if self.level >= LEVEL_STATES:
             self.emit(CONTROL, time_ns, node, conn, 0, (control, why))
+
+    def ecn(
+        self,
+        time_ns: int,
+        node: int,
+        conn: int,
+        cause: int,
+        delivered_ce: int,
+        received_ce: int,
+        sends_ect: bool,
+        sends_option: bool,
+    ) -> None:
+        """AccECN: marks told by the peer, or a decision about ECN; packets in all so far."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(ECN, time_ns, node, conn, cause, (delivered_ce, received_ce, int(sends_ect), int(sends_option)))
 
     def verdict(self, time_ns: int, link: int, frame: int, verdict: int, rule: int, delay_ns: int) -> None:
         """What a link decided on the `frame`-th frame of a direction. PASSED is recorded from level segments on."""

@@ -10,8 +10,8 @@ from nodes.tcp import states
 from nodes.tcp.fastopen import FAILURES
 from nodes.tcp.info import TcpInfo
 
-#: To `tcpi_total_rto_time` (Linux 6.7); older kernels give less, and what is missing reads as 0.
-_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
+#: To `tcpi_accecn_opt_seen` (Linux 6.18); older kernels give less, and what is missing reads as 0.
+_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2H8I2H")
 SIZE: Final = _LAYOUT.size
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _TIMESTAMPS: Final = 1
@@ -91,6 +91,15 @@ class RawInfo(NamedTuple):
     total_rto: int
     total_rto_recoveries: int
     total_rto_time: int
+    received_ce: int
+    delivered_e1_bytes: int
+    delivered_e0_bytes: int
+    delivered_ce_bytes: int
+    received_e1_bytes: int
+    received_e0_bytes: int
+    received_ce_bytes: int
+    accecn_fail_mode: int
+    accecn_opt_seen: int
 
 
 class Identity(NamedTuple):
@@ -165,6 +174,15 @@ def parse(data: bytes) -> RawInfo:
         total_rto=v[56],
         total_rto_recoveries=v[57],
         total_rto_time=v[58],
+        received_ce=v[59],
+        delivered_e1_bytes=v[60],
+        delivered_e0_bytes=v[61],
+        delivered_ce_bytes=v[62],
+        received_e1_bytes=v[63],
+        received_e0_bytes=v[64],
+        received_ce_bytes=v[65],
+        accecn_fail_mode=v[66],
+        accecn_opt_seen=v[67],
     )
 
 
@@ -251,6 +269,16 @@ def tcp_info(
         bytes_received=max(raw.bytes_received - not_data[1], 0),
         delivered=max(raw.bytes_acked - not_data[0], 0),
         delivered_ce=raw.delivered_ce * mss,
+        delivered_ce_segs=raw.delivered_ce,
+        received_ce=raw.received_ce,
+        delivered_e1_bytes=raw.delivered_e1_bytes,
+        delivered_e0_bytes=raw.delivered_e0_bytes,
+        delivered_ce_bytes=raw.delivered_ce_bytes,
+        received_e1_bytes=raw.received_e1_bytes,
+        received_e0_bytes=raw.received_e0_bytes,
+        received_ce_bytes=raw.received_ce_bytes,
+        accecn_opt_seen=raw.accecn_opt_seen,
+        accecn_fail_mode=raw.accecn_fail_mode,
         delivered_segs=raw.delivered,
         segs_in=raw.segs_in,
         segs_out=raw.segs_out,

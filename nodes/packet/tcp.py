@@ -14,6 +14,12 @@ ECE: Final = 0x40
 CWR: Final = 0x80
 AE: Final = 0x100
 
+#: The ECN field of an IP packet (RFC 3168 section 5): `Segment.ecn`.
+NOT_ECT: Final = 0
+ECT_1: Final = 1
+ECT_0: Final = 2
+CE: Final = 3
+
 #: "the option is absent" for the int options below.
 ABSENT: Final = -1
 
@@ -26,14 +32,23 @@ class FastOpenOption(NamedTuple):
     experimental: bool
 
 
+class AccEcnOption(NamedTuple):
+    """The AccECN option (RFC 9768 section 3.2.3): up to three counters of 24 bits. `order` 0 (kind 172): the bytes that
+    came with ECT(0), CE, ECT(1); 1 (kind 174): ECT(1), CE, ECT(0)."""
+
+    order: int
+    fields: tuple[int, ...]
+
+
 class Segment:
     """One TCP segment, parsed. Sequence numbers and timestamps are raw 32-bit values, `window` is not scaled.
 
-    `mss`, `window_scale`, `tsval`, `tsecr` are ABSENT when the option is, `fast_open` is None then; `sack` holds
-    (left, right) pairs.
+    `mss`, `window_scale`, `tsval`, `tsecr` are ABSENT when the option is, `fast_open` and `accecn` None then; `sack`
+    holds (left, right) pairs.
     """
 
     __slots__ = (
+        "accecn",
         "ack",
         "dst_port",
         "ecn",
@@ -63,7 +78,7 @@ class Segment:
         self.flags = flags
         self.window = window
         self.urgent = 0
-        #: The ECN field of the IP packet that carries it (RFC 3168 section 5): 0 not ECT, 1 ECT(1), 2 ECT(0), 3 CE.
+        #: The ECN field of the IP packet that carries it: NOT_ECT, ECT_1, ECT_0 or CE.
         self.ecn = 0
         self.payload = payload
         self.mss = ABSENT
@@ -75,6 +90,7 @@ class Segment:
         #: TTL or hop limit of the packet it is sent in; 0: the host's.
         self.ttl = 0
         self.fast_open: FastOpenOption | None = None
+        self.accecn: AccEcnOption | None = None
 
     @property
     def length(self) -> int:

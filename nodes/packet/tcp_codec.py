@@ -11,7 +11,7 @@ from mypy_extensions import i32, i64
 from nodes.packet import ipv4, ipv6
 from nodes.packet.checksum import COMPILED, sum16
 from nodes.packet.malformed import MalformedPacket
-from nodes.packet.tcp import ABSENT, SYN, FastOpenOption, Segment
+from nodes.packet.tcp import ABSENT, ACK, SYN, AccEcnOption, FastOpenOption, Segment
 from nodes.packet.words import u16, u32
 
 HEADER_LEN: Final = 20
@@ -36,6 +36,8 @@ _SACK_PERMITTED: Final = 4
 _SACK: Final = 5
 _TIMESTAMP: Final = 8
 _FAST_OPEN: Final = 34
+_ACCECN_0: Final = 172
+_ACCECN_1: Final = 174
 _EXPERIMENTAL: Final = 254
 #: The number of Fast Open among the experiments (RFC 7413 appendix, RFC 6994).
 _FAST_OPEN_MAGIC: Final = b"\xf9\x89"
@@ -104,6 +106,7 @@ def encode_headers(segment: Segment, src: bytes, dst: bytes, identification: int
         or segment.mss >= 0
         or segment.window_scale >= 0
         or segment.sack_permitted
+        or segment.accecn is not None
     ):
         header = encode_tcp_header(segment, src, dst)
         length = ipv4.HEADER_LEN + len(header) + len(payload)
@@ -204,25 +207,48 @@ def encode_tcp_packet6(segment: Segment, src: bytes, dst: bytes, hop_limit: int)
 
 def encode_options(segment: Segment) -> bytes:
     """The options in Linux's order, padded with NOPs to 32-bit words: MSS, SACK permitted with timestamps,
-    window scale, SACK blocks, Fast Open."""
+    AccECN, window scale, SACK blocks, Fast Open."""
     options = b""
     if segment.mss != ABSENT:
         options = b"\x02\x04" + segment.mss.to_bytes(2, "big")
     if segment.tsval != ABSENT:
         options += b"\x04\x02" if segment.sack_permitted else b"\x01\x01"
         options += b"\x08\x0a" + segment.tsval.to_bytes(4, "big") + max(segment.tsecr, 0).to_bytes(4, "big")
-    elif segment.sack_permitted:
-        options += b"\x01\x01\x04\x02"
+    more = b"\x01\x01\x04\x02" if segment.sack_permitted and segment.tsval == ABSENT else b""
     if segment.window_scale != ABSENT:
-        options += b"\x01\x03\x03" + segment.window_scale.to_bytes(1, "big")
-    blocks = segment.sack[: (MAX_OPTIONS_LEN - len(options) - 4) >> 3]
+        more += b"\x01\x03\x03" + segment.window_scale.to_bytes(1, "big")
+    blocks = segment.sack[: (MAX_OPTIONS_LEN - len(options) - len(more) - 4) >> 3]
     if blocks:
-        options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
+        more += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
         for left, right in blocks:
-            options += left.to_bytes(4, "big") + right.to_bytes(4, "big")
+            more += left.to_bytes(4, "big") + right.to_bytes(4, "big")
+    options = options + more if segment.accecn is None else _with_accecn(options, segment.accecn, more)
     if segment.fast_open is not None:
         options += _encode_fast_open(segment.fast_open, MAX_OPTIONS_LEN - len(options))
     return options
+
+
+def accecn_length(fields: int, sack: bool) -> int:
+    """What an AccECN option with so many fields adds to the options, bytes; before a SACK option it takes the place of
+    its padding where it can."""
+    size = 2 + 3 * fields
+    spare = size % 4
+    return size - spare if sack and spare <= 2 else size + (-size % 4)
+
+
+def _with_accecn(before: bytes, option: AccEcnOption, after: bytes) -> bytes:
+    """AccECN between the others. The NOPs that follow it become part of what brings it to a 32-bit boundary."""
+    size = 2 + 3 * len(option.fields)
+    encoded = bytes((_ACCECN_1 if option.order else _ACCECN_0, size))
+    for value in option.fields:
+        encoded += (value & 0xFF_FFFF).to_bytes(3, "big")
+    spare = size % 4
+    if spare and after[:spare] == bytes((_NOP,)) * spare:
+        after = after[spare:]
+    else:
+        encoded += bytes((_NOP,)) * (-size % 4)
+    whole = before + encoded + after
+    return whole if len(whole) <= MAX_OPTIONS_LEN else before + after
 
 
 def _encode_fast_open(option: FastOpenOption, room: int) -> bytes:
@@ -309,6 +335,8 @@ def _decode_options(segment: Segment, data: bytes, end: int) -> None:
             segment.tsecr = u32(data, at + 6)
         elif kind == _FAST_OPEN:
             _take_fast_open(segment, data[at + 2 : at + size], False)
+        elif kind in (_ACCECN_0, _ACCECN_1):
+            _take_accecn(segment, data[at + 2 : at + size], kind == _ACCECN_1)
         elif kind == _EXPERIMENTAL and size >= 4 and data[at + 2 : at + 4] == _FAST_OPEN_MAGIC:
             _take_fast_open(segment, data[at + 4 : at + size], True)
         at += size
@@ -329,3 +357,11 @@ def _take_fast_open(segment: Segment, cookie: bytes, experimental: bool) -> None
     size = len(cookie)
     if segment.flags & SYN and (not size or (size % 2 == 0 and COOKIE_LEN_MIN <= size <= COOKIE_LEN_MAX)):
         segment.fast_open = FastOpenOption(cookie, experimental)
+
+
+def _take_accecn(segment: Segment, data: bytes, order: bool) -> None:
+    """Whole fields count, at most three; the rest is padding (RFC 9768 section 3.2.3). A SYN has none (3.2.3.2.1)."""
+    if segment.flags & (SYN | ACK) == SYN:
+        return
+    fields = tuple(int.from_bytes(data[at : at + 3], "big") for at in range(0, min(len(data) - 2, 9), 3))
+    segment.accecn = AccEcnOption(int(order), fields)

@@ -287,9 +287,8 @@ def _timer(row: Row) -> str:
 def _info(one: Row) -> str:
     """A connection as `ss -i` tells it: times in ms, windows in segments of the MSS."""
     mss = max(one["snd_mss"], 1)
-    words = [*(["ts"] if "timestamps" in one["options"] else []), one["congestion"]]
-    if "sack" in one["options"]:
-        words.insert(len(words) - 1, "sack")
+    flags = ("timestamps", "ts"), ("sack", "sack"), ("ecn", "ecn"), ("ecn_seen", "ecnseen"), ("accecn", "accecn")
+    words = [*(word for name, word in flags if name in one["options"]), one["congestion"]]
     if "wscale" in one["options"]:
         words.append(f"wscale:{one['snd_wscale']},{one['rcv_wscale']}")
     words.append(f"rto:{_ms(one['rto'])}")
@@ -312,6 +311,10 @@ def _info(one: Row) -> str:
     words += [f"lastsnd:{one['last_data_sent'] // 10**6}", f"lastrcv:{one['last_data_received'] // 10**6}"]
     words.append(f"lastack:{one['last_ack_received'] // 10**6}")
     words.append(f"delivered:{one['delivered_segs']}")
+    if one["delivered_ce_segs"]:
+        words.append(f"delivered_ce:{one['delivered_ce_segs']}")
+    if "accecn" in one["options"]:
+        words += [f"{name}:{one[name]}" for name in _ACCECN if one[name]]
     for name in ("busy_time", "rwnd_limited", "sndbuf_limited"):
         if one[name]:
             words.append(f"{name.removesuffix('_time')}:{one[name] // 10**6}ms")
@@ -349,6 +352,12 @@ def _info(one: Row) -> str:
     if one["ca_state"] != "Open":
         words.append(f"ca_state:{one['ca_state']}")
     return " ".join(words)
+
+
+_ACCECN = (
+    *("received_ce", "delivered_e1_bytes", "delivered_e0_bytes", "delivered_ce_bytes"),
+    *("received_e1_bytes", "received_e0_bytes", "received_ce_bytes", "accecn_fail_mode"),
+)
 
 
 def _ms(ns: int) -> str:

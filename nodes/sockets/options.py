@@ -137,7 +137,7 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.rwnd_limited // MICROSECOND,
         one.sndbuf_limited // MICROSECOND,
         one.delivered_segs,
-        -(-one.delivered_ce // mss),
+        one.delivered_ce_segs,
         one.bytes_sent,
         one.bytes_retrans,
         one.dsack_dups,
@@ -149,6 +149,15 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.total_rto & 0xFFFF,
         one.total_rto_recoveries & 0xFFFF,
         one.total_rto_time // MILLISECOND & _U32,
+        one.received_ce & _U32,
+        one.delivered_e1_bytes & _U32,
+        one.delivered_e0_bytes & _U32,
+        one.delivered_ce_bytes & _U32,
+        one.received_e1_bytes & _U32,
+        one.received_e0_bytes & _U32,
+        one.received_ce_bytes & _U32,
+        one.accecn_fail_mode,
+        one.accecn_opt_seen,
     )
 
 
@@ -157,7 +166,7 @@ _OPTIONS: Final = (
     *(("timestamps", 1), ("sack", 2), ("wscale", 4), ("ecn", 8), ("ecn_seen", 16), ("syn_data", 32)),
     ("tfo_child", 128),
 )
-_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
+_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2H8I2H")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _INFINITE: Final = 0x7FFF_FFFF
 #: What Linux says of a rate that nothing bounds.

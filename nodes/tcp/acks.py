@@ -13,6 +13,7 @@ from nodes.base.events import (
 )
 from nodes.packet.tcp import ECE, FIN, SYN, Segment
 from nodes.tcp import (
+    accecn,
     autotuning,
     chronograph,
     congestion_trace,
@@ -51,7 +52,7 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     sender.look_app_limited(c)
     flags = segment.flags
     window = segment.window if flags & SYN else segment.window << c.snd_shift
-    if c.ecn and flags & ECE:
+    if c.ecn and flags & ECE and c.accurate is None:
         c.tcp.ack.ece = True
     if c.sack:
         sack_recovery.on_ack(c, now, ack, segment)
@@ -100,7 +101,7 @@ def new_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     if c.dup_acks and not c.in_recovery and not c.rto_recovery:
         before = max(min(c.dup_acks * c.mss, octets - c.mss), 0)
         c.delivered += before
-    told(c, now, octets, octets - before, 0, flying)
+    told(c, now, octets, octets - before, 0, flying, segment)
     restart = True
     if c.in_recovery:
         restart = recovery.on_new_ack(c, now, octets)
@@ -157,11 +158,13 @@ def advance(c: Tcb, now: int, ack: int, done: list[Sent], segment: Segment) -> i
     return octets
 
 
-def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int) -> None:
-    """Tell the congestion control of an ACK that acknowledges `octets` and delivers `delivered`, and finds `lost`, of
-    `flying` that were on their way."""
+def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int, segment: Segment) -> None:
+    """Tell the congestion control of an ACK, `segment`, that acknowledges `octets` and delivers `delivered`, and finds
+    `lost`, of `flying` that were on their way."""
     ack = c.tcp.ack
     ack.acked = octets
+    if c.accurate is not None:
+        ack.marked = accecn.on_ack(c, now, segment, octets or delivered)
     if not delivered and not octets:
         return
     c.delivered += delivered
@@ -175,9 +178,12 @@ def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int) 
     ack.recovering = c.in_recovery or c.rto_recovery
     ack.cwnd_limited = c.cwnd_limited
     c.rate.fill(ack, c.board.ever_lost)
-    if ack.ece:
+    if ack.ece and c.accurate is None:
+        ack.marked = octets
         c.delivered_ce += delivered
-        c.tcp.counters.TcpExtTCPDeliveredCE += 1
+        marks = -(-delivered // c.mss)
+        c.delivered_ce_segs += marks
+        c.tcp.counters.TcpExtTCPDeliveredCE += marks
     congestion = c.congestion
     congestion.on_every_ack(ack)
     if congestion.phase != c.phase_seen:

@@ -12,7 +12,7 @@ from nodes.base import causes
 from nodes.base.clock import HOUR
 from nodes.base.events import RECEIVED
 from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, Segment
-from nodes.tcp import acking, acks, closing, ecn, fastopen, handshake, receiver, segments, sender, states
+from nodes.tcp import accecn, acking, acks, closing, ecn, fastopen, handshake, receiver, segments, sender, states
 from nodes.tcp.challenge import challenge, may_answer_invalid
 from nodes.tcp.seq import HALF, MASK, unwrap
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
@@ -87,7 +87,9 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
         handshake.syn_acknowledged(c, now, unwrap(segment.seq, c.irs), unwrap(segment.ack, c.snd_una), segment)
         change_state(c, now, states.ESTABLISHED, causes.SYN_ACK_RECEIVED)
         handshake.established(c, now)
-        if not acking.delay_handshake(c, now):
+        if c.accurate is not None:
+            accecn.answer_syn_ack(c, now)
+        elif not acking.delay_handshake(c, now):
             c.ack_cause = causes.HANDSHAKE
         if c.fast is not None:
             fastopen.on_syn_ack(c, now, segment)
@@ -125,7 +127,9 @@ def otherwise(c: Tcb, now: int, segment: Segment) -> None:
         return
     if not fifth_ack(c, now, seq, segment):
         return
-    if c.ecn:
+    if c.accurate is not None:
+        accecn.on_segment(c, segment)
+    elif c.ecn:
         ecn.on_segment(c, now, segment)
     # Sixth: the urgent pointer; urgent data stays in line in the stream, as RFC 6093 asks.
     if flags & FIN or segment.payload:
@@ -197,6 +201,12 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
     if c.state == states.TIME_WAIT and flags & FIN:
         # "The only thing that can arrive in this state is a retransmission of the remote FIN": restart 2MSL.
         closing.restart_time_wait(c, now)
+    if c.state == states.SYN_RECEIVED and segments.is_syn(flags) and seq == c.irs:
+        if accecn.syn_came_again(c, segment):
+            closing.reset(c, now, causes.ECN_MIXED)
+            return
+    elif c.accurate is not None and flags & SYN and seq == c.irs:
+        accecn.syn_ack_came_again(c, segment)
     linux = c.tcp.parameters.profile == "linux"
     if linux and c.state == states.SYN_RECEIVED and segments.is_syn(flags) and seq == c.irs:
         # The SYN-ACK was lost: Linux sends it again. A SYN-ACK is never answered so, or two would never end.
@@ -215,6 +225,8 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
         # RFC 5961 section 4.2: any SYN, wherever it stands.
         c.tcp.counters.TcpExtTCPSYNChallenge += 1
         challenge(c, now, causes.SYN_IN_WINDOW, segment.seq)
+        if c.accurate is not None:
+            c.accurate.reflect = False
     elif segment.payload or flags & FIN or may_answer_invalid(c, now):
         segments.send_ack(c, now, cause)
 

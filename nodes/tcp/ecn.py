@@ -1,42 +1,48 @@
 """Explicit congestion notification: agreeing on it, marks echoed, echoes obeyed (RFC 3168 section 6.1; RFC 8257 where
-the congestion control wants every mark)."""
+the congestion control wants every mark). More accurate feedback is in accecn.py, chosen here."""
 
 from __future__ import annotations
 
-from typing import Final
-
 from nodes.base import causes
-from nodes.packet.tcp import ACK, CWR, ECE, Segment
-from nodes.tcp import congestion_trace, newcwv, segments
+from nodes.packet.tcp import ACK, CE, CWR, ECE, ECT_0, Segment
+from nodes.tcp import accecn, congestion_trace, newcwv, segments
 from nodes.tcp.tcb import Tcb
-
-#: The ECN field of an IP packet (RFC 3168 section 5): `Segment.ecn`.
-NOT_ECT: Final = 0
-ECT_1: Final = 1
-ECT_0: Final = 2
-CE: Final = 3
 
 
 def _exact(c: Tcb) -> bool:
     return c.tcp.parameters.controls[c.options.congestion].exact_ecn
 
 
-def offers(c: Tcb, resent: bool) -> bool:
-    """Whether our SYN asks for ECN: not when it was lost, perhaps for asking (RFC 3168 section 6.1.1.1)."""
+def offers(c: Tcb) -> int:
+    """The flags by which our SYN asks for ECN. Not when it was lost, perhaps for asking (RFC 3168 section 6.1.1.1);
+    AccECN is asked for twice (RFC 9768 section 3.1.4.1)."""
     parameters = c.tcp.parameters
-    if resent and parameters.tcp_ecn_fallback:
-        return False
-    return parameters.tcp_ecn == 1 or _exact(c)
+    known = parameters.tcp_ecn
+    if c.total_retrans:
+        if parameters.tcp_ecn_fallback and c.total_retrans > (c.ecn_offered == accecn.FLAGS):
+            return 0
+        # One connection never asks for both kinds (RFC 9768 section 3.1.5).
+        return c.ecn_offered
+    if known == 3:
+        return accecn.FLAGS
+    return ECE | CWR if known == 1 or known == 4 or _exact(c) else 0
 
 
 def agree(c: Tcb, segment: Segment) -> None:
-    """The peer's SYN or SYN-ACK has come."""
-    told = segment.flags & (ECE | CWR)
-    if segment.flags & ACK:
+    """The peer's SYN or SYN-ACK has come: which feedback there will be (RFC 3168 section 6.1.1, RFC 9768 table 2)."""
+    told = segment.flags & accecn.FLAGS
+    if segment.flags & ACK and c.ecn_offered != accecn.FLAGS:
         # Both bits come from who only reflects them.
-        c.ecn = c.ecn_offered and told == ECE
+        c.ecn = c.ecn_offered != 0 and told & (ECE | CWR) == ECE
+    elif segment.flags & ACK:
+        c.ecn = told != 0 and told != accecn.FLAGS
+        if c.ecn and told != ECE:
+            accecn.begin(c, segment)
+    elif c.tcp.parameters.tcp_ecn >= 3 and told != 0 and told != ECE | CWR:
+        c.ecn = True
+        accecn.begin(c, segment)
     else:
-        c.ecn = told == ECE | CWR and (c.tcp.parameters.tcp_ecn != 0 or _exact(c))
+        c.ecn = told & (ECE | CWR) == ECE | CWR and (c.tcp.parameters.tcp_ecn != 0 or _exact(c))
 
 
 def mark(c: Tcb, segment: Segment, resent: bool) -> None:
@@ -82,7 +88,8 @@ def on_echo(c: Tcb, now: int) -> None:
 
 
 def reduced(c: Tcb) -> None:
-    """The window was reduced, for whatever reason: the next new data tells (section 6.1.2)."""
+    """The window was reduced, for whatever reason: the next new data tells (section 6.1.2), unless feedback is accurate
+    (RFC 9768 section 3.1.5)."""
     if c.ecn:
-        c.cwr_due = True
+        c.cwr_due = c.accurate is None
         c.cwr_until = c.snd_nxt

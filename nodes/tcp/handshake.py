@@ -6,6 +6,7 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND
 from nodes.packet.tcp import ABSENT, ACK, PSH, SYN, FastOpenOption, Segment
 from nodes.tcp import (
+    accecn,
     acks,
     autotuning,
     closing,
@@ -81,6 +82,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     """Our SYN is acknowledged: the connection's MSS, congestion control and first round trip are known."""
     syn_losses = c.total_retrans
     c.synchronized = True
+    congested = c.accurate is not None and accecn.done(c, segment)
     if not c.early:
         agree(c, now)
         c.last_sent = -1
@@ -90,10 +92,15 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     c.snd_wl1 = seq
     c.snd_wl2 = ack
     acks.set_window(c, now, segment.window if segment.flags & SYN else segment.window << c.snd_shift)
-    if c.early:
-        return
-    # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
-    congestion_trace.start(c, now, syn_losses >= (1 if c.tcp.parameters.profile == "rfc" else 2))
+    if c.accurate is not None:
+        accecn.start(c, now)
+    if not c.early:
+        # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
+        # RFC 5562 section 3.2: one if it met congestion.
+        lost = syn_losses >= (1 if c.tcp.parameters.profile == "rfc" else 2)
+        congestion_trace.start(c, now, lost or congested)
+    elif congested:
+        ecn.on_echo(c, now)
 
 
 def echo_of_syn(c: Tcb, now: int, tsecr: int) -> bool:

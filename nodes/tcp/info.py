@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nodes.packet.tcp import CE, ECT_0, ECT_1, NOT_ECT
 from nodes.tcp import chronograph, segments, states
+from nodes.tcp.accecn import AccEcn
 from nodes.tcp.scoreboard import FLYING
 from nodes.tcp.tcb import PASSIVE, Tcb
 
@@ -23,7 +25,7 @@ class TcpInfo:
     error: str  # errno name the connection failed with, or ""
     ca_state: str  # "Open", "Disorder", "CWR", "Recovery" or "Loss", as in Linux
     congestion: str  # name of the congestion control
-    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "ecn", "ecn_seen", "syn_data", "tfo_child"
+    options: tuple[str, ...]  # of "timestamps", "sack", "wscale", "ecn", "accecn", "ecn_seen", "syn_data", "tfo_child"
     snd_wscale: int
     rcv_wscale: int
     rto: int  # ns
@@ -65,6 +67,17 @@ class TcpInfo:
     bytes_received: int
     delivered: int  # bytes known to have reached the peer
     delivered_ce: int  # of these bytes, those that met congestion (ECN)
+    delivered_ce_segs: int  # segments that met congestion (tcpi_delivered_ce)
+    received_ce: int  # packets that came with a congestion mark, with AccECN (RFC 9768)
+    # Bytes by how they came, ECT(1), ECT(0), CE, as the peer's AccECN options have told and as we tell.
+    delivered_e1_bytes: int
+    delivered_e0_bytes: int
+    delivered_ce_bytes: int
+    received_e1_bytes: int
+    received_e0_bytes: int
+    received_ce_bytes: int
+    accecn_opt_seen: int  # the peer's option: 0 never, 1 an empty one, 2 with counters, 3 cleared on the way
+    accecn_fail_mode: int  # bits: 1, 2 feedback of ours, of the peer's does not get through, 4, 8 options
     delivered_segs: int  # segments known to have reached the peer, SYN included (tcpi_delivered)
     segs_in: int
     segs_out: int
@@ -110,6 +123,8 @@ def info(c: Tcb, now: int) -> TcpInfo:
         agreed.append("wscale")
     if c.ecn:
         agreed.append("ecn")
+    if c.accurate is not None:
+        agreed.append("accecn")
     if c.ecn_seen:
         agreed.append("ecn_seen")
     if c.fast is not None and c.fast.taken:
@@ -117,6 +132,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
     if c.fast is not None and c.origin == PASSIVE:
         agreed.append("tfo_child")
     wire = 0xFFFF_FFFF
+    accurate = c.accurate or AccEcn(NOT_ECT)
     return TcpInfo(
         number=c.number,
         local_address=c.local,
@@ -170,6 +186,16 @@ def info(c: Tcb, now: int) -> TcpInfo:
         bytes_received=c.bytes_received,
         delivered=c.delivered,
         delivered_ce=c.delivered_ce,
+        delivered_ce_segs=c.delivered_ce_segs,
+        received_ce=accurate.received_ce,
+        delivered_e1_bytes=accurate.delivered_bytes[ECT_1],
+        delivered_e0_bytes=accurate.delivered_bytes[ECT_0],
+        delivered_ce_bytes=accurate.delivered_bytes[CE],
+        received_e1_bytes=accurate.received_bytes[ECT_1],
+        received_e0_bytes=accurate.received_bytes[ECT_0],
+        received_ce_bytes=accurate.received_bytes[CE],
+        accecn_opt_seen=accurate.seen,
+        accecn_fail_mode=accurate.failed,
         delivered_segs=c.board.arrived,
         segs_in=c.segs_in,
         segs_out=c.segs_out,

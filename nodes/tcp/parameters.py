@@ -141,8 +141,27 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_pacing", "", 0, 1, 0, 0, "1: segments leave evenly spaced, not in bursts (as fq has Linux do it)"),
     _K("tcp_pacing_ss_ratio", "%", 0, 1000, 200, 200, "pacing rate in slow start, of cwnd / SRTT"),
     _K("tcp_pacing_ca_ratio", "%", 0, 1000, 120, 120, "pacing rate later, of cwnd / SRTT"),
-    _K("tcp_ecn", "", 0, 2, 2, 2, "ECN (RFC 3168): 1: asked for, and granted; 2: granted to who asks; 0: never"),
-    _K("tcp_ecn_fallback", "", 0, 1, 1, 1, "1: a SYN that is sent again does not ask for ECN"),
+    _K(
+        "tcp_ecn",
+        "",
+        0,
+        5,
+        2,
+        2,
+        "ECN (RFC 3168): 1: asked for, and granted; 2: granted to who asks; 0: never; AccECN (RFC 9768): 3: asked for, "
+        "and granted; 4: granted, ECN asked for; 5: granted to who asks",
+    ),
+    _K("tcp_ecn_option", "", 0, 2, 2, 2, "the AccECN option: 0: not sent; 1: when it has news; 2: with every segment"),
+    _K("tcp_ecn_option_beacon", "", 0, 3, 3, 3, "times in a round trip that the option goes without news"),
+    _K(
+        "tcp_ecn_fallback",
+        "",
+        0,
+        1,
+        1,
+        1,
+        "1: a SYN that was lost (AccECN: twice) does not ask for ECN; mangling ends it",
+    ),
     _K("tcp_abe", "", 0, 1, 0, 0, "1: marks reduce the window less than losses do (ABE, RFC 8511)"),
     _K("tcp_slow_start_after_idle", "", 0, 1, 1, 1, "1: restart from the restart window after an idle RTO"),
     _K("tcp_newcwv", "", 0, 1, 0, 0, "1: instead, a window that is not used is kept and does not count (RFC 7661)"),
@@ -271,6 +290,8 @@ class Parameters:
     tcp_pacing_ss_ratio: int
     tcp_pacing_ca_ratio: int
     tcp_ecn: int
+    tcp_ecn_option: int
+    tcp_ecn_option_beacon: int
     tcp_ecn_fallback: int
     tcp_abe: int
     tcp_slow_start_after_idle: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.packet.tcp import Segment
-from nodes.tcp import acking, autotuning, segments, states
+from nodes.tcp import accecn, acking, autotuning, segments, states
 from nodes.tcp.tcb import Tcb
 
 #: What arrives in smaller pieces is joined: a sender of single bytes must not take many times the memory of the buffer.
@@ -64,6 +64,8 @@ def accept_text(c: Tcb, now: int, seq: int, segment: Segment) -> None:
 
 def came_twice(c: Tcb, left: int, right: int) -> None:
     """Have the next ACK tell (RFC 2883)."""
+    if c.accurate is not None:
+        accecn.came_twice(c, left)
     if c.sack and c.tcp.parameters.tcp_dsack:
         c.received.twice(left, right)
         counters = c.tcp.counters

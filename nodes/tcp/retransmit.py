@@ -13,6 +13,7 @@ from nodes.base.events import (
 )
 from nodes.packet.tcp import SYN
 from nodes.tcp import (
+    accecn,
     closing,
     congestion_trace,
     ecn,
@@ -124,6 +125,9 @@ def on_timeout(c: Tcb, now: int) -> None:
         pathmtu.refresh(c, now)
     if _over(c, now, parameters.tcp_retries1):
         plpmtud.suspect_black_hole(c, now)
+    if c.accurate is not None and c.snd_una == c.iss + 1:
+        # The first data that went with an option is lost, perhaps for it (RFC 9768 section 3.2.3.2.2).
+        accecn.block_option(c, now)
     flight = c.snd_nxt - c.snd_una
     if c.in_recovery:
         c.in_recovery = False

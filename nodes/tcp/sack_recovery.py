@@ -64,7 +64,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         c.tcp.counters.TcpExtTCPSACKReorder += 1
     if progress or delivered:
         _find_lost(c, now)
-    acks.told(c, now, octets, delivered, board.ever_lost - ever_lost, flying)
+    acks.told(c, now, octets, delivered, board.ever_lost - ever_lost, flying, segment)
     tlp.on_ack(c, now, ack, progress, delivered, twice)
     if undo.on_ack(c, now, progress, tsecr, twice, once):
         pass

@@ -5,9 +5,9 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
-from nodes.packet.tcp import ACK, CWR, ECE, RST, SYN, FastOpenOption, Segment
+from nodes.packet.tcp import ACK, ECE, RST, SYN, FastOpenOption, Segment
 from nodes.packet.tcp_codec import MAX_OPTIONS_LEN
-from nodes.tcp import ecn, timers
+from nodes.tcp import accecn, ecn, timers
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
@@ -35,7 +35,7 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent
-    if c.ecn:
+    if c.ecn and c.accurate is None:
         ecn.mark(c, segment, resent or cause == causes.WINDOW_PROBE)
     c.last_ack_sent = rcv_nxt
     c.ack_bytes = c.ack_small = 0
@@ -51,6 +51,8 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
             c.bytes_retrans += len(payload)
     if not c.received.due or _report(c, segment):
         c.ack_cause = 0
+    if c.accurate is not None:
+        accecn.mark(c, now, segment, resent or cause == causes.WINDOW_PROBE)
     if c.delack_at != NEVER:
         c.delack_at = NEVER
         timers.trace_cancelled(c, now, TIMER_DELAYED_ACK)
@@ -87,12 +89,12 @@ def transmit_syn(
     """Send our SYN or SYN-ACK with its options; only the first has those of Fast Open, and data."""
     tcp = c.tcp
     with_ack = flags & ACK != 0
-    if with_ack:
-        if c.ecn:
-            flags |= ECE
-    elif ecn.offers(c, resent):
-        c.ecn_offered = True
-        flags |= ECE | CWR
+    if not with_ack:
+        offered = ecn.offers(c)
+        c.ecn_offered |= offered
+        flags |= offered
+    elif c.ecn and c.accurate is None:
+        flags |= ECE
     # The window of a SYN is never scaled (RFC 7323 section 2.2); nothing beyond it may be sent to us yet.
     window = min(c.options.rcvbuf - c.buffered, c.window_clamp, 65535)
     segment = Segment(
@@ -108,6 +110,8 @@ def transmit_syn(
         segment.window_scale = c.rcv_shift
     segment.sack_permitted = c.sack
     if with_ack:
+        if c.accurate is not None:
+            accecn.mark_syn_ack(c, segment)
         c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + window)
         c.last_ack_sent = c.rcv_nxt
         c.ack_cause = causes.NONE

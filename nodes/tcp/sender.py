@@ -7,6 +7,7 @@ from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_PERSIST, TIMER_RETRANSMISSION, TIMER_USER_TIMEOUT
 from nodes.packet.tcp import ACK, FIN, PSH
 from nodes.tcp import (
+    accecn,
     chronograph,
     congestion_trace,
     notsent,
@@ -33,6 +34,8 @@ def mss_for(c: Tcb, mtu: int) -> int:
     """The same for a path that takes packets of `mtu` bytes."""
     size = c.options.maxseg or c.peer_mss
     size = max(min(size, c.peer_mss, mtu - segments.header_length(c)), c.tcp.parameters.tcp_min_snd_mss)
+    if c.accurate is not None:
+        size -= accecn.reserve(c)
     return size - TIMESTAMPS_LENGTH if c.timestamps else size
 
 

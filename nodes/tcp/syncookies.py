@@ -1,7 +1,8 @@
 """SYN cookies (RFC 4987 section 3.6): when the SYN queue is full, the SYN-ACK itself says what a queue would keep.
 
 Its number holds the minute and which of four MSS the peer has, under two keyed hashes; its timestamp holds, in its
-lowest bits, window scale, SACK and ECN, which a peer without timestamps therefore loses. The layout is Linux's.
+lowest bits, window scale, SACK and ECN, which a peer without timestamps therefore loses. The layout is Linux's. That
+AccECN was agreed on the peer's ACK says itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Final
 
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.packet.tcp import CWR, ECE, SYN, Segment
+from nodes.tcp import accecn
 from nodes.tcp.isn import IsnGenerator
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
@@ -48,11 +50,15 @@ def bake(c: Tcb, isn: IsnGenerator, now: int) -> None:
     c.iss = (_hash(c, isn, b"cookie") + c.irs + (count << _COUNT_SHIFT) + low) & MASK
     if not c.timestamps:
         c.sack = False
-        c.ecn = False
+        c.ecn = c.accurate is not None
         c.scaling = False
         c.rcv_shift = 0
         return
-    said = (c.snd_shift if c.scaling else _NO_SCALE) | (_SACK if c.sack else 0) | (_ECN if c.ecn else 0)
+    said = (
+        (c.snd_shift if c.scaling else _NO_SCALE)
+        | (_SACK if c.sack else 0)
+        | (_ECN if c.ecn and c.accurate is None else 0)
+    )
     clock = now // MILLISECOND
     stamp = clock >> _STAMP_BITS << _STAMP_BITS | said
     if stamp > clock:
@@ -75,6 +81,9 @@ def eat(c: Tcb, isn: IsnGenerator, now: int, segment: Segment) -> Segment | None
         return None
     syn = Segment(segment.src_port, segment.dst_port, irs, 0, SYN, segment.window, b"")
     syn.mss = table[index]
+    if c.tcp.parameters.tcp_ecn >= 3 and not segment.payload and accecn.ace_of(segment.flags) > 1:
+        # Only who asked for AccECN acknowledges a SYN-ACK with such flags (RFC 9768 section 5.1).
+        syn.flags |= accecn.FLAGS
     if segment.tsval < 0:
         return syn
     parameters = c.tcp.parameters

@@ -22,6 +22,7 @@ from nodes.tcp.scoreboard import Scoreboard
 from nodes.tcp.sendqueue import SendQueue
 
 if TYPE_CHECKING:
+    from nodes.tcp.accecn import AccEcn
     from nodes.tcp.endpoints import Tcp
     from nodes.tcp.fastopen import FastOpen
     from nodes.tcp.listener import Listener
@@ -45,6 +46,7 @@ class Tcb:
     """Everything one connection remembers. Names follow RFC 9293, 6298, 5681 and 7323."""
 
     __slots__ = (
+        "accurate",
         "ack_answers",
         "ack_bytes",
         "ack_cause",
@@ -77,6 +79,7 @@ class Tcb:
         "delack_at",
         "delivered",
         "delivered_ce",
+        "delivered_ce_segs",
         "dsack_dups",
         "dup_acks",
         "dup_acks_sent_at",
@@ -335,16 +338,20 @@ class Tcb:
         #: Pacing: nothing goes before `paced_until`; the timer of it is `pacing_at`.
         self.paced_until = 0
         self.pacing_at = NEVER
-        # ECN (RFC 3168): offered in our SYN, agreed; marks are to be echoed; a reduction is to be told, and none is
-        # made again before `cwr_until` is acknowledged.
-        self.ecn_offered = False
+        # ECN (RFC 3168): the flags offered in our SYN; agreed; marks are to be echoed; a reduction is to be told, and
+        # none is made again before `cwr_until` is acknowledged.
+        self.ecn_offered = 0
         self.ecn = False
+        #: AccECN (RFC 9768), if that is what was agreed on.
+        self.accurate: AccEcn | None = None
         #: Whether a packet of the peer's was marked as one of an ECN connection.
         self.ecn_seen = False
         self.ece = False
         self.cwr_due = False
         self.cwr_until = iss
+        #: Bytes, and segments, of ours that the peer told to have come marked.
         self.delivered_ce = 0
+        self.delivered_ce_segs = 0
         # the same with SACK (RFC 8985, 6937, 5682, 4015)
         self.rack = Rack()
         self.prr = Prr(0)

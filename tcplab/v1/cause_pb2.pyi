@@ -150,6 +150,20 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """BBR: fill the pipe again (draft-ietf-ccwg-bbr 5.3.3.3)."""
     CAUSE_BBR_PROBE_BW_UP: _Cause.ValueType  # 117
     """BBR: faster than what is delivered (draft-ietf-ccwg-bbr 5.3.3.4)."""
+    CAUSE_ECN_ACCURATE: _Cause.ValueType  # 190
+    """AccECN mode: marks are counted and told (RFC 9768 3.1.1)."""
+    CAUSE_ECN_CHANGED: _Cause.ValueType  # 191
+    """ACK at once: ECN field other than that of before (RFC 9768 3.2.2.5.1)."""
+    CAUSE_ECN_MARKS: _Cause.ValueType  # 192
+    """ACK at once: marks that were not told yet (RFC 9768 3.2.2.5.1)."""
+    CAUSE_ECN_MANGLED: _Cause.ValueType  # 193
+    """the ECN field was changed on the way (RFC 9768 3.2.2.3)."""
+    CAUSE_ECN_BLEACHED: _Cause.ValueType  # 194
+    """feedback was cleared on the way (RFC 9768 3.2.2.4)."""
+    CAUSE_ECN_OPTION_BLOCKED: _Cause.ValueType  # 195
+    """the path seems to swallow the option (RFC 9768 3.2.3.2.2)."""
+    CAUSE_ECN_MIXED: _Cause.ValueType  # 196
+    """SYNs that ask for both kinds of ECN feedback (RFC 9768 3.1.5)."""
     CAUSE_RENEGED: _Cause.ValueType  # 104
     """the receiver has thrown away what it had reported (RFC 2018 8)."""
     CAUSE_RTO_COLLAPSE: _Cause.ValueType  # 96
@@ -398,6 +412,20 @@ CAUSE_BBR_PROBE_BW_REFILL: Cause.ValueType  # 116
 """BBR: fill the pipe again (draft-ietf-ccwg-bbr 5.3.3.3)."""
 CAUSE_BBR_PROBE_BW_UP: Cause.ValueType  # 117
 """BBR: faster than what is delivered (draft-ietf-ccwg-bbr 5.3.3.4)."""
+CAUSE_ECN_ACCURATE: Cause.ValueType  # 190
+"""AccECN mode: marks are counted and told (RFC 9768 3.1.1)."""
+CAUSE_ECN_CHANGED: Cause.ValueType  # 191
+"""ACK at once: ECN field other than that of before (RFC 9768 3.2.2.5.1)."""
+CAUSE_ECN_MARKS: Cause.ValueType  # 192
+"""ACK at once: marks that were not told yet (RFC 9768 3.2.2.5.1)."""
+CAUSE_ECN_MANGLED: Cause.ValueType  # 193
+"""the ECN field was changed on the way (RFC 9768 3.2.2.3)."""
+CAUSE_ECN_BLEACHED: Cause.ValueType  # 194
+"""feedback was cleared on the way (RFC 9768 3.2.2.4)."""
+CAUSE_ECN_OPTION_BLOCKED: Cause.ValueType  # 195
+"""the path seems to swallow the option (RFC 9768 3.2.3.2.2)."""
+CAUSE_ECN_MIXED: Cause.ValueType  # 196
+"""SYNs that ask for both kinds of ECN feedback (RFC 9768 3.1.5)."""
 CAUSE_RENEGED: Cause.ValueType  # 104
 """the receiver has thrown away what it had reported (RFC 2018 8)."""
 CAUSE_RTO_COLLAPSE: Cause.ValueType  # 96

@@ -160,6 +160,16 @@ class Connection(_message.Message):
     DELIVERED_CE_FIELD_NUMBER: _builtins.int
     REORD_SEEN_FIELD_NUMBER: _builtins.int
     FASTOPEN_CLIENT_FAIL_FIELD_NUMBER: _builtins.int
+    DELIVERED_CE_SEGS_FIELD_NUMBER: _builtins.int
+    RECEIVED_CE_FIELD_NUMBER: _builtins.int
+    DELIVERED_E1_BYTES_FIELD_NUMBER: _builtins.int
+    DELIVERED_E0_BYTES_FIELD_NUMBER: _builtins.int
+    DELIVERED_CE_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_E1_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_E0_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_CE_BYTES_FIELD_NUMBER: _builtins.int
+    ACCECN_OPT_SEEN_FIELD_NUMBER: _builtins.int
+    ACCECN_FAIL_MODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """labs/{lab}/nodes/{node}/connections/{connection}; outlives the reuse of its addresses and ports."""
     local_address: _builtins.str
@@ -286,9 +296,29 @@ class Connection(_message.Message):
     """ACKs that told of reordering."""
     fastopen_client_fail: _builtins.str
     """Why Fast Open brought nothing: cookie_unavailable, data_not_acked, syn_retransmitted; empty: it did, or there was none."""
+    delivered_ce_segs: _builtins.int
+    """Segments that met congestion, as the peer told (tcpi_delivered_ce)."""
+    received_ce: _builtins.int
+    """Packets that came with a congestion mark, on a connection with AccECN (RFC 9768)."""
+    delivered_e1_bytes: _builtins.int
+    """Bytes of ours that came with ECT(1), as the peer's AccECN options told."""
+    delivered_e0_bytes: _builtins.int
+    """Bytes of ours that came with ECT(0), likewise."""
+    delivered_ce_bytes: _builtins.int
+    """Bytes of ours that came with a congestion mark, likewise."""
+    received_e1_bytes: _builtins.int
+    """Bytes that came with ECT(1)."""
+    received_e0_bytes: _builtins.int
+    """Bytes that came with ECT(0)."""
+    received_ce_bytes: _builtins.int
+    """Bytes that came with a congestion mark."""
+    accecn_opt_seen: _builtins.int
+    """The peer's AccECN option: 0 never seen, 1 seen without counters, 2 with, 3 cleared on the way."""
+    accecn_fail_mode: _builtins.int
+    """What of AccECN does not work, bits: feedback of ours 1, of the peer's 2; options of ours 4, of the peer's 8."""
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Options both ends agreed on: timestamps, sack, wscale, ecn; and what was seen: ecn_seen (a marked packet of the
+        """Options both ends agreed on: timestamps, sack, wscale, ecn, accecn; and what was seen: ecn_seen (a marked packet of the
         peer's), syn_data (data in the SYN was taken), tfo_child (the SYN came with Fast Open).
         """
 
@@ -409,10 +439,20 @@ class Connection(_message.Message):
         delivered_ce: _builtins.int = ...,
         reord_seen: _builtins.int = ...,
         fastopen_client_fail: _builtins.str = ...,
+        delivered_ce_segs: _builtins.int = ...,
+        received_ce: _builtins.int = ...,
+        delivered_e1_bytes: _builtins.int = ...,
+        delivered_e0_bytes: _builtins.int = ...,
+        delivered_ce_bytes: _builtins.int = ...,
+        received_e1_bytes: _builtins.int = ...,
+        received_e0_bytes: _builtins.int = ...,
+        received_ce_bytes: _builtins.int = ...,
+        accecn_opt_seen: _builtins.int = ...,
+        accecn_fail_mode: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ato", b"ato", "busy_time", b"busy_time", "min_rtt", b"min_rtt", "rcv_rtt", b"rcv_rtt", "rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar", "rwnd_limited", b"rwnd_limited", "sndbuf_limited", b"sndbuf_limited", "total_rto_time", b"total_rto_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advmss", b"advmss", "ato", b"ato", "backoff", b"backoff", "busy_time", b"busy_time", "bytes_acked", b"bytes_acked", "bytes_received", b"bytes_received", "bytes_retrans", b"bytes_retrans", "bytes_sent", b"bytes_sent", "ca_state", b"ca_state", "congestion_control", b"congestion_control", "data_segs_in", b"data_segs_in", "data_segs_out", b"data_segs_out", "delivered", b"delivered", "delivered_ce", b"delivered_ce", "delivered_segs", b"delivered_segs", "delivery_rate", b"delivery_rate", "delivery_rate_app_limited", b"delivery_rate_app_limited", "dsack_dups", b"dsack_dups", "errno", b"errno", "fastopen_client_fail", b"fastopen_client_fail", "irs", b"irs", "iss", b"iss", "last_ack_received_ns", b"last_ack_received_ns", "last_ack_sent_ns", b"last_ack_sent_ns", "last_data_received_ns", b"last_data_received_ns", "last_data_sent_ns", b"last_data_sent_ns", "last_segment_received_ns", b"last_segment_received_ns", "local_address", b"local_address", "local_port", b"local_port", "lost", b"lost", "min_rtt", b"min_rtt", "name", b"name", "notsent_bytes", b"notsent_bytes", "options", b"options", "pacing_rate", b"pacing_rate", "pmtu", b"pmtu", "probes", b"probes", "rcv_mss", b"rcv_mss", "rcv_nxt", b"rcv_nxt", "rcv_ooopack", b"rcv_ooopack", "rcv_queue", b"rcv_queue", "rcv_rtt", b"rcv_rtt", "rcv_space", b"rcv_space", "rcv_ssthresh", b"rcv_ssthresh", "rcv_wnd", b"rcv_wnd", "rcv_wscale", b"rcv_wscale", "remote_address", b"remote_address", "remote_port", b"remote_port", "reord_seen", b"reord_seen", "reordering", b"reordering", "reordering_queue", b"reordering_queue", "retrans", b"retrans", "retransmits", b"retransmits", "rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar", "rwnd_limited", b"rwnd_limited", "sacked", b"sacked", "segs_in", b"segs_in", "segs_out", b"segs_out", "snd_cwnd", b"snd_cwnd", "snd_mss", b"snd_mss", "snd_nxt", b"snd_nxt", "snd_ssthresh", b"snd_ssthresh", "snd_una", b"snd_una", "snd_wnd", b"snd_wnd", "snd_wscale", b"snd_wscale", "sndbuf_limited", b"sndbuf_limited", "state", b"state", "total_retrans", b"total_retrans", "total_rto", b"total_rto", "total_rto_recoveries", b"total_rto_recoveries", "total_rto_time", b"total_rto_time", "unacked", b"unacked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accecn_fail_mode", b"accecn_fail_mode", "accecn_opt_seen", b"accecn_opt_seen", "advmss", b"advmss", "ato", b"ato", "backoff", b"backoff", "busy_time", b"busy_time", "bytes_acked", b"bytes_acked", "bytes_received", b"bytes_received", "bytes_retrans", b"bytes_retrans", "bytes_sent", b"bytes_sent", "ca_state", b"ca_state", "congestion_control", b"congestion_control", "data_segs_in", b"data_segs_in", "data_segs_out", b"data_segs_out", "delivered", b"delivered", "delivered_ce", b"delivered_ce", "delivered_ce_bytes", b"delivered_ce_bytes", "delivered_ce_segs", b"delivered_ce_segs", "delivered_e0_bytes", b"delivered_e0_bytes", "delivered_e1_bytes", b"delivered_e1_bytes", "delivered_segs", b"delivered_segs", "delivery_rate", b"delivery_rate", "delivery_rate_app_limited", b"delivery_rate_app_limited", "dsack_dups", b"dsack_dups", "errno", b"errno", "fastopen_client_fail", b"fastopen_client_fail", "irs", b"irs", "iss", b"iss", "last_ack_received_ns", b"last_ack_received_ns", "last_ack_sent_ns", b"last_ack_sent_ns", "last_data_received_ns", b"last_data_received_ns", "last_data_sent_ns", b"last_data_sent_ns", "last_segment_received_ns", b"last_segment_received_ns", "local_address", b"local_address", "local_port", b"local_port", "lost", b"lost", "min_rtt", b"min_rtt", "name", b"name", "notsent_bytes", b"notsent_bytes", "options", b"options", "pacing_rate", b"pacing_rate", "pmtu", b"pmtu", "probes", b"probes", "rcv_mss", b"rcv_mss", "rcv_nxt", b"rcv_nxt", "rcv_ooopack", b"rcv_ooopack", "rcv_queue", b"rcv_queue", "rcv_rtt", b"rcv_rtt", "rcv_space", b"rcv_space", "rcv_ssthresh", b"rcv_ssthresh", "rcv_wnd", b"rcv_wnd", "rcv_wscale", b"rcv_wscale", "received_ce", b"received_ce", "received_ce_bytes", b"received_ce_bytes", "received_e0_bytes", b"received_e0_bytes", "received_e1_bytes", b"received_e1_bytes", "remote_address", b"remote_address", "remote_port", b"remote_port", "reord_seen", b"reord_seen", "reordering", b"reordering", "reordering_queue", b"reordering_queue", "retrans", b"retrans", "retransmits", b"retransmits", "rto", b"rto", "rtt", b"rtt", "rttvar", b"rttvar", "rwnd_limited", b"rwnd_limited", "sacked", b"sacked", "segs_in", b"segs_in", "segs_out", b"segs_out", "snd_cwnd", b"snd_cwnd", "snd_mss", b"snd_mss", "snd_nxt", b"snd_nxt", "snd_ssthresh", b"snd_ssthresh", "snd_una", b"snd_una", "snd_wnd", b"snd_wnd", "snd_wscale", b"snd_wscale", "sndbuf_limited", b"sndbuf_limited", "state", b"state", "total_retrans", b"total_retrans", "total_rto", b"total_rto", "total_rto_recoveries", b"total_rto_recoveries", "total_rto_time", b"total_rto_time", "unacked", b"unacked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -415,6 +415,7 @@ class EventBody(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     MUTANT_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
+    ECN_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
@@ -501,6 +502,10 @@ class EventBody(_message.Message):
         """The user's congestion control has failed, and its connection with it."""
 
     @_builtins.property
+    def ecn(self) -> Global___EcnEvent:
+        """AccECN (RFC 9768): the peer tells of marks, or something is done about ECN."""
+
+    @_builtins.property
     def frame(self) -> Global___FrameEvent:
         """A frame entered a link (with capture)."""
 
@@ -558,6 +563,7 @@ class EventBody(_message.Message):
         error: Global___ErrorEvent | None = ...,
         mutant: Global___MutantEvent | None = ...,
         control: Global___ControlEvent | None = ...,
+        ecn: Global___EcnEvent | None = ...,
         frame: Global___FrameEvent | None = ...,
         verdict: Global___VerdictEvent | None = ...,
         delivery: Global___DeliveryEvent | None = ...,
@@ -568,11 +574,11 @@ class EventBody(_message.Message):
         action: Global___ActionEvent | None = ...,
         counter: Global___CounterEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "ecn", b"ecn", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "ecn", b"ecn", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "control", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "control", "ecn", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -685,7 +691,7 @@ class SegmentEvent(_message.Message):
     ack: _builtins.int
     """Acknowledgment number, as on the wire."""
     flags: _builtins.int
-    """Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."""
+    """Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256."""
     window: _builtins.int
     """Window field, not scaled."""
     length: _builtins.int
@@ -1258,6 +1264,47 @@ class ControlEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ControlEvent: _TypeAlias = ControlEvent  # noqa: Y015
+
+@_typing.final
+class EcnEvent(_message.Message):
+    """AccECN (RFC 9768): the peer tells of marks, or something is done about ECN."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERED_CE_FIELD_NUMBER: _builtins.int
+    RECEIVED_CE_FIELD_NUMBER: _builtins.int
+    SENDS_ECT_FIELD_NUMBER: _builtins.int
+    SENDS_OPTION_FIELD_NUMBER: _builtins.int
+    delivered_ce: _builtins.int
+    """Packets of ours that the peer told to have come marked."""
+    received_ce: _builtins.int
+    """Packets of the peer's that came marked."""
+    sends_ect: _builtins.bool
+    """What is sent says that it may be marked."""
+    sends_option: _builtins.bool
+    """AccECN options are sent."""
+    def __init__(
+        self,
+        *,
+        delivered_ce: _builtins.int | None = ...,
+        received_ce: _builtins.int | None = ...,
+        sends_ect: _builtins.bool = ...,
+        sends_option: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delivered_ce", b"_delivered_ce", "_received_ce", b"_received_ce", "delivered_ce", b"delivered_ce", "received_ce", b"received_ce"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delivered_ce", b"_delivered_ce", "_received_ce", b"_received_ce", "delivered_ce", b"delivered_ce", "received_ce", b"received_ce", "sends_ect", b"sends_ect", "sends_option", b"sends_option"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delivered_ce: _TypeAlias = _typing.Literal["delivered_ce"]  # noqa: Y015
+    _WhichOneofArgType__delivered_ce: _TypeAlias = _typing.Literal["_delivered_ce", b"_delivered_ce"]  # noqa: Y015
+    _WhichOneofReturnType__received_ce: _TypeAlias = _typing.Literal["received_ce"]  # noqa: Y015
+    _WhichOneofArgType__received_ce: _TypeAlias = _typing.Literal["_received_ce", b"_received_ce"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delivered_ce) -> _WhichOneofReturnType__delivered_ce | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received_ce) -> _WhichOneofReturnType__received_ce | None: ...
+
+Global___EcnEvent: _TypeAlias = EcnEvent  # noqa: Y015
 
 @_typing.final
 class FrameEvent(_message.Message):

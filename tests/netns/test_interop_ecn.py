@@ -52,3 +52,40 @@ def test_marks_in_both_directions(control: str, threshold: int, opener: str, tmp
             assert lab.counters(node)["IpExtInCEPkts"] == lab.link_statistics("h1-h2")[direction]["marked"]
     finally:
         lab.close_lab()
+
+
+@pytest.mark.parametrize("opener", ["h1", "h2"])
+@pytest.mark.parametrize(("kernel", "agreed"), [(1, True), (2, True), (0, False)])
+def test_accecn_falls_back(opener: str, kernel: int, agreed: bool, tmp_path: Path) -> None:
+    """Linux 6.18 has the code of AccECN (RFC 9768), but its tcp_ecn stops at 2: it takes our SYN that asks for AccECN
+    for one that asks for ECN, and we grant it what it asks for. Marks are obeyed both ways."""
+    server = "h2" if opener == "h1" else "h1"
+    description = {
+        "nodes": {
+            "h1": {"kind": "host", "parameters": {"tcp_ecn": 3}},
+            "h2": {"kind": "linux", "parameters": {"net.ipv4.tcp_ecn": kernel}},
+        },
+        "links": [{"endpoints": "h1-h2", "rate": "20mbit", "delay": "5ms", "ecn_threshold": 20_000}],
+    }
+    # A kernel that does not ask is not asked.
+    agreed = agreed and not (opener == "h2" and kernel != 1)
+    lab = make_lab("netns", "accecn", topology_from_mapping(description), 1, tmp_path / "spool", LEVEL_STATES, False)
+    try:
+        accepted = lab.accept(server, lab.listen(server, 80).number, timeout_ns=60 * SECOND)
+        opened = lab.open(opener, server, 80, timeout_ns=60 * SECOND)
+        lab.wait(opened, accepted)
+        ends = {opener: opened.connection, server: accepted.connection}
+        for source, sink in (("h1", "h2"), ("h2", "h1")):
+            payload = Payload(b"marks", 500_000)
+            sent = lab.send(source, ends[source], payload)
+            received = lab.receive(
+                sink, ends[sink], max_bytes=500_000, min_bytes=500_000, keep=False, timeout_ns=120 * SECOND
+            )
+            lab.wait(sent, received)
+            assert received.result.sha256 == payload.sha256()
+        for node in ("h1", "h2"):
+            options = lab.status(node, ends[node]).options
+            assert ("ecn" in options, "accecn" in options) == (agreed, False)
+        assert all((one["marked"] > 0) == agreed for one in lab.link_statistics("h1-h2").values())
+    finally:
+        lab.close_lab()

@@ -45,6 +45,7 @@ class Ack:
         "flight_after",
         "lost",
         "lost_since_sent",
+        "marked",
         "min_rtt",
         "newest_rtt",
         "now",
@@ -88,8 +89,10 @@ class Ack:
         self.cwnd_limited = False
         #: Counts round trips: it goes up with the first ACK of something sent after it last went up.
         self.round = 0
-        #: Whether the ACK carries the echo of a congestion mark (RFC 3168), on a connection that uses ECN.
+        #: Whether the ACK tells of a congestion mark (RFC 3168, 9768), on a connection that uses ECN; and if so, how
+        #: many bytes came marked: all that it acknowledges, where feedback is not accurate (AccECN).
         self.ece = False
+        self.marked = 0
         #: Whether something lost is being repaired.
         self.recovering = False
 
@@ -105,8 +108,8 @@ class CongestionControl:
     rules_recovery: ClassVar[bool] = False
     #: True: `pacing_rate` is set here; the stack does not derive it from the window where tcp_pacing asks for that.
     paces: ClassVar[bool] = False
-    #: True: ECN is wanted even if tcp_ecn does not ask for it, every mark is echoed and no mark reduces the window by
-    #: itself: RFC 8257 instead of RFC 3168. `on_every_ack` sees `ack.ece`.
+    #: True: ECN is wanted even if tcp_ecn does not ask for it, every mark is echoed (as RFC 8257 has it, if not by
+    #: AccECN) and no mark reduces the window by itself. `on_every_ack` sees `ack.ece` and `ack.marked`.
     exact_ecn: ClassVar[bool] = False
     #: True: `on_segment_lost` is called.
     counts_losses: ClassVar[bool] = False

@@ -35,12 +35,12 @@ class Dctcp(NewReno):
         if ack.round != self._round:
             self._round = ack.round
             if self._acked_bytes:
-                share = self._marked_bytes * ALPHA_ONE // self._acked_bytes
+                share = min(self._marked_bytes * ALPHA_ONE // self._acked_bytes, ALPHA_ONE)
                 self.alpha += (share >> _G_SHIFT) - (self.alpha >> _G_SHIFT)
                 self._acked_bytes = self._marked_bytes = 0
         self._acked_bytes += ack.acked
         if ack.ece:
-            self._marked_bytes += ack.acked
+            self._marked_bytes += ack.marked
             if self._reduced_round != ack.round and not ack.recovering:
                 self._reduced_round = ack.round
                 self.cwnd = max(self.cwnd - self.cwnd * self.alpha // (2 * ALPHA_ONE), 2 * self.mss)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nodes.base.errors import InvalidArgument
@@ -12,7 +14,7 @@ from nodes.packet.ethernet import TYPE_IPV4, decode_ethernet, encode_ethernet
 from nodes.packet.icmp import IcmpMessage, decode_icmp, encode_icmp
 from nodes.packet.ipv4 import DONT_FRAGMENT, Ipv4Packet, decode_ipv4, encode_ipv4
 from nodes.packet.malformed import MalformedPacket
-from nodes.packet.tcp import ABSENT, ACK, AE, CWR, ECE, PSH, SYN, Segment
+from nodes.packet.tcp import ABSENT, ACK, AE, CWR, ECE, PSH, SYN, AccEcnOption, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_options, encode_tcp
 from nodes.packet.udp import decode_udp
 from tests.nodes.packet.fields import fields
@@ -224,3 +226,49 @@ def test_header_that_does_not_fit(wire: str) -> None:
 
 def same(one: Segment, other: Segment) -> bool:
     return fields(one) == fields(other)
+
+
+@pytest.mark.parametrize(
+    ("values", "others", "expected"),
+    [
+        # The option is padded to 32 bits, or what pads the option behind it does so.
+        ((1, 0, 1), {}, "ae0b 000001 000000 000001 01"),
+        ((1, 0), {}, "ae08 000001 000000"),
+        ((1,), {}, "ae05 000001 010101"),
+        ((), {}, "ae02 0101"),
+        ((1, 0, 1), {"sack": ((5, 9),)}, "ae0b 000001 000000 000001 01 0101 050a 00000005 00000009"),
+        ((1,), {"sack": ((5, 9),)}, "ae05 000001 01 050a 00000005 00000009"),
+        ((), {"sack": ((5, 9),)}, "ae02 050a 00000005 00000009"),
+        ((1,), {"window_scale": 7}, "ae05 000001 030307"),
+        ((1, 0, 1), {"tsval": 1, "tsecr": 2}, "0101 080a 00000001 00000002 ae0b 000001 000000 000001 01"),
+        ((0x1000001, 0xFFFFFF, 1 << 23), {}, "ae0b 000001 ffffff 800000 01"),
+    ],
+)
+def test_the_accecn_option(values: tuple[int, ...], others: dict[str, Any], expected: str) -> None:
+    """RFC 9768 section 3.2.3, in Linux's place: after timestamps, before window scale and SACK."""
+    segment = Segment(1, 2, 3, 4, ACK, 5, b"")
+    segment.accecn = AccEcnOption(1, values)
+    for name, value in others.items():
+        setattr(segment, name, value)
+    assert encode_options(segment).hex() == expected.replace(" ", "")
+    told = decode_tcp(encode_tcp(segment, bytes(4), bytes(4))).accecn
+    assert told == AccEcnOption(1, tuple(field & 0xFFFFFF for field in values))
+
+
+@pytest.mark.parametrize(
+    ("option", "read"),
+    [
+        ("ac0b 000001 000002 000003 01", AccEcnOption(0, (1, 2, 3))),
+        ("ae0b 000001 000002 000003 01", AccEcnOption(1, (1, 2, 3))),
+        ("ac02 0101", AccEcnOption(0, ())),
+        ("ac04 ffff", AccEcnOption(0, ())),  # half a field
+        ("ac07 000001 ffff 01", AccEcnOption(0, (1,))),
+        ("ac0f 000001 000002 000003 00000400 01", AccEcnOption(0, (1, 2, 3))),  # room for more than there is
+        ("ac0b 000001 000002 00", None),  # cut off
+    ],
+)
+def test_accecn_options_of_any_length(option: str, read: AccEcnOption | None) -> None:
+    """RFC 9768 section 3.2.3: whole fields count, the rest is padding."""
+    options = bytes.fromhex(option.replace(" ", ""))
+    header = bytes(12) + ((20 + len(options)) << 10 | ACK).to_bytes(2, "big") + bytes(6)
+    assert decode_tcp(header + options).accecn == read

@@ -6,7 +6,7 @@ import pytest
 
 from nodes.base import causes
 from nodes.base.clock import HOUR
-from nodes.packet.tcp import ACK, FIN, RST, SYN
+from nodes.packet.tcp import ACK, AE, CWR, ECE, FIN, RST, SYN
 from nodes.tcp import states
 from nodes.tcp.congestion.plugin import load_control
 from nodes.tcp.states import LEGAL, IllegalTransition, check_transition
@@ -37,6 +37,9 @@ def act(scene: Scene, cause: int) -> None:
         peer.send(RST | ACK if state == states.SYN_SENT else RST, nxt, una)
     elif cause == causes.SYN_IN_WINDOW:
         peer.send(SYN, nxt + 5)
+    elif cause == causes.ECN_MIXED:
+        c.ecn = True  # as if the first SYN had asked for ECN as RFC 3168 has it
+        peer.send(SYN | AE | CWR | ECE, 0)
     elif cause == causes.USER_ABORT:
         c.abort(host.now)
     elif cause == causes.USER_CLOSE:
