@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
@@ -43,7 +43,7 @@ class StackHost(Host):
         scheduler: Scheduler,
         runner: TaskRunner,
         order: int,
-        ports: Sequence[Send],
+        ports: list[Send],
         resolve: Callable[[str], bytes],
     ) -> None:
         self.name = stack.name

@@ -16,6 +16,7 @@ from mypy_extensions import mypyc_attr
 
 from nodes.base.errors import InvalidArgument
 from nodes.base.events import KIND_BY_NUMBER, KINDS, NAME, EventSink, Kind
+from nodes.base.packing import COMPILED, packed
 
 HEADER: Final = struct.Struct("<IBBHqII")
 
@@ -56,6 +57,9 @@ class RecordWriter(EventSink):
         structs = _record_structs()
         self._pack = [one.pack for one in structs]
         self._size = [one.size for one in structs]
+        self._codes = [b""] * 256
+        for kind in KINDS:
+            self._codes[kind.number] = "".join(field.code for field in kind.fields).encode()
         self._held: list[bytes] = []
         self._held_tails = 0
         self._written = 0
@@ -82,10 +86,7 @@ class RecordWriter(EventSink):
 
     def emit(self, kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...]) -> None:
         held = self._held
-        try:
-            held.append(self._pack[kind](self._size[kind], kind, self.source, cause, time_ns, node, conn, *values))
-        except struct.error:
-            raise _unfit(kind, time_ns, node, conn, cause, values) from None
+        held.append(self._record(self._size[kind], kind, time_ns, node, conn, cause, values))
         if self._listening:
             self._notify(kind, time_ns, node, conn, cause, values, b"")
         if len(held) >= FLUSH_RECORDS:
@@ -96,15 +97,27 @@ class RecordWriter(EventSink):
     ) -> None:
         held = self._held
         size = self._size[kind] + len(tail)
-        try:
-            held.append(self._pack[kind](size, kind, self.source, cause, time_ns, node, conn, *values) + tail)
-        except struct.error:
-            raise _unfit(kind, time_ns, node, conn, cause, values) from None
+        held.append(self._record(size, kind, time_ns, node, conn, cause, values) + tail)
         self._held_tails += len(tail)
         if self._listening:
             self._notify(kind, time_ns, node, conn, cause, values, tail)
         if len(held) >= FLUSH_RECORDS or self._held_tails >= FLUSH_TAIL_BYTES:
             self.flush()
+
+    def _record(
+        self, size: int, kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...]
+    ) -> bytes:
+        if COMPILED:
+            try:
+                record = packed(size, kind, self.source, cause, time_ns, node, conn, self._codes[kind], values)
+            except (OverflowError, TypeError):
+                record = b""
+            if record:
+                return record
+        try:
+            return self._pack[kind](size, kind, self.source, cause, time_ns, node, conn, *values)
+        except struct.error:
+            raise _unfit(kind, time_ns, node, conn, cause, values) from None
 
     def subscribe(self, kinds: tuple[int, ...], listener: Listener) -> Callable[[], None]:
         """Call `listener` after each event of these kinds, inside the call that emitted it. Returns the way to stop.

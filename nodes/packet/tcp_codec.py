@@ -97,7 +97,7 @@ def encode_tcp_packet(segment: Segment, src: bytes, dst: bytes, identification: 
 
 def encode_headers(segment: Segment, src: bytes, dst: bytes, identification: int, ttl: int) -> bytes:
     """What stands before the payload in that packet."""
-    addresses = sum16(src + dst)
+    addresses: int = u32(src, 0) + u32(dst, 0) if COMPILED else sum16(src + dst)
     payload = segment.payload
     if (
         segment.tsecr < 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nodes.base.clock import NEVER, Scheduler, Timer
@@ -19,7 +19,7 @@ Send = Callable[[bytes], object]
 class StackDriver:
     """Drives one Stack. `ports` has where each interface sends; whoever calls into the stack calls `flush` after it."""
 
-    def __init__(self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, ports: Sequence[Send]) -> None:
+    def __init__(self, stack: Stack, scheduler: Scheduler, runner: TaskRunner, ports: list[Send]) -> None:
         self.stack = stack
         self.scheduler = scheduler
         self.runner = runner

@@ -85,7 +85,7 @@ class StreamSocket:
         deadline = driver.deadline(timeout_ns)
         taken = 0
         while True:
-            piece = data[taken : taken + _PIECE]
+            piece = data[taken : taken + _PIECE] if taken or len(data) > _PIECE else data
             last = taken + len(piece) == len(data)
             accepted = c.send(driver.now(), piece, more and last, end and last)
             driver.flush()

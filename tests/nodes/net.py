@@ -12,6 +12,7 @@ from nodes.base.events import EventSink
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
 from nodes.packet.address import parse_address
+from nodes.sockets.driver import Send
 from nodes.stack import Stack
 from nodes.tcp.parameters import Parameters
 
@@ -63,7 +64,7 @@ class Net:
                     self.scheduler.now() + self.delay_ns, lambda frame: receive(other_index, frame), frame
                 )
 
-        ports = [partial(transmit, index) for index in range(MAX_INTERFACES)]
+        ports: list[Send] = [partial(transmit, index) for index in range(MAX_INTERFACES)]
         host = StackHost(stack, self.scheduler, self.runner, len(self.hosts), ports, parse_address)
         self.hosts[name] = host
         return host

@@ -96,6 +96,21 @@ def test_forwarding_where_the_checksum_wraps_around() -> None:
     assert found == 511  # 0xfe00 to 0xfffe; a header's checksum is never 0xffff
 
 
+def test_a_route_that_changes_holds_for_the_next_packet_of_a_flow() -> None:
+    stack = router()
+    wire = frame(Ipv4Packet(SRC, DST, 253, b"payload"))
+    other = frame(Ipv4Packet(SRC, ip("10.0.0.77"), 253, b"payload"))  # back to where it came from
+    stack.on_frame(1, 0, wire)
+    stack.on_frame(1, 0, wire)
+    stack.on_frame(1, 0, other)
+    stack.on_frame(1, 0, wire)
+    assert [index for index, _ in stack.pull()] == [1, 1, 0, 1]
+    stack.add_route(DST, 32, SRC)
+    stack.on_frame(2, 0, wire)
+    ((index, sent),) = stack.pull()
+    assert index == 0 and sent.startswith(mac(1) + mac(10))
+
+
 @pytest.mark.parametrize("ttl", [0, 1])
 def test_ttl_that_runs_out(ttl: int) -> None:
     stack = router()
