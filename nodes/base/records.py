@@ -110,7 +110,7 @@ class RecordWriter(EventSink):
         if COMPILED:
             try:
                 record = packed(size, kind, self.source, cause, time_ns, node, conn, self._codes[kind], values)
-            except (OverflowError, TypeError):
+            except (OverflowError, TypeError, ValueError):  # too large for i64: struct will say which
                 record = b""
             if record:
                 return record
