@@ -235,7 +235,7 @@ class Stack(IpOutput):
             return self._forward(now, path, frame, third, end)
         if third >> 16 & 0xFF == _TCP and not second & _FRAGMENTED:
             counters.IpInDelivers += 1
-            if path is self._to_us:
+            if path is self._to_us and not mac & _GROUP:  # RFC 1122 3.3.6: not what a link sends to everybody
                 ecn = first >> 16 & 3
                 self._on_tcp(now, interface, interface.src, interface.dst, frame, start, end, addresses, ecn)
             return True

@@ -28,6 +28,8 @@ _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _OPTIONS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn_seen": 16, "syn_data": 32, "tfo_child": 128}
 #: ssthresh that was never set (TCP_INFINITE_SSTHRESH).
 _NO_SSTHRESH: Final = 0x7FFF_FFFF
+#: Lowest round trip before there was one.
+_NO_RTT: Final = 0xFFFF_FFFF
 
 #: The names a script has for these numbers.
 SYMBOLS: Final[dict[str, int]] = {
@@ -98,7 +100,7 @@ def tcp_info(c: Connection, now: int) -> dict[str, int]:
         "tcpi_rcv_rtt": told.rcv_rtt // 1000,
         "tcpi_rcv_space": told.rcv_space,
         "tcpi_rcv_ssthresh": told.rcv_ssthresh,
-        "tcpi_min_rtt": told.min_rtt // 1000,
+        "tcpi_min_rtt": told.min_rtt // 1000 if told.min_rtt else _NO_RTT,
         "tcpi_busy_time": told.busy_time // 1000,
         "tcpi_rwnd_limited": told.rwnd_limited // 1000,
         "tcpi_sndbuf_limited": told.sndbuf_limited // 1000,

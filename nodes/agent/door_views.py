@@ -37,7 +37,7 @@ class Views:
                 **plain(info(c, now)),
                 "local_address": address_text(c.local),
                 "remote_address": address_text(c.remote),
-                "last_data_sent": now - c.last_sent,
+                "last_data_sent": now - (c.last_sent if c.last_sent >= 0 else c.acked_at),
                 "last_segment_received": now - c.last_received,
                 "last_data_received": now - c.data_at,
                 "last_ack_sent": now - c.last_ack_sent_at,

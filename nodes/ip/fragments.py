@@ -13,8 +13,10 @@ from nodes.packet.ipv6 import FRAGMENT_HEADER, Ipv6Packet, ParameterProblem, upp
 from nodes.packet.malformed import MalformedPacket
 from nodes.tcp.parameters import Parameters
 
-#: Payload bytes kept for reassembly in all; further fragments are discarded (Linux: ipfrag_high_thresh).
+#: Bytes kept for reassembly in all; further fragments are discarded (Linux: ipfrag_high_thresh).
 MAX_BYTES: Final = 4 << 20
+#: What is counted for each fragment beside its payload, so that a flood of tiny ones does not take more than that.
+OVERHEAD: Final = 512
 
 
 def fragment(packet: Ipv4Packet, mtu: int) -> list[Ipv4Packet]:
@@ -122,7 +124,7 @@ class _Pieces(Generic[P]):
             or (more and len(data) & 7)
             or (not more and partial.total not in (-1, end))
             or (partial.total >= 0 and end > partial.total)
-            or self._bytes + len(data) > MAX_BYTES
+            or self._bytes + len(data) + OVERHEAD > MAX_BYTES
             or any(start < at + len(piece) and at < end for at, piece in partial.pieces.items())
         ):
             self._drop(key, partial)
@@ -130,7 +132,7 @@ class _Pieces(Generic[P]):
             return None
         partial.pieces[start] = data
         partial.size += len(data)
-        self._bytes += len(data)
+        self._bytes += len(data) + OVERHEAD
         if not more:
             partial.total = end
             if any(at + len(piece) > end for at, piece in partial.pieces.items()):
@@ -148,13 +150,20 @@ class _Pieces(Generic[P]):
         """Give up what waited too long. Returns the first fragments of those that have one, to be reported."""
         late = [(key, partial) for key, partial in self._partials.items() if partial.deadline <= now]
         for key, partial in late:
-            self._drop(key, partial)
+            self._forget(key, partial)
             self.failures += 1
+        self._set_deadline()
         return [partial.first for _, partial in late if partial.first is not None]
 
     def _drop(self, key: _Key, partial: _Partial[P]) -> None:
+        self._forget(key, partial)
+        self._set_deadline()
+
+    def _forget(self, key: _Key, partial: _Partial[P]) -> None:
         del self._partials[key]
-        self._bytes -= partial.size
+        self._bytes -= partial.size + OVERHEAD * len(partial.pieces)
+
+    def _set_deadline(self) -> None:
         self.deadline = min((other.deadline for other in self._partials.values()), default=NEVER)
 
 

@@ -103,7 +103,7 @@ class Ipv6:
             return self._forward(now, path, interface, frame, end)
         if next_header == _TCP:
             counters.Ip6InDelivers += 1
-            if path is self._to_us:
+            if path is self._to_us and not frame[0] & 1:
                 self._on_tcp(now, interface, src, dst, frame, _START, end, sum16(frame[ETHERNET + 8 : _START]), ecn)
             return True
         packet = Ipv6Packet(src, dst, next_header, frame[_START:end], hop_limit, word >> 20 & 0xFF, word & 0xF_FFFF)

@@ -22,6 +22,8 @@ MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
 MAX_PAYLOAD_IPV6: Final = ipv6.MAX_PAYLOAD - HEADER_LEN
 #: Receive buffer of a socket, payload bytes (Linux: net.core.rmem_default).
 RECEIVE_BUFFER: Final = 212_992
+#: What a datagram takes of it at least: those of a few bytes, or none, must not fill memory.
+LEAST_CHARGED: Final = 256
 
 
 class Received(NamedTuple):
@@ -86,7 +88,7 @@ class UdpSocket:
         """The oldest datagram, None when there is none. Raises the pending error, or EBADF once closed."""
         if self._queue:
             received = self._queue.popleft()
-            self._queued -= len(received.data)
+            self._queued -= max(len(received.data), LEAST_CHARGED)
             return received
         self._raise_pending()
         return None
@@ -112,10 +114,11 @@ class UdpSocket:
 
     def put(self, received: Received) -> bool:
         """Queue a datagram that arrived. False: no room."""
-        if self._queued + len(received.data) > RECEIVE_BUFFER:
+        size = max(len(received.data), LEAST_CHARGED)
+        if self._queued + size > RECEIVE_BUFFER:
             return False
         self._queue.append(received)
-        self._queued += len(received.data)
+        self._queued += size
         self._notify()
         return True
 

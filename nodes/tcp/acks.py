@@ -57,7 +57,9 @@ def process(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> None:
     if c.sack:
         sack_recovery.on_ack(c, now, ack, segment)
     elif ack > una:
+        arrived = c.board.arrived
         new_ack(c, now, ack, segment)
+        c.tcp.counters.TcpExtTCPDelivered += c.board.arrived - arrived
     elif (
         c.snd_nxt > una and not segment.payload and not flags & (SYN | FIN) and window == c.snd_wnd and seq >= c.snd_wl1
     ):

@@ -24,14 +24,12 @@ PAWS_IDLE: Final = 24 * 24 * HOUR
 def arrive(c: Tcb, now: int, segment: Segment) -> None:
     """Process one segment whose checksum is right, then send what it made possible or necessary."""
     c.segs_in += 1
-    c.last_received = now
-    if c.keepalive_probes:
-        c.keepalive_probes = 0
-    if not segment.payload:
-        c.tcp.counters.TcpExtTCPPureAcks += 1
-    else:
+    if segment.payload:
         c.data_segs_in += 1
+    elif not segment.flags & (SYN | FIN | RST):
+        c.tcp.counters.TcpExtTCPPureAcks += 1
     if c.state == states.SYN_SENT:
+        c.last_received = now
         syn_sent(c, now, segment)
     else:
         otherwise(c, now, segment)
@@ -125,6 +123,10 @@ def otherwise(c: Tcb, now: int, segment: Segment) -> None:
     if flags & SYN:
         fourth_syn(c, now, segment)
         return
+    # Only what stands in the window is a sign of life: nobody off the path keeps a dead connection (RFC 9293 3.8.4).
+    c.last_received = now
+    if c.keepalive_probes:
+        c.keepalive_probes = 0
     if not fifth_ack(c, now, seq, segment):
         return
     if c.accurate is not None:
@@ -194,8 +196,10 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
     """Answer an unacceptable segment with `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>` and drop it."""
     discard(c, now, segment, cause)
     flags = segment.flags
-    if cause == causes.DUPLICATE_DATA and segment.payload:
-        receiver.came_twice(c, seq, seq + len(segment.payload))
+    size = len(segment.payload)
+    if size and seq < c.rcv_nxt:
+        # Perhaps an original that was late, and refused by PAWS because what was sent again has come before it.
+        receiver.came_twice(c, seq, min(seq + size, c.rcv_nxt))
         c.tcp.counters.TcpExtDelayedACKLost += 1
         acking.enter_quick_ack(c)
     if c.state == states.TIME_WAIT and flags & FIN:
@@ -227,7 +231,7 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
         challenge(c, now, causes.SYN_IN_WINDOW, segment.seq)
         if c.accurate is not None:
             c.accurate.reflect = False
-    elif segment.payload or flags & FIN or may_answer_invalid(c, now):
+    elif segment.payload or flags & FIN or may_answer_invalid(c, now, cause):
         segments.send_ack(c, now, cause)
 
 
@@ -243,6 +247,8 @@ def second_rst(c: Tcb, now: int, seq: int, segment: Segment) -> None:
         tcp.sink.reset(now, tcp.node, c.number, causes.RST_IN_TIME_WAIT, RECEIVED, False, segment.seq)
         return
     tcp.sink.reset(now, tcp.node, c.number, causes.RST_RECEIVED, RECEIVED, True, segment.seq)
+    if c.listener is not None:
+        tcp.counters.TcpExtEmbryonicRsts += 1
     if state == states.SYN_RECEIVED and c.origin == ACTIVE:
         closing.fail(c, now, causes.RST_RECEIVED, "ECONNREFUSED", causes.ERROR_REFUSED)
     elif state == states.ESTABLISHED or state == states.FIN_WAIT_1 or state == states.FIN_WAIT_2 or c.early:
@@ -320,7 +326,9 @@ def seventh_text(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
     if state == states.ESTABLISHED or state == states.FIN_WAIT_1 or state == states.FIN_WAIT_2:
         payload = segment.payload
         if c.user_closed and seq + len(payload) > c.rcv_nxt:
-            c.tcp.counters.TcpExtTCPAbortOnData += 1
+            if state == states.FIN_WAIT_1 or c.acked_at == now:
+                # Once it was in FIN-WAIT-2 Linux has no more than a TIME-WAIT entry left, which counts nothing.
+                c.tcp.counters.TcpExtTCPAbortOnData += 1
             segments.answer_with_reset(c, now, segment, causes.DATA_AFTER_CLOSE)
             change_state(c, now, states.CLOSED, causes.DATA_AFTER_CLOSE)
             return False
@@ -336,7 +344,8 @@ def eighth_fin(c: Tcb, now: int, end: int, segment: Segment) -> None:
             closing.restart_time_wait(c, now)
         c.ack_cause = causes.ACK_NOW
         return
-    if segment.flags & FIN and c.rcv_nxt <= end <= c.rcv_adv and c.fin_at < 0:
+    # A FIN that has data behind it, or another before it, was none.
+    if segment.flags & FIN and c.rcv_nxt <= end <= c.rcv_adv and (c.fin_at < c.rcv_nxt or end < c.fin_at):
         c.fin_at = end
     if c.fin_at != c.rcv_nxt:
         if segment.flags & FIN and not c.ack_cause:

@@ -29,7 +29,8 @@ def window_scale_for(c: Tcb) -> int:
 
 def start(c: Tcb, now: int) -> None:
     """The connection is established."""
-    c.rcv_space = min(c.rcv_wnd, _FIRST_SEGMENTS * c.mss)
+    # Data of the SYN (Fast Open) may have filled the window.
+    c.rcv_space = max(min(c.rcv_wnd, _FIRST_SEGMENTS * c.mss), 1)
     c.space_seq = c.rcv_nxt
     c.space_at = now
     c.rcv_rtt_seq = c.rcv_nxt + c.rcv_wnd

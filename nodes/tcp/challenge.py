@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nodes.base.clock import MILLISECOND
-from nodes.packet.tcp import ACK
-from nodes.tcp import segments
+from nodes.base import causes
+from nodes.base.clock import MILLISECOND, NEVER
+from nodes.tcp import segments, states
 from nodes.tcp.parameters import Parameters
 from nodes.tcp.tcb import Tcb
 
@@ -43,15 +43,25 @@ def challenge(c: Tcb, now: int, cause: int, seq: int) -> None:
     tcp.sink.challenge_ack(now, tcp.node, c.number, cause, seq, not allowed)
     if allowed:
         tcp.counters.TcpExtTCPChallengeACK += 1
-        segments.transmit(c, now, c.snd_nxt, ACK, b"", cause, False)
+        segments.send_ack(c, now, cause)
 
 
-def may_answer_invalid(c: Tcb, now: int) -> bool:
-    """Whether an out-of-window segment without data may be answered now."""
-    if _too_soon(c, now):
-        c.tcp.counters.TcpExtTCPACKSkippedSeq += 1
-        return False
-    return True
+def may_answer_invalid(c: Tcb, now: int, cause: int) -> bool:
+    """Whether a segment without data that was refused for `cause` may be answered now."""
+    if not _too_soon(c, now):
+        return True
+    counters = c.tcp.counters
+    if c.state == states.TIME_WAIT:
+        counters.TcpExtTCPACKSkippedTimeWait += 1
+    elif c.state == states.SYN_RECEIVED:
+        counters.TcpExtTCPACKSkippedSynRecv += 1
+    elif c.fin_wait_2_at != NEVER:
+        counters.TcpExtTCPACKSkippedFinWait2 += 1
+    elif cause == causes.PAWS_REJECTED:
+        counters.TcpExtTCPACKSkippedPAWS += 1
+    else:
+        counters.TcpExtTCPACKSkippedSeq += 1
+    return False
 
 
 def _too_soon(c: Tcb, now: int) -> bool:

@@ -22,6 +22,7 @@ def queue_fin(c: Tcb, now: int, cause: int) -> None:
 
 def enter_time_wait(c: Tcb, now: int, cause: int) -> None:
     """TIME-WAIT: only the 2MSL timer runs."""
+    counted = c.fin_wait_2_at != NEVER
     c.rto_at = c.persist_at = c.keepalive_at = c.fin_wait_2_at = c.user_timeout_at = NEVER
     if c.tcp.parameters.mutants.no_time_wait:
         no_time_wait.close(c, now)
@@ -35,6 +36,8 @@ def enter_time_wait(c: Tcb, now: int, cause: int) -> None:
             segments.send_ack(c, now, c.ack_cause)
         change_state(c, now, states.CLOSED, causes.TIME_WAIT_OVERFLOW)
     else:
+        if not counted:
+            tcp.counters.TcpExtTW += 1
         c.time_wait_since = now
         restart_time_wait(c, now)
 
@@ -56,6 +59,7 @@ def start_fin_wait_2(c: Tcb, now: int) -> None:
     seconds = c.options.linger2 or c.tcp.parameters.tcp_fin_timeout
     if seconds:
         c.fin_wait_2_at = now + seconds * SECOND
+        c.tcp.counters.TcpExtTW += 1
         timers.trace_set(c, now, TIMER_FIN_WAIT_2, c.fin_wait_2_at, 0)
 
 
@@ -106,7 +110,7 @@ def reset(c: Tcb, now: int, cause: int) -> None:
     """ABORT from our side: RST to the peer where it knows the connection, then CLOSED (RFC 9293 section 3.10.5)."""
     state = c.state
     if state not in (states.SYN_SENT, states.TIME_WAIT, states.LISTEN):
-        segments.send_reset(c, now, c.snd_nxt if c.synchronized or c.early else c.iss + 1, cause)
+        segments.send_reset(c, now, cause)
     change_state(c, now, states.CLOSED, cause)
 
 

@@ -202,7 +202,7 @@ class Connection(Tcb):
             tcp.counters.TcpExtTCPAbortOnClose += 1
             closing.reset(self, now, causes.UNREAD_DATA_AT_CLOSE)
         elif (self.synchronized or self.early) and state != states.TIME_WAIT and self.options.linger == 0:
-            tcp.counters.TcpExtTCPAbortOnLinger += 1
+            tcp.counters.TcpExtTCPAbortOnData += 1
             closing.reset(self, now, causes.LINGER_ABORT)
         elif not self.fin_queued:
             self._close_sending(now, causes.USER_CLOSE)
@@ -228,6 +228,8 @@ class Connection(Tcb):
         if self.state == states.CLOSED:
             errno_name = "EBADF" if self.user_closed else "ENOTCONN"
             self._illegal(now, CALL_ABORT, errno_name, causes.ERROR_DOES_NOT_EXIST)
+        if self.synchronized and self.state != states.TIME_WAIT:
+            tcp.counters.TcpExtTCPAbortOnData += 1
         self.user_closed = True
         self.rcv_queue.clear()
         self.buffered = 0

@@ -17,6 +17,7 @@ NAMES: Final = (
     "TcpInCsumErrors",  # segments received with a wrong checksum
     "TcpExtListenOverflows",  # connections that found the accept queue full
     "TcpExtListenDrops",  # SYNs and final ACKs dropped by a listener, for whatever reason
+    "TcpExtEmbryonicRsts",  # connections that a RST ended, from either side, before they were established
     "TcpExtTCPReqQFullDrop",  # SYNs dropped because the SYN queue was full
     "TcpExtTCPDeferAcceptDrop",  # ACKs of a SYN-ACK that TCP_DEFER_ACCEPT did not want without data
     "TcpExtTCPReqQFullDoCookies",  # SYNs answered with a SYN cookie because it was
@@ -31,7 +32,7 @@ NAMES: Final = (
     "TcpExtTCPFastOpenListenOverflow",  # SYNs that found too many such connections pending (TCP_FASTOPEN)
     "TcpExtTCPFastOpenCookieReqd",  # SYNs that asked for a cookie
     "TcpExtTCPFastOpenBlackhole",  # times that Fast Open was given up because a path swallowed it
-    "TcpExtTW",  # connections that finished TIME-WAIT by its timer
+    "TcpExtTW",  # connections that went into TIME-WAIT, or waited for it in FIN-WAIT-2 with nobody to hold them
     "TcpExtTWRecycled",  # TIME-WAIT connections replaced by a new SYN
     "TcpExtDelayedACKs",  # ACKs sent by the delayed-ACK timer
     "TcpExtDelayedACKLost",  # segments that came twice, as if our ACK had been lost
@@ -41,10 +42,24 @@ NAMES: Final = (
     "TcpExtTCPSlowStartRetrans",  # segments sent again in the slow start after a timeout
     "TcpExtTCPRenoRecovery",  # fast recoveries entered, without SACK
     "TcpExtTCPSackRecovery",  # fast recoveries entered, with SACK
-    "TcpExtTCPFullUndo",  # recoveries taken back because nothing was lost
+    "TcpExtTCPSackRecoveryFail",  # in fast recovery, with SACK
+    "TcpExtTCPRenoRecoveryFail",  # in fast recovery, without SACK
+    "TcpExtTCPSackFailures",  # after SACK had told of something
+    "TcpExtTCPRenoFailures",  # after duplicate ACKs, without SACK
+    "TcpExtTCPLossFailures",  # first timeouts in the recovery from another timeout
+    "TcpExtTCPSACKReneging",  # timeouts at data that SACK had told of
+    "TcpExtTCPLostRetransmit",  # segments sent again that were lost again
+    "TcpExtTCPFullUndo",  # fast recoveries taken back when all was acknowledged, because nothing was lost
+    "TcpExtTCPPartialUndo",  # fast recoveries taken back before all was acknowledged
+    "TcpExtTCPDSACKUndo",  # fast recoveries taken back because all that was sent again came twice
+    "TcpExtTCPLossUndo",  # recoveries from a timeout taken back
+    "TcpExtTCPSpuriousRTOs",  # timeouts that F-RTO has shown to have been for nothing
     "TcpExtTCPDSACKOldSent",  # ACKs that told of data received twice and before that acknowledged
     "TcpExtTCPDSACKOfoSent",  # the same, of data beyond a hole
-    "TcpExtTCPDSACKRecv",  # ACKs that told of data received twice
+    "TcpExtTCPDSACKRecv",  # ACKs that told of data received twice and before that acknowledged
+    "TcpExtTCPDSACKOfoRecv",  # the same, of data beyond a hole
+    "TcpExtTCPDSACKRecvSegs",  # segments that all these told of
+    "TcpExtTCPDSACKIgnoredDubious",  # of these ACKs, those that told of more than was sent again
     "TcpExtTCPSACKReorder",  # ACKs that told of reordering
     "TcpExtTCPLossProbes",  # tail loss probes sent
     "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
@@ -55,16 +70,24 @@ NAMES: Final = (
     "TcpExtTCPSYNChallenge",  # of these, because of a SYN
     "TcpExtTCPACKSkippedChallenge",  # challenge ACKs suppressed by the limit
     "TcpExtTCPACKSkippedSeq",  # ACKs of out-of-window segments suppressed by tcp_invalid_ratelimit
+    "TcpExtTCPACKSkippedPAWS",  # the same, of segments that PAWS refused
+    "TcpExtTCPACKSkippedSynRecv",  # the same, in SYN-RECEIVED
+    "TcpExtTCPACKSkippedFinWait2",  # the same, in FIN-WAIT-2 that nobody holds
+    "TcpExtTCPACKSkippedTimeWait",  # the same, in TIME-WAIT
     "TcpExtTCPKeepAlive",  # keepalive probes sent
     "TcpExtTCPWinProbe",  # window probes sent
     "TcpExtPAWSActive",  # SYN-ACKs refused for an echo of a timestamp that no SYN of ours had
     "TcpExtPAWSEstab",  # segments refused by PAWS
     "TcpExtTCPOFOQueue",  # segments put into the reassembly queue
     "TcpExtTCPOFODrop",  # segments that the reassembly queue had no room for
-    "TcpExtTCPPureAcks",  # segments received without data
-    "TcpExtTCPAbortOnData",  # connections reset because data came after CLOSE
+    "TcpExtTCPPureAcks",  # ACKs received without data
+    "TcpExtTCPOrigDataSent",  # segments of new data, or a FIN, sent
+    "TcpExtTCPDelivered",  # segments known to have reached their peer
+    "TcpExtTCPToZeroWindowAdv",  # closed windows announced after an open one
+    "TcpExtTCPFromZeroWindowAdv",  # open windows announced after a closed one
+    "TcpExtTCPAbortOnData",  # connections reset as data came after CLOSE, by ABORT, or by CLOSE with linger time zero
     "TcpExtTCPAbortOnClose",  # connections reset because CLOSE found unread data
-    "TcpExtTCPAbortOnLinger",  # connections reset by CLOSE with linger time zero
+    "TcpExtTCPAbortOnLinger",  # connections reset instead of waiting in FIN-WAIT-2 (TCP_LINGER2 below 0)
     "TcpExtTCPAbortOnTimeout",  # connections given up because of a timer
     "TcpExtTCPAbortOnMemory",  # connections reset because too many of them had no user
     "TcpExtTCPTimeWaitOverflow",  # connections that tcp_max_tw_buckets left no TIME-WAIT
@@ -89,6 +112,7 @@ class Counters:
     TcpInCsumErrors: int
     TcpExtListenOverflows: int
     TcpExtListenDrops: int
+    TcpExtEmbryonicRsts: int
     TcpExtTCPReqQFullDrop: int
     TcpExtTCPDeferAcceptDrop: int
     TcpExtTCPReqQFullDoCookies: int
@@ -113,10 +137,24 @@ class Counters:
     TcpExtTCPSlowStartRetrans: int
     TcpExtTCPRenoRecovery: int
     TcpExtTCPSackRecovery: int
+    TcpExtTCPSackRecoveryFail: int
+    TcpExtTCPRenoRecoveryFail: int
+    TcpExtTCPSackFailures: int
+    TcpExtTCPRenoFailures: int
+    TcpExtTCPLossFailures: int
+    TcpExtTCPSACKReneging: int
+    TcpExtTCPLostRetransmit: int
     TcpExtTCPFullUndo: int
+    TcpExtTCPPartialUndo: int
+    TcpExtTCPDSACKUndo: int
+    TcpExtTCPLossUndo: int
+    TcpExtTCPSpuriousRTOs: int
     TcpExtTCPDSACKOldSent: int
     TcpExtTCPDSACKOfoSent: int
     TcpExtTCPDSACKRecv: int
+    TcpExtTCPDSACKOfoRecv: int
+    TcpExtTCPDSACKRecvSegs: int
+    TcpExtTCPDSACKIgnoredDubious: int
     TcpExtTCPSACKReorder: int
     TcpExtTCPLossProbes: int
     TcpExtTCPLossProbeRecovery: int
@@ -127,6 +165,10 @@ class Counters:
     TcpExtTCPSYNChallenge: int
     TcpExtTCPACKSkippedChallenge: int
     TcpExtTCPACKSkippedSeq: int
+    TcpExtTCPACKSkippedPAWS: int
+    TcpExtTCPACKSkippedSynRecv: int
+    TcpExtTCPACKSkippedFinWait2: int
+    TcpExtTCPACKSkippedTimeWait: int
     TcpExtTCPKeepAlive: int
     TcpExtTCPWinProbe: int
     TcpExtPAWSActive: int
@@ -134,6 +176,10 @@ class Counters:
     TcpExtTCPOFOQueue: int
     TcpExtTCPOFODrop: int
     TcpExtTCPPureAcks: int
+    TcpExtTCPOrigDataSent: int
+    TcpExtTCPDelivered: int
+    TcpExtTCPToZeroWindowAdv: int
+    TcpExtTCPFromZeroWindowAdv: int
     TcpExtTCPAbortOnData: int
     TcpExtTCPAbortOnClose: int
     TcpExtTCPAbortOnLinger: int

@@ -79,6 +79,7 @@ def on_echo(c: Tcb, now: int) -> None:
     if c.congestion.exact_ecn or c.in_recovery or c.rto_recovery or c.snd_una < c.cwr_until:
         return
     reduced(c)
+    c.undo = None
     cwnd = c.congestion.cwnd
     flight = c.snd_nxt - c.snd_una
     c.congestion.on_mark(now, flight, c.tcp.parameters.tcp_abe != 0)

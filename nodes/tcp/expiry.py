@@ -17,7 +17,6 @@ def expire(c: Tcb, now: int) -> None:
         _user_timeout(c, now)
     if c.time_wait_at <= now:
         _fired(c, now, TIMER_TIME_WAIT)
-        c.tcp.counters.TcpExtTW += 1
         change_state(c, now, states.CLOSED, causes.TIME_WAIT_EXPIRED)
     if c.fin_wait_2_at <= now:
         _fired(c, now, TIMER_FIN_WAIT_2)
@@ -50,7 +49,7 @@ def _user_timeout(c: Tcb, now: int) -> None:
     c.user_timeout_at = NEVER
     _fired(c, now, TIMER_USER_TIMEOUT)
     if c.synchronized:
-        segments.send_reset(c, now, c.snd_nxt, causes.USER_TIMEOUT_EXPIRED)
+        segments.send_reset(c, now, causes.USER_TIMEOUT_EXPIRED)
     closing.give_up(c, now, causes.USER_TIMEOUT_EXPIRED)
 
 
@@ -61,5 +60,5 @@ def _control_failed(c: Tcb, now: int) -> None:
     tcp.sink.control(
         now, tcp.node, c.number, tcp.sink.name(c.options.congestion), tcp.sink.name(c.congestion.failure())
     )
-    segments.send_reset(c, now, c.snd_nxt, causes.CONTROL_FAILED)
+    segments.send_reset(c, now, causes.CONTROL_FAILED)
     closing.fail(c, now, causes.CONTROL_FAILED, "ECONNABORTED", causes.ERROR_CONTROL_FAILED)

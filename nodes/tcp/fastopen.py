@@ -167,6 +167,7 @@ def on_syn_ack(c: Tcb, now: int, segment: Segment) -> None:
         fast.taken = True
         # One segment has arrived, not two.
         c.board.arrived -= 1
+        counters.TcpExtTCPDelivered -= 1
         tcp.fast_open.works()
         counters.TcpExtTCPFastOpenActive += 1
         return

@@ -14,6 +14,7 @@ from nodes.tcp import (
     ecn,
     keepalive,
     plpmtud,
+    rack,
     receiver,
     retransmit,
     segments,
@@ -35,6 +36,7 @@ def send_syn(c: Tcb, now: int, flags: int, data: bytes = b"", answer: FastOpenOp
     c.snd_nxt = c.iss + 1
     if data:
         c.board.add(Sent(c.snd_nxt, c.snd_nxt + len(data), ACK | PSH, data, now))
+        c.tcp.counters.TcpExtTCPOrigDataSent += 1
         c.snd_nxt += len(data)
     option = answer if c.fast is None else c.fast.option
     c.last_sent = c.acked_at = now
@@ -54,7 +56,7 @@ def take_syn(c: Tcb, now: int, segment: Segment) -> None:
     c.rcv_nxt = segment.seq + 1
     c.rcv_adv = c.rcv_nxt + min(c.options.rcvbuf, c.window_clamp, 65535)
     c.last_ack_sent = c.rcv_nxt
-    if segment.mss != ABSENT:
+    if segment.mss > 0:  # a peer that says 0 says nothing (as Linux takes it)
         c.peer_mss = segment.mss
     if c.scaling and segment.window_scale != ABSENT:
         # RFC 7323 section 2.3: a larger shift counts as 14.
@@ -86,7 +88,13 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     if not c.early:
         agree(c, now)
         c.last_sent = -1
+    arrived = c.board.arrived
     acks.new_ack(c, now, ack, segment)
+    # As Linux counts: what a SYN-ACK acknowledges, but not who acknowledges one.
+    if segment.flags & SYN:
+        c.tcp.counters.TcpExtTCPDelivered += c.board.arrived - arrived
+    if c.sack and c.tcp.ack.rtt:
+        rack.round_trip(c.rack, now, c.tcp.ack.rtt)
     if syn_losses and c.srtt == 0:
         c.rto = RTO_AFTER_LOST_SYN
     c.snd_wl1 = seq

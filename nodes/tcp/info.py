@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nodes.base.clock import NEVER
 from nodes.packet.tcp import CE, ECT_0, ECT_1, NOT_ECT
 from nodes.tcp import chronograph, segments, states
 from nodes.tcp.accecn import AccEcn
@@ -36,7 +37,7 @@ class TcpInfo:
     rcv_rtt: int  # as the receiver of data measures it, ns; 0: not measured
     retransmits: int  # timeouts in a row
     probes: int  # unanswered window and keepalive probes
-    backoff: int  # how often the RTO is doubled
+    backoff: int  # how often the RTO, or the time between window probes, is doubled
     snd_mss: int  # payload bytes of a full segment
     rcv_mss: int  # estimate of the peer's, bytes
     advmss: int  # our MSS option, bytes
@@ -56,7 +57,7 @@ class TcpInfo:
     total_retrans: int  # segments sent again in all
     bytes_sent: int  # what was sent again included
     bytes_retrans: int  # sent again
-    dsack_dups: int  # times the peer said that something came twice
+    dsack_dups: int  # segments that the peer said came twice
     total_rto: int  # retransmission timeouts in all
     total_rto_recoveries: int  # how often the peer answered again after some
     total_rto_time: int  # ns from the first timeout to that, in all
@@ -93,7 +94,7 @@ class TcpInfo:
     busy_time: int  # ns with something to send
     rwnd_limited: int  # of these, waiting for the peer's window
     sndbuf_limited: int  # of these, waiting for room in the send buffer
-    last_data_sent: int  # instant, ns
+    last_data_sent: int  # instant, ns; before there was any, when the connection was established
     last_segment_received: int  # instant, ns
     last_data_received: int  # instant, ns
     last_ack_sent: int  # instant, ns
@@ -155,7 +156,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
         rcv_rtt=c.rcv_rtt,
         retransmits=c.retransmits,
         probes=c.probes + c.keepalive_probes,
-        backoff=c.backoff,
+        backoff=c.backoff if c.persist_at == NEVER else c.persist_backoff,
         snd_mss=c.mss,
         rcv_mss=c.rcv_mss,
         advmss=segments.announced_mss(c),
@@ -209,7 +210,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
         busy_time=c.busy_time,
         rwnd_limited=c.rwnd_limited,
         sndbuf_limited=c.sndbuf_limited,
-        last_data_sent=c.last_sent,
+        last_data_sent=c.last_sent if c.last_sent >= 0 else c.acked_at,
         last_segment_received=c.last_received,
         last_data_received=c.data_at,
         last_ack_sent=c.last_ack_sent_at,

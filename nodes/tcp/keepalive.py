@@ -6,13 +6,13 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_FIRED, TIMER_KEEPALIVE
 from nodes.packet.tcp import ACK
-from nodes.tcp import closing, segments, timers
+from nodes.tcp import closing, segments, states, timers
 from nodes.tcp.tcb import Tcb
 
 
 def start(c: Tcb, now: int) -> None:
     """Start, or go on after an option changed. Arriving segments move nothing: the timer looks back when it fires."""
-    if c.options.keepalive and c.synchronized:
+    if c.options.keepalive and c.synchronized and c.state != states.TIME_WAIT:
         c.keepalive_at = max(c.last_received + c.options.keepidle * SECOND, now)
         timers.trace_set(c, now, TIMER_KEEPALIVE, c.keepalive_at, 0)
     elif c.keepalive_at != NEVER:
@@ -37,7 +37,7 @@ def on_timeout(c: Tcb, now: int) -> None:
         limit = options.user_timeout * MILLISECOND
         by_time = limit > 0 and c.keepalive_probes > 0
         if now - c.last_received >= limit if by_time else c.keepalive_probes >= options.keepcnt:
-            segments.send_reset(c, now, c.snd_nxt, causes.KEEPALIVE_PROBES_EXHAUSTED)
+            segments.send_reset(c, now, causes.KEEPALIVE_PROBES_EXHAUSTED)
             closing.give_up(c, now, causes.KEEPALIVE_PROBES_EXHAUSTED)
             return
         c.keepalive_probes += 1

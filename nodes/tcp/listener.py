@@ -172,6 +172,8 @@ class Listener:
             return True
         iss = (segment.ack - 1) & MASK
         c = tcp.add_connection(now, PASSIVE, dst, self.local_port, src, segment.src_port, self.options, iss)
+        # As on Linux this ACK establishes: there was no SYN-ACK of a queue whose timer could wait for data.
+        c.options.defer_accept = 0
         self._enqueue(c, now, syn, causes.SYN_COOKIE)
         # Nobody knows when the SYN-ACK was sent: no round-trip sample, as for one that was sent twice.
         sent = Sent(iss, iss + 1, SYN | ACK, b"", now)
@@ -206,6 +208,7 @@ class Listener:
         counters.TcpExtListenDrops += 1
         self._trace(now, causes.ACCEPT_QUEUE_FULL)
         if self.tcp.parameters.tcp_abort_on_overflow:
+            counters.TcpExtEmbryonicRsts += 1
             closing.reset(c, now, causes.ACCEPT_QUEUE_FULL)
         return False
 

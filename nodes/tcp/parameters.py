@@ -133,7 +133,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_mtu_probe_floor", "bytes", 48, 65_495, 48, 48, "MSS under which it does not go"),
     _K("tcp_probe_interval", "s", 0, _INT, 600, 600, "time after which a search that has ended starts again"),
     _K("tcp_probe_threshold", "bytes", 0, 65_535, 8, 8, "it ends when it has come so near"),
-    _K("tcp_min_snd_mss", "bytes", 48, 65_535, 48, 48, "lowest MSS that peer or path can make us use"),
+    _K("tcp_min_snd_mss", "bytes", 48, 65_495, 48, 48, "lowest MSS that peer or path can make us use"),
     # congestion
     _K("tcp_initial_cwnd", "segments", 0, 1024, 10, 0, "initial window; 0: by RFC 5681 3.1"),
     _K("tcp_reordering", "", 1, 300, 3, 3, "duplicate ACKs that trigger fast retransmit"),

@@ -88,6 +88,8 @@ def detect(c: Tcb, now: int, window: int) -> int:
         later = record.later
         left = record.sent_at + rack.rtt + window - now
         if left <= 0:
+            if record.count:
+                c.tcp.counters.TcpExtTCPLostRetransmit += 1
             board.lose(record)
         elif left > wait:
             wait = left

@@ -41,7 +41,7 @@ class Rate:
         self.round_ends = 0
         #: The last sample, bytes per second, and whether it was limited by the application.
         self.sample = 0
-        self.sample_app_limited = False
+        self.sample_app_limited = True
 
     def sent(self, record: Sent, now: int, flying: int, lost: int) -> None:
         """It is being sent, for the first time or again, while so many bytes with it are on their way; so many were

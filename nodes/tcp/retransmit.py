@@ -27,7 +27,7 @@ from nodes.tcp import (
     sender,
     undo,
 )
-from nodes.tcp.scoreboard import SACKED, Sent
+from nodes.tcp.scoreboard import FLYING, SACKED, Sent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import PASSIVE, Tcb
 
@@ -129,6 +129,7 @@ def on_timeout(c: Tcb, now: int) -> None:
         # The first data that went with an option is lost, perhaps for it (RFC 9768 section 3.2.3.2.2).
         accecn.block_option(c, now)
     flight = c.snd_nxt - c.snd_una
+    _count_failure(c)
     if c.in_recovery:
         c.in_recovery = False
         tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, False, FAST_RECOVERY, c.recover & MASK)
@@ -156,6 +157,26 @@ def on_timeout(c: Tcb, now: int) -> None:
     congestion_trace.record(c, now, causes.RTO_COLLAPSE)
     rtt.back_off(c)
     resend_lost(c, now)
+
+
+def _count_failure(c: Tcb) -> None:
+    """What the timeout finds, in Linux's words."""
+    counters = c.tcp.counters
+    counters.TcpExtTCPLostRetransmit += sum(1 for record in c.board if record.count and record.state == FLYING)
+    if c.sack and c.board.first.state == SACKED:
+        counters.TcpExtTCPSACKReneging += 1
+    if c.retransmits > 1:
+        return
+    if c.in_recovery and c.sack:
+        counters.TcpExtTCPSackRecoveryFail += 1
+    elif c.in_recovery:
+        counters.TcpExtTCPRenoRecoveryFail += 1
+    elif c.rto_recovery:
+        counters.TcpExtTCPLossFailures += 1
+    elif c.board.sacked:
+        counters.TcpExtTCPSackFailures += 1
+    elif c.dup_acks:
+        counters.TcpExtTCPRenoFailures += 1
 
 
 def _over(c: Tcb, now: int, limit: int) -> bool:

@@ -25,6 +25,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     flying = board.flying
     lost = board.lost
     ever_lost = board.ever_lost
+    arrived = board.arrived
     fack = c.rack.fack
     rate = c.rate
     tsecr = segment.tsecr
@@ -32,7 +33,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
     # Whether something arrived that was sent only once.
     once = False
     blocks = segment.sack
-    twice = False
+    twice = 0
     if blocks:
         twice = _told_twice(c, ack, blocks)
         for left, right in blocks[1:] if twice else blocks:
@@ -58,6 +59,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
                     rate.arrived(record, now)
                 rack.delivered(c, now, record, tsecr, fack)
         octets = acks.advance(c, now, ack, done, segment)
+    c.tcp.counters.TcpExtTCPDelivered += board.arrived - arrived
     if c.rack.late:
         c.rack.late = False
         c.rack.seen += 1
@@ -66,7 +68,7 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         _find_lost(c, now)
     acks.told(c, now, octets, delivered, board.ever_lost - ever_lost, flying, segment)
     tlp.on_ack(c, now, ack, progress, delivered, twice)
-    if undo.on_ack(c, now, progress, tsecr, twice, once):
+    if undo.on_ack(c, now, progress, tsecr, twice, blocks, once):
         pass
     elif c.rto_recovery:
         if ack >= c.recover:
@@ -91,23 +93,33 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         tlp.schedule(c, now)
 
 
-def _told_twice(c: Tcb, ack: int, blocks: tuple[tuple[int, int], ...]) -> bool:
-    """Whether the first block is of what has come twice: before the ACK, or within the second (RFC 2883 section 4)."""
+def _told_twice(c: Tcb, ack: int, blocks: tuple[tuple[int, int], ...]) -> int:
+    """How many segments the first block tells of that have come twice: it is before the ACK, or within the second
+    block (RFC 2883 section 4). 0: it is of something else, or nobody's fault."""
     left, right = blocks[0]
     start = unwrap(left, c.snd_una)
     end = unwrap(right, c.snd_una)
     if start >= end:
-        return False
+        return 0
+    counters = c.tcp.counters
     if end > ack:
         if len(blocks) < 2:
-            return False
+            return 0
         around_left, around_right = (unwrap(edge, c.snd_una) for edge in blocks[1])
         if not around_left <= start < end <= around_right:
-            return False
-    c.tcp.counters.TcpExtTCPDSACKRecv += 1
-    c.dsack_dups += 1
+            return 0
+        counters.TcpExtTCPDSACKOfoRecv += 1
+    else:
+        counters.TcpExtTCPDSACKRecv += 1
+    count = -(-(end - start) // c.mss)
+    c.dsack_dups += count
+    if c.dsack_dups > c.total_retrans:
+        # More than was ever sent again: the network makes copies, of which no recovery is guilty (RFC 3708 section 4).
+        counters.TcpExtTCPDSACKIgnoredDubious += 1
+        return 0
+    counters.TcpExtTCPDSACKRecvSegs += count
     rack.told_twice(c)
-    return True
+    return count
 
 
 def _find_lost(c: Tcb, now: int) -> None:

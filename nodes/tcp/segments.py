@@ -28,6 +28,12 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
             tcp.sink.window(now, tcp.node, c.number, WINDOW_RECEIVE, room, c.rcv_adv & MASK, window <= 0)
         window = room
     window = window >> c.rcv_shift if window > 0 else 0
+    if (window == 0) != c.closed_window:
+        c.closed_window = window == 0
+        if c.closed_window:
+            tcp.counters.TcpExtTCPToZeroWindowAdv += 1
+        else:
+            tcp.counters.TcpExtTCPFromZeroWindowAdv += 1
     segment = Segment(
         c.local_port, c.remote_port, seq & MASK, rcv_nxt & MASK, flags, window if window <= 65535 else 65535, payload
     )
@@ -137,13 +143,23 @@ def announced_mss(c: Tcb) -> int:
 
 def send_ack(c: Tcb, now: int, cause: int) -> None:
     """`<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`."""
-    transmit(c, now, c.snd_nxt, ACK, b"", cause, False)
+    transmit(c, now, acceptable_seq(c), ACK, b"", cause, False)
 
 
-def send_reset(c: Tcb, now: int, seq: int, cause: int) -> None:
-    """`<SEQ=seq><CTL=RST>`, with our ACK where the connection is synchronized (RFC 9293 section 3.10.5 leaves it free;
-    it lets the peer's log say what we had received)."""
+def acceptable_seq(c: Tcb) -> int:
+    """SND.NXT. Where the peer has taken back window that we have used it would refuse that, and with it our ACK: Linux
+    then takes the right edge (tcp_acceptable_seq), which is exact but for what the window scale rounds off."""
+    edge = c.snd_una + c.snd_wnd
+    if edge + (1 << c.snd_shift) > c.snd_nxt or c.tcp.parameters.profile != "linux":
+        return c.snd_nxt
+    return edge
+
+
+def send_reset(c: Tcb, now: int, cause: int) -> None:
+    """`<SEQ=SND.NXT><CTL=RST>`, with our ACK where the connection is synchronized (RFC 9293 section 3.10.5 leaves it
+    free; it lets the peer's log say what we had received)."""
     knows = c.synchronized or c.early
+    seq = acceptable_seq(c) if c.synchronized else c.snd_nxt if c.early else c.iss + 1
     flags = RST | ACK if knows else RST
     segment = Segment(c.local_port, c.remote_port, seq & MASK, c.rcv_nxt & MASK if knows else 0, flags, 0, b"")
     if c.timestamps:

@@ -164,6 +164,7 @@ def send_new(c: Tcb, now: int, end: int, flags: int, payload: bytes, cause: int)
     record = Sent(seq, end, flags, payload, now)
     board.add(record)
     c.rate.sent(record, now, board.flying, board.ever_lost)
+    c.tcp.counters.TcpExtTCPOrigDataSent += 1
     c.snd_nxt = end
     c.last_sent = now
     if c.rto_at == NEVER:

@@ -6,6 +6,8 @@ from typing import Final
 
 #: Used up writes that are kept at the front of the list before they are cut off.
 _SLACK: Final = 64
+#: A write that has become so long by being continued is continued by another, so that none is copied again and again.
+_LARGEST: Final = 65_536
 
 
 class SendQueue:
@@ -35,10 +37,14 @@ class SendQueue:
 
     def append(self, data: bytes, more: bool = False, end: bool = False) -> None:
         """Queue one write, not empty. After one with `more` the next continues it; with `end` it ends a record."""
-        if self._more and self._writes:
-            self._writes[-1] += data
+        writes = self._writes
+        if not self._more or not writes or len(writes[-1]) >= _LARGEST:
+            writes.append(data)
+        elif self._offset and self._first == len(writes) - 1:
+            writes[-1] = writes[-1][self._offset :] + data
+            self._offset = 0
         else:
-            self._writes.append(data)
+            writes[-1] += data
         self._more = more
         self.length += len(data)
         if end:

@@ -66,6 +66,7 @@ class Tcb:
         "chrono",
         "chrono_since",
         "close_on_established",
+        "closed_window",
         "congestion",
         "control_failed_at",
         "cwnd_limited",
@@ -254,6 +255,8 @@ class Tcb:
         #: Right edge of the window announced to the peer.
         self.rcv_adv = 0
         self.rcv_shift = 0
+        #: Whether the window announced last was 0.
+        self.closed_window = False
         self.rcv_queue: list[bytes] = []  # an empty deque takes 700 bytes
         #: Bytes in rcv_queue.
         self.buffered = 0

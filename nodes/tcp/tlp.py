@@ -61,7 +61,7 @@ def on_timeout(c: Tcb, now: int) -> None:
     sender.arm(c, now)
 
 
-def on_ack(c: Tcb, now: int, ack: int, progress: bool, delivered: int, twice: bool) -> None:
+def on_ack(c: Tcb, now: int, ack: int, progress: bool, delivered: int, twice: int) -> None:
     """Whether a probe that is out has repaired a loss, which then counts as one (section 7.4)."""
     if c.probe_end < 0 or ack < c.probe_end:
         return
@@ -77,6 +77,7 @@ def on_ack(c: Tcb, now: int, ack: int, progress: bool, delivered: int, twice: bo
             if c.validation is not None:
                 newcwv.on_congestion(c, now, c.validation, flight, cwnd, False)
             ecn.reduced(c)
+            c.undo = None
             c.tcp.counters.TcpExtTCPLossProbeRecovery += 1
             congestion_trace.record(c, now, causes.LOSS_PROBE_REPAIRED)
     elif not progress and not delivered:

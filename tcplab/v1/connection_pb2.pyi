@@ -239,7 +239,7 @@ class Connection(_message.Message):
     segs_out: _builtins.int
     """Segments sent."""
     last_data_sent_ns: _builtins.int
-    """Instant of the last data sent, ns of lab time."""
+    """Instant of the last data sent, ns of lab time; before there was any, when the connection was established."""
     last_segment_received_ns: _builtins.int
     """Instant of the last segment received, ns of lab time."""
     iss: _builtins.int

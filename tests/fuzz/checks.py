@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import types
+from collections.abc import Iterable
 from typing import Final
 
+from nodes.base.clock import NEVER
 from nodes.packet.tcp import ACK, RST, SYN, Segment
 from nodes.tcp.connection import Connection
 from nodes.tcp.seq import MASK
@@ -30,6 +32,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "TIME-WAIT": ("CLOSED",),
 }
 
+#: Where nothing but an answer of the peer or a timer leads out.
+ENDED_BY_TIME: Final = ("SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "CLOSING", "LAST-ACK", "TIME-WAIT")
+
 _LEFT_OUT: Final = (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType, types.CodeType)
 
 
@@ -44,6 +49,15 @@ def check_moves(moves: list[tuple[int, int, int]], states: dict[int, str]) -> No
                 raise Violation(f"connection {conn} was in {states[conn]}, and leaves {was}")
             states[conn] = becomes
     moves.clear()
+
+
+def check_waiting(connections: Iterable[Connection]) -> None:
+    """Whoever waits for the peer has a timer running, and so an end."""
+    for c in connections:
+        state = STATE_NAMES[c.state]
+        deferred = c.fast is not None and c.fast.deferred  # the SYN waits for the user's first SEND
+        if (c.outstanding or state in ENDED_BY_TIME) and not deferred and c.next_deadline() == NEVER:
+            raise Violation(f"connection {c.number} waits in {state}, and no timer runs")
 
 
 class Edges:

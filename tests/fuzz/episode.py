@@ -18,7 +18,7 @@ from nodes.tcp.parameters import Parameters
 from nodes.tcp.seq import MASK
 
 from .attacker import Attacker
-from .checks import Edges, check_moves, memory_of
+from .checks import Edges, check_moves, check_waiting, memory_of
 from .victim import HERE6, OTHERS, PEER6, Moves, Records, StackVictim, TcpVictim, Victim
 from .violation import Violation
 
@@ -433,6 +433,7 @@ class Episode:
 
     def _check(self) -> None:
         check_moves(self.sink.moves, self._states)
+        check_waiting(self.victim.tcp.table.values())
         if self.edges is None and self.c is not None and self.c.synchronized:
             self.edges = Edges(self.c)
 

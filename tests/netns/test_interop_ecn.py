@@ -43,6 +43,7 @@ def test_marks_in_both_directions(control: str, threshold: int, opener: str, tmp
                 sink, ends[sink], max_bytes=SIZE, min_bytes=SIZE, keep=False, timeout_ns=120 * SECOND
             )
             lab.wait(sent, received)
+            assert received.result.sha256 == Payload(b"x", SIZE).sha256()
         assert "ecn" in lab.status("h1", ends["h1"]).options
         for statistics in lab.link_statistics("h1-h2").values():
             assert statistics["marked"] > 0

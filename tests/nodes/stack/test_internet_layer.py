@@ -397,6 +397,45 @@ def test_memory_for_fragments_is_bounded() -> None:
     assert whole is not None and len(whole.payload) == 60_001
 
 
+def test_memory_for_tiny_fragments_is_bounded_too() -> None:
+    """A flood of fragments of 8 bytes, each of another packet, leaves no room but what it has; time gives it back."""
+    reassembly = Reassembly(Parameters())
+    for number in range(20_000):
+        assert reassembly.add(0, Ipv4Packet(SRC, DST, 17, bytes(8), identification=8 + number, fragment=0x2000)) is None
+    kept = 20_000 - reassembly.failures
+    assert 4000 < kept < 16_000
+    first, second = fragment(PACKET, 1500)
+    assert reassembly.add(1, first) is None and reassembly.add(1, second) is None
+    assert len(reassembly.on_timer(reassembly.deadline)) == kept
+    assert reassembly.add(2, first) is None and reassembly.add(2, second) is not None
+    assert reassembly.deadline == NEVER
+
+
+def test_datagrams_without_data_fill_a_socket_too() -> None:
+    stack = router()
+    socket = stack.udp.bind(b"", 9)
+    wire = encode_udp(Datagram(9, 9, b""), SRC, ip("10.0.0.254"))
+    for _ in range(5000):
+        stack.on_frame(1, 0, frame(Ipv4Packet(SRC, ip("10.0.0.254"), 17, wire)))
+    assert 500 < stack.counters.UdpInDatagrams < 2000
+    assert stack.counters.UdpInDatagrams + stack.counters.UdpRcvbufErrors == 5000
+    received = [socket.receive() for _ in range(stack.counters.UdpInDatagrams)]
+    assert None not in received and socket.receive() is None
+
+
+def test_a_syn_to_us_that_the_link_sends_to_everybody_is_ignored() -> None:
+    """RFC 1122 section 3.3.6; Linux: tcp_v4_rcv takes only what is PACKET_HOST."""
+    stack = router()
+    us = ip("10.0.0.254")
+    stack.tcp.listen(0, b"", 80, 5)
+    wire = encode_tcp(Segment(1000, 80, 77, 0, SYN, 100, b""), SRC, us)
+    for to in (b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01"):
+        stack.on_frame(1, 0, frame(Ipv4Packet(SRC, us, 6, wire), to))
+    assert stack.pull() == [] and stack.tcp.connections == {}
+    stack.on_frame(1, 0, frame(Ipv4Packet(SRC, us, 6, wire)))
+    assert len(stack.pull()) == 1
+
+
 def test_fragments_that_stay_alone_are_given_up_and_reported() -> None:
     stack = router()
     us = ip("10.0.0.254")

@@ -469,6 +469,18 @@ def test_discards_say_why() -> None:
     ]
 
 
+def test_a_fin_that_was_none() -> None:
+    """Somebody forges a FIN in the window; the stream goes on beyond it. The peer's own FIN still ends it."""
+    host = Host()
+    c, peer = client(host)
+    peer.send(FIN | ACK, 11, 1)
+    peer.send(FIN | ACK, 1001, 1)
+    peer.send(ACK, 1, 1, b"d" * 20)
+    assert c.state == states.ESTABLISHED
+    assert peer.send(FIN | ACK, 21, 1) == [". 1:1(0) ack 22"]
+    assert (c.state, c.receive(host.now, 100), c.eof) == (states.CLOSE_WAIT, b"d" * 20, True)
+
+
 def test_another_port_is_another_connection() -> None:
     """A segment from another port is another connection's."""
     host, c, peer, nxt, una = scenes.established(Host())

@@ -8,10 +8,11 @@ import pytest
 
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import InvalidArgument
+from nodes.packet.tcp import ACK, PSH, SYN
 from nodes.tcp.connection import Connection
 from nodes.tcp.parameters import Parameters
 
-from .harness import HTTP, PEER, Host, Wire, client
+from .harness import HTTP, PEER, Host, Peer, Wire, client
 
 
 def test_sizes() -> None:
@@ -143,3 +144,26 @@ def test_no_user_gets_a_larger_buffer_than_the_host_allows(option: str, knob: st
     for asked, got in ((40_000, 80_000), (60_000, 100_000), (1 << 29, 100_000)):
         c.set_option(0, option, asked)
         assert c.get_option(option) == got
+
+
+def test_a_window_that_the_data_of_the_syn_has_filled() -> None:
+    """Fast Open: the first measure of what the user reads is of no window at all."""
+    host = Host(tcp_fastopen=0x602, tcp_rmem="256 1000 6291456")
+    listener = host.tcp.listen(0, b"", HTTP, 16, {"TCP_FASTOPEN": 16})
+    peer = Peer(host, 5000, HTTP)
+    peer.tsval = 1
+    peer.send(SYN, 0, payload=bytes(1400), mss=1460)
+    c = listener.accept(0)
+    assert c is not None
+    peer.irs = c.iss
+    read = len(c.receive(0, 500))
+    peer.tsecr = c.ts_offset
+    host.after(50 * MILLISECOND)
+    peer.send(ACK, 1001, 1)
+    seq = 1001
+    for _ in range(30):
+        host.after(60 * MILLISECOND)
+        peer.send(ACK | PSH, seq, 1, bytes(500))
+        seq = c.rcv_nxt - peer.iss
+        read += len(c.receive(host.now, 5000))
+    assert read == seq - 1 > 15_000

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from nodes.base import causes
-from nodes.base.clock import HOUR, MILLISECOND, NEVER, SECOND
+from nodes.base.clock import HOUR, MILLISECOND, MINUTE, NEVER, SECOND
 from nodes.base.errors import SocketError
-from nodes.packet.tcp import ACK, RST, SYN
+from nodes.packet.tcp import ACK, FIN, RST, SYN
 from nodes.tcp import states
+from nodes.tcp.sendqueue import SendQueue
 
 from . import scenes
 from .harness import HERE, HTTP, PEER, Host, Peer, Wire, client
@@ -246,7 +249,7 @@ def test_syn_options_follow_the_knobs() -> None:
     assert (syn_ack.mss, syn_ack.window_scale, syn_ack.tsval) == (1460, -1, -1)
 
 
-@pytest.mark.parametrize(("mss", "largest"), [(1460, 1460), (500, 500), (-1, 536), (9000, 1460), (1, 48)])
+@pytest.mark.parametrize(("mss", "largest"), [(1460, 1460), (500, 500), (-1, 536), (9000, 1460), (1, 48), (0, 536)])
 @pytest.mark.rfc("9293", "MUST-14", "MUST-15", "MUST-16")
 def test_segments_fit_the_peer_and_the_path(mss: int, largest: int) -> None:
     """RFC 9293 section 3.7.1: Eff.snd.MSS; 536 when the peer says nothing; no absurdly small one."""
@@ -324,6 +327,29 @@ def test_keepalive_can_be_set_and_unset() -> None:
     assert (peer.got(), c.state) == ([], states.ESTABLISHED)
 
 
+def test_keepalive_does_not_take_any_segment_for_life() -> None:
+    """Others send segments of the connection; none is in the window, so the peer is as dead as before."""
+    host = Host()
+    c, peer = client(host, options={"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3})
+    for _ in range(13):
+        host.after(SECOND)
+        peer.send(ACK, 500_000, 1)
+    assert (c.state, c.error) == (states.CLOSED, "ETIMEDOUT")
+
+
+def test_no_keepalive_in_time_wait() -> None:
+    host = Host()
+    c, peer = client(host)
+    c.shutdown(0)
+    peer.send(ACK | FIN, 1, 2)
+    assert c.state == states.TIME_WAIT
+    c.set_option(0, "TCP_KEEPIDLE", 1)
+    c.set_option(0, "SO_KEEPALIVE", 1)
+    peer.got()
+    host.after(2 * MINUTE)
+    assert (peer.got(), c.state) == ([], states.CLOSED)
+
+
 @pytest.mark.rfc("9293", "MUST-21")
 def test_user_timeout() -> None:
     """RFC 9293 section 3.10.8, RFC 5482: what waits longer ends the connection; progress starts the timeout anew."""
@@ -356,6 +382,23 @@ def test_send_takes_what_fits() -> None:
     assert told == []
     peer.send(ACK, 1, 1001, window=1000)
     assert told == [True]
+
+
+def test_writes_that_go_on_and_on() -> None:
+    """MSG_MORE: each write continues the one before, for ever. Every byte comes out once, and none is kept longer."""
+    queue = SendQueue()
+    written = sent = 0
+    tracemalloc.start()
+    for count in range(5000):
+        queue.append(bytes([count & 0xFF]) * 1001, more=True)
+        written += 1001
+        if queue.length >= 1460:
+            assert queue.take(1460) == bytes((at // 1001) & 0xFF for at in range(sent, sent + 1460))
+            sent += 1460
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert queue.length == written - sent < 1460
+    assert peak < 300_000
 
 
 def test_data_before_the_handshake_waits_for_it() -> None:

@@ -79,6 +79,21 @@ def test_a_window_that_shrinks() -> None:
     assert c.state == states.ESTABLISHED
 
 
+def test_acks_under_a_window_that_shrank_stand_in_it() -> None:
+    """The peer refuses what stands beyond its window: an ACK there would be lost, and a RST not be believed. As Linux
+    (tcp_acceptable_seq)."""
+    host = Host()
+    c, peer = client(host, window=10 * MSS)
+    c.send(0, bytes(8 * MSS))
+    peer.got()
+    peer.send(ACK, 1, 1, window=2 * MSS)
+    edge = 1 + 2 * MSS
+    assert peer.send(ACK | PSH, 1, 1, b"abc", window=2 * MSS) == [f". {edge}:{edge}(0) ack 4"]
+    assert peer.send(SYN, 4, 1, window=2 * MSS) == [f". {edge}:{edge}(0) ack 4"]
+    c.abort(host.now)
+    assert peer.got() == [f"R. {edge}:{edge}(0) ack 4"]
+
+
 @pytest.mark.rfc("9293", "SHLD-17")
 @pytest.mark.parametrize("profile", ["linux", "rfc"])
 def test_data_beyond_the_right_edge_times_nothing_out(profile: str) -> None:
@@ -184,6 +199,20 @@ def test_r1_and_r2(profile: str) -> None:
     assert host.parameters.tcp_retries1 >= 3
     host.after(3600 * SECOND)
     assert (c.state, c.error) == (states.CLOSED, "ETIMEDOUT")
+
+
+@pytest.mark.rfc("9293", "MUST-20")
+def test_after_r1_timeouts_ip_is_asked_again() -> None:
+    """The route has changed meanwhile to one of smaller packets: until then it was believed to be the old one."""
+    host = Host(tcp_retries1=3)
+    c, _ = client(host)
+    c.send(0, bytes(MSS))
+    host.take()
+    host.network.mtu = 600
+    host.after(100 * SECOND)
+    sizes = [len(segment.payload) for segment in host.take()]
+    assert sizes[:3] == [MSS, MSS, 560]
+    assert MSS not in sizes[3:]
 
 
 @pytest.mark.rfc("9293", "MUST-55", "SHLD-20")
@@ -442,13 +471,15 @@ def test_three_segments_beyond_leave_no_doubt() -> None:
 @pytest.mark.rfc("8985", "3.3.2-3", "3.3.2-4", "3.3.2-5", "4-4")
 @pytest.mark.parametrize(("told", "quarters"), [(1, 2), (2, 3), (6, 4)])
 def test_what_came_twice_widens_the_window_up_to_a_round_trip(told: int, quarters: int) -> None:
-    """Each D-SACK, once per round trip, adds a quarter of the least round trip; never above the smoothed one."""
+    """Each D-SACK of what was sent again, once per round trip, adds a quarter of the least round trip; never above the
+    smoothed one."""
     host = Host()
     c, peer = opened(host)
     sent = 0
     for _ in range(told):
         c.send(host.now, bytes(MSS))
-        host.after(100 * MILLISECOND)
+        host.after(350 * MILLISECOND)  # a tail loss probe
+        assert len(peer.got()) == 2
         sent += 1
         sacked(peer, sent, (sent - 1, sent - 1))
     peer.got()
@@ -460,6 +491,25 @@ def test_what_came_twice_widens_the_window_up_to_a_round_trip(told: int, quarter
     assert peer.got() == []
     host.after(4)
     assert peer.got() == [resent(peer, sent)]
+
+
+def test_copies_that_the_network_makes_widen_nothing() -> None:
+    """RFC 3708 section 4: nothing was sent again, so a D-SACK tells of no superfluous retransmission (Linux:
+    TCPDSACKIgnoredDubious)."""
+    host = Host()
+    c, peer = opened(host)
+    for sent in range(1, 7):
+        c.send(host.now, bytes(MSS))
+        host.after(100 * MILLISECOND)
+        sacked(peer, sent, (sent - 1, sent - 1))
+    assert host.counters.TcpExtTCPDSACKIgnoredDubious == host.counters.TcpExtTCPDSACKRecv == 6
+    peer.got()
+    c.send(host.now, bytes(5 * MSS))
+    peer.got()
+    host.after(100 * MILLISECOND)
+    sacked(peer, 6, (7, 7))
+    host.after(27 * MILLISECOND)
+    assert peer.got() == [resent(peer, 6)]
 
 
 @pytest.mark.rfc("8985", "1")

@@ -185,7 +185,9 @@ def test_reordering_is_no_loss() -> None:
     assert s.buffered == size
     wire.run(limit=wire.now + 100 * MILLISECOND)
     entered = sum(one["entered"] for one in wire.a.sink.of("recovery"))
-    assert entered < 5 and wire.a.counters.TcpExtTCPFullUndo == entered  # of 20 that came late
+    counters = wire.a.counters
+    undone = counters.TcpExtTCPFullUndo + counters.TcpExtTCPPartialUndo + counters.TcpExtTCPDSACKUndo
+    assert entered < 5 and undone == entered  # of 20 that came late
     assert 10 <= c.status(wire.now).reord_seen == wire.a.counters.TcpExtTCPSACKReorder <= 20
     assert s.status(wire.now).reord_seen == 0
 
@@ -217,5 +219,68 @@ def test_a_timeout_for_nothing_is_taken_back() -> None:
     window = c.status(0).snd_cwnd
     wire.run(until=lambda: wire.now > 700 * MILLISECOND)
     assert wire.a.counters.TcpExtTCPTimeouts >= 1
-    assert wire.a.counters.TcpExtTCPFullUndo >= 1
+    assert wire.a.counters.TcpExtTCPLossUndo >= 1
     assert c.status(0).snd_cwnd >= window
+
+
+def late_original(timestamps: int) -> tuple[Wire, Connection, Connection]:
+    """The 40th data segment is so late that it was sent again, and the recovery is over, when it comes."""
+    data = 0
+
+    def fate(_: int, segment: Segment) -> list[int]:
+        nonlocal data
+        data += segment.payload != b""
+        if segment.payload and data == 40:
+            return [60 * MILLISECOND]
+        return [5 * MILLISECOND]
+
+    wire = Wire(fate=fate, tcp_rmem=4 << 20, tcp_wmem=4 << 20, tcp_timestamps=timestamps)
+    c, s = wire.connect()
+    c.send(wire.now, bytes(200 * c.status(0).snd_mss))
+    wire.run(limit=200 * MILLISECOND)
+    return wire, c, s
+
+
+@pytest.mark.parametrize("timestamps", [0, 1])
+def test_an_original_that_was_late_is_told_of(timestamps: int) -> None:
+    """RFC 2883 section 4: also where PAWS refuses it, for what was sent again has a later timestamp (Linux:
+    tcp_send_dupack)."""
+    wire, c, _ = late_original(timestamps)
+    assert wire.b.counters.TcpExtPAWSEstab == timestamps
+    assert (wire.b.counters.TcpExtTCPDSACKOldSent, wire.b.counters.TcpExtDelayedACKLost) == (1, 1)
+    assert (wire.a.counters.TcpExtTCPDSACKRecv, c.status(wire.now).dsack_dups) == (1, 1)
+
+
+@pytest.mark.parametrize("timestamps", [0, 1])
+def test_a_recovery_that_is_over_is_taken_back(timestamps: int) -> None:
+    """The D-SACK comes when all is repaired: the window is as if nothing had been (RFC 3708; Linux: TCPDSACKUndo)."""
+    wire, c, _ = late_original(timestamps)
+    recoveries = [event["entered"] for event in wire.a.sink.of("recovery")]
+    assert recoveries == [1, 0]
+    assert wire.a.counters.TcpExtTCPDSACKUndo == 1
+    changes = wire.a.sink.of("cwnd")
+    before = next(i for i, event in enumerate(changes) if event["cause"] == causes.SACK_RECOVERY) - 1
+    status = c.status(wire.now)
+    assert status.snd_cwnd >= changes[before]["cwnd"]
+    assert status.snd_ssthresh >= changes[before]["ssthresh"]
+
+
+def test_a_dsack_of_something_else_takes_nothing_back() -> None:
+    """It tells of what was acknowledged before the recovery began."""
+    host = Host(tcp_wmem=1 << 20)
+    c, peer = receiver(host)
+    c.send(0, bytes(40 * MSS))
+
+    def told(ack: int, left: int, right: int) -> None:
+        edges = tuple((c.iss + 1 + n * MSS) & MASK for n in (left, right))
+        peer.send(ACK, 1, 1 + ack * MSS, sack=(edges,))
+
+    peer.send(ACK, 1, 1 + 2 * MSS)
+    told(2, 4, 8)
+    assert c.status(0).ca_state == "Recovery"
+    reduced = c.status(0).snd_ssthresh
+    sent = (c.snd_nxt - c.iss - 1) // MSS
+    peer.send(ACK, 1, 1 + sent * MSS)
+    told(sent, 0, 2)
+    assert (c.status(0).ca_state, c.status(0).snd_ssthresh) == ("Open", reduced)
+    assert host.counters.TcpExtTCPDSACKUndo == 0

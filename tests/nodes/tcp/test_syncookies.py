@@ -164,3 +164,14 @@ def test_a_reset_ends_nothing() -> None:
     assert peer.send(RST, 1) == []
     assert peer.send(ACK, 1, 1) == []
     assert host.tcp.connections[1].state == states.ESTABLISHED
+
+
+def test_a_cookie_waits_for_no_data() -> None:
+    """TCP_DEFER_ACCEPT counts SYN-ACKs that are sent again, and there are none: as on Linux the ACK establishes. The
+    connection must not stay in the SYN queue without a timer."""
+    host = Host(tcp_syncookies=2)
+    listener = host.tcp.listen(0, b"", HTTP, 8, {"TCP_DEFER_ACCEPT": 5})
+    peer, _ = knock(host, **LINUX_SYN)
+    peer.send(ACK, 1, 1)
+    assert listener.syn_queue == {}
+    assert accepted(listener).state == states.ESTABLISHED
