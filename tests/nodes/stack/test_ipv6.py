@@ -547,6 +547,18 @@ def test_a_router_that_says_nothing_is_found_out_by_probes(server: str, headers:
     assert h1.status(opened).snd_mss + headers + 12 == least
 
 
+@pytest.mark.parametrize("server", ["fd00::2", "10.0.0.2"])
+def test_the_largest_segments_that_a_knob_can_ask_for_are_packets(server: str) -> None:
+    """tcp_min_snd_mss: whatever the path; an IP packet has 65535 bytes."""
+    net = pair6()
+    knobs = net.hosts["h1"].stack.parameters
+    with pytest.raises(InvalidArgument, match="tcp_min_snd_mss"):
+        knobs.set("tcp_min_snd_mss", 65_496)
+    knobs.set("tcp_min_snd_mss", 65_495)
+    h1, opened, _, _ = transfer(net, 300_000, ip(server))
+    assert h1.status(opened).snd_mss == 65_495 - 12
+
+
 def test_udp_is_fragmented_to_the_path_mtu() -> None:
     net = routed6(mtu=1300)
     there = net.hosts["h2"].stack.udp.bind(b"", 9)
