@@ -359,7 +359,8 @@ def _add_option(c: Tcb, now: int, a: AccEcn, segment: Segment) -> None:
     needed = a.fields[order]
     room = MAX_OPTIONS_LEN - (TIMESTAMPS_LENGTH if c.timestamps else 0)
     if segment.payload:
-        room = min(room, c.mss + a.reserved - len(segment.payload))
+        # (A probe of the path's MTU is larger than the MSS, and is to be as large as a segment with all its options.)
+        room = min(room, max(c.mss - len(segment.payload), 0) + a.reserved)
     blocks = len(segment.sack)
     while True:
         left = room - (4 + 8 * blocks if blocks else 0)

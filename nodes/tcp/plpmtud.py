@@ -12,7 +12,7 @@ from nodes.base.clock import SECOND
 from nodes.packet.tcp import ACK, PSH
 from nodes.tcp import pathmtu, retransmit, segments, sender
 from nodes.tcp.icmp import LOWEST_MTU_V6
-from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
+from nodes.tcp.tcb import Tcb
 
 #: Values of tcp_mtu_probing: not before the path looks like a black hole; from the start.
 AFTER_BLACK_HOLE: Final = 1
@@ -145,7 +145,7 @@ def _passing(c: Tcb, mss: int) -> int:
 
 def _packet_of(c: Tcb, mss: int) -> int:
     """Bytes of a packet with `mss` of payload."""
-    return mss + segments.header_length(c) + (TIMESTAMPS_LENGTH if c.timestamps else 0)
+    return mss + segments.header_length(c) + sender.options_length(c)
 
 
 def _largest(c: Tcb) -> int:

@@ -34,9 +34,13 @@ def mss_for(c: Tcb, mtu: int) -> int:
     """The same for a path that takes packets of `mtu` bytes."""
     size = c.options.maxseg or c.peer_mss
     size = max(min(size, c.peer_mss, mtu - segments.header_length(c)), c.tcp.parameters.tcp_min_snd_mss)
-    if c.accurate is not None:
-        size -= accecn.reserve(c)
-    return size - TIMESTAMPS_LENGTH if c.timestamps else size
+    return size - options_length(c)
+
+
+def options_length(c: Tcb) -> int:
+    """What options take of a full segment, bytes."""
+    length = TIMESTAMPS_LENGTH if c.timestamps else 0
+    return length if c.accurate is None else length + accecn.reserve(c)
 
 
 def output(c: Tcb, now: int, force: bool) -> None:

@@ -11,8 +11,10 @@ import pytest
 from nodes.base.causes import CAUSES
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.packet.tcp import ACK, Segment
+from nodes.packet.tcp_codec import encode_tcp
+from nodes.tcp import sender
 from nodes.tcp.connection import Connection
-from tests.nodes.tcp.harness import PEER, Host, Wire, client
+from tests.nodes.tcp.harness import HERE, PEER, Host, Wire, client
 from tests.nodes.tcp.test_path_mtu import told
 
 DELAY = 5 * MILLISECOND
@@ -29,7 +31,7 @@ class Path(Wire):
         self.swallowed: list[int] = []
 
     def _fate(self, n: int, segment: Segment) -> list[int]:
-        size = len(segment.payload) + (40 if segment.tsval < 0 else 52)
+        size = 20 + len(encode_tcp(segment, HERE, PEER))
         if size > self.mtu and segment.payload:
             self.swallowed.append(size)
             return []
@@ -131,6 +133,19 @@ def test_a_lost_probe_is_no_sign_of_congestion(knobs: dict[str, object], control
     assert 1200 - 8 < c.status(path.now).snd_mss + 52 <= 1200
     if not control.startswith("bbr"):
         assert all(after >= before for (before, _), (after, _) in pairwise(windows(path)))
+
+
+@pytest.mark.parametrize("mtu", [1500, 1200])
+def test_room_for_the_option_of_accurate_ecn_is_reckoned_with(mtu: int) -> None:
+    """The search is for packets, and ends: every segment has room for all its options."""
+    path = Path(mtu, tcp_mtu_probing=2, tcp_ecn=3)
+    c, s = path.connect()
+    assert path.transfer(c, s, 3_000_000) == 3_000_000
+    counters = path.a.counters
+    assert sender.options_length(c) > 12
+    assert mtu - 8 < c.status(path.now).snd_mss + 40 + sender.options_length(c) <= mtu
+    # 424 bytes to search through, halved until fewer than 8 are left.
+    assert counters.TcpExtTCPMTUPSuccess + counters.TcpExtTCPMTUPFail <= 6
 
 
 def test_other_losses_beside_the_probe_are_a_sign_of_congestion() -> None:
