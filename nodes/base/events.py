@@ -44,6 +44,7 @@ ERROR: Final = 17
 MUTANT: Final = 18
 CONTROL: Final = 19
 ECN: Final = 20
+URGENT: Final = 21
 FRAME: Final = 32
 VERDICT: Final = 33
 DELIVERY: Final = 34
@@ -277,6 +278,9 @@ KINDS: Final[tuple[Kind, ...]] = (
         _F("received_ce", "q", "int", "Packets of the peer's that came marked."),
         _F("sends_ect", "B", "bool", "What is sent says that it may be marked."),
         _F("sends_option", "B", "bool", "AccECN options are sent."))),
+    Kind(URGENT, "urgent", LEVEL_CONGESTION, "Urgent data was sent, or the peer tells of some (RFC 6093).", (
+        _F("direction", "B", "DIRECTIONS", "Sent or received."),
+        _F("seq", "I", "int", "Sequence number of the urgent byte."))),
     Kind(FRAME, "frame", LEVEL_OFF, "A frame entered a link (with capture).", (_LINK_NAME, _FRAME_NUMBER),
          "data", "The frame, from its Ethernet header on."),
     Kind(VERDICT, "verdict", LEVEL_CONGESTION, "What a link did to a frame (PASSED: level segments).", (
@@ -487,6 +491,11 @@ class EventSink:
         """AccECN: marks told by the peer, or a decision about ECN; packets in all so far."""
         if self.level >= LEVEL_CONGESTION:
             self.emit(ECN, time_ns, node, conn, cause, (delivered_ce, received_ce, int(sends_ect), int(sends_option)))
+
+    def urgent(self, time_ns: int, node: int, conn: int, direction: int, seq: int) -> None:
+        """Urgent data: the number of its byte."""
+        if self.level >= LEVEL_CONGESTION:
+            self.emit(URGENT, time_ns, node, conn, 0, (direction, seq))
 
     def verdict(self, time_ns: int, link: int, frame: int, verdict: int, rule: int, delay_ns: int) -> None:
         """What a link decided on the `frame`-th frame of a direction. PASSED is recorded from level segments on."""

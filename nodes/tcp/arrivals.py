@@ -11,8 +11,21 @@ from typing import Final
 from nodes.base import causes
 from nodes.base.clock import HOUR
 from nodes.base.events import RECEIVED
-from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, Segment
-from nodes.tcp import accecn, acking, acks, closing, ecn, fastopen, handshake, receiver, segments, sender, states
+from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, URG, Segment
+from nodes.tcp import (
+    accecn,
+    acking,
+    acks,
+    closing,
+    ecn,
+    fastopen,
+    handshake,
+    receiver,
+    segments,
+    sender,
+    states,
+    urgent,
+)
 from nodes.tcp.challenge import challenge, may_answer_invalid
 from nodes.tcp.seq import HALF, MASK, unwrap
 from nodes.tcp.tcb import ACTIVE, Tcb, change_state
@@ -133,7 +146,9 @@ def otherwise(c: Tcb, now: int, segment: Segment) -> None:
         accecn.on_segment(c, segment)
     elif c.ecn:
         ecn.on_segment(c, now, segment)
-    # Sixth: the urgent pointer; urgent data stays in line in the stream, as RFC 6093 asks.
+    # Sixth: the urgent pointer.
+    if flags & URG or c.urgent is not None:
+        urgent.on_segment(c, now, seq, segment)
     if flags & FIN or segment.payload:
         _text_and_fin(c, now, seq, segment)
 

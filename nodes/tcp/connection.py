@@ -27,6 +27,7 @@ from nodes.tcp import (
     receiver,
     sender,
     states,
+    urgent,
 )
 from nodes.tcp.info import TcpInfo
 from nodes.tcp.options import Options
@@ -49,7 +50,11 @@ class Connection(Tcb):
     @property
     def readable(self) -> bool:
         """Whether `receive` would give data, end of file or an error."""
-        if self.buffered >= self.options.rcvlowat or self.fin_received or self.state == states.CLOSED:
+        if (
+            self.buffered - urgent.hidden(self) >= self.options.rcvlowat
+            or self.fin_received
+            or self.state == states.CLOSED
+        ):
             return True
         # A window that is closed brings no more: SO_RCVLOWAT cannot be waited for.
         return self.buffered > 0 and self.rcv_wnd <= self.rcv_mss
@@ -77,11 +82,12 @@ class Connection(Tcb):
 
     # calls
 
-    def send(self, now: int, data: bytes, more: bool = False, end: bool = False) -> int:
+    def send(self, now: int, data: bytes, more: bool = False, end: bool = False, urgently: bool = False) -> int:
         """SEND (3.10.2): queue `data`; returns how many bytes were taken, 0 when the buffer is full.
 
         `more` (MSG_MORE of send(2)): the next `send` continues this one, so no small segment goes for its sake.
         `end` (MSG_EOR): `data` ends a record; nothing that is sent later comes into a segment with it.
+        `urgently` (MSG_OOB): the last byte taken is urgent (urgent.py).
         In SYN-SENT and SYN-RECEIVED data waits for the handshake. Raises SocketError EBADF after `close`, EPIPE after
         `shutdown` or when the connection is gone, or once the error it failed with.
         """
@@ -102,16 +108,16 @@ class Connection(Tcb):
         if limit == notsent.NO_LIMIT:
             self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
             if size:
-                self._queue(now, data, more, end)
+                self._queue(now, data, more, end, urgently)
         else:
-            size = self._send_under(now, data, limit, more, end)
+            size = self._send_under(now, data, limit, more, end, urgently)
             self.tcp.sink.call(now, self.tcp.node, self.number, CALL_SEND, size)
         self.blocked = not self.writable
         if self.blocked:
             chronograph.look(self, now)
         return size
 
-    def _send_under(self, now: int, data: bytes, limit: int, more: bool, end: bool) -> int:
+    def _send_under(self, now: int, data: bytes, limit: int, more: bool, end: bool, urgently: bool) -> int:
         """Queue `data` while less than `limit` is not sent; returns how much."""
         size = 0
         while size < len(data):
@@ -121,14 +127,16 @@ class Connection(Tcb):
             piece = data[size : size + room]
             size += len(piece)
             whole = size == len(data)
-            self._queue(now, piece, more or not whole, end and whole)
+            self._queue(now, piece, more or not whole, end and whole, urgently)
         if 0 < size < len(data):
             self.snd_queue.push()
         return size
 
-    def _queue(self, now: int, data: bytes, more: bool, end: bool) -> None:
+    def _queue(self, now: int, data: bytes, more: bool, end: bool, urgently: bool) -> None:
         sender.look_app_limited(self)
         self.snd_queue.append(bytes(data), more, end)
+        if urgently:
+            urgent.sent(self, now, len(data))
         if self.synchronized or self.early:
             if more:
                 sender.output_as(self, now, 1)
@@ -159,6 +167,28 @@ class Connection(Tcb):
         if not self.rcv_queue and self.error_pending:
             raise SocketError(self.error, self._error_words())
         return receiver.look(self, limit)
+
+    def receive_urgent(self, now: int, peek: bool = False) -> bytes:
+        """The urgent byte, apart from the stream (MSG_OOB); b"" when the peer's FIN came before it.
+
+        Raises SocketError EINVAL: there is none, it was received, or SO_OOBINLINE leaves it in the stream; EAGAIN: it
+        has not come yet; EBADF after `close`.
+        """
+        if self.user_closed:
+            self._illegal(now, CALL_RECEIVE, "EBADF", causes.ERROR_CLOSING)
+        data = urgent.receive(self, peek)
+        self.tcp.sink.call(now, self.tcp.node, self.number, CALL_RECEIVE, len(data))
+        return data
+
+    @property
+    def at_mark(self) -> bool:
+        """Whether the next byte to read is where the last urgent data was: SIOCATMARK."""
+        return urgent.at_mark(self)
+
+    @property
+    def urgent_pending(self) -> bool:
+        """Whether `receive_urgent` would give something: POLLPRI."""
+        return urgent.pending(self)
 
     def take_error(self) -> str:
         """The errno name the connection failed with ("": none), which no other call is told any more: SO_ERROR."""

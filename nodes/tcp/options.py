@@ -34,6 +34,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "IP_TTL": (0, 255),  # of the packets sent, over IPv6 their hop limit; 0: ip_default_ttl, hop_limit
     "SO_REUSEADDR": (0, 1),  # 1: others that have it, connections in TIME-WAIT too, may have the same port
     "SO_KEEPALIVE": (0, 1),
+    "SO_OOBINLINE": (0, 1),  # 1: urgent data stays in the stream
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
     "SO_RCVLOWAT": (1, _INT),  # bytes that make a connection readable
     "SO_RCVBUF": (256, 2**30 - 1),  # bytes; more than rmem_max is that
@@ -63,6 +64,7 @@ class Options:
         "maxseg",
         "nodelay",
         "notsent_lowat",
+        "oobinline",
         "quickack",
         "rcvbuf",
         "rcvbuf_fixed",
@@ -99,6 +101,7 @@ class Options:
         self.linger2 = 0
         self.ttl = 0
         self.keepalive = 0
+        self.oobinline = 0
         self.linger = -1
         #: Bytes; they grow with the connection (autotuning.py) unless the user has set them.
         self.rcvbuf = parameters.window_of(parameters.tcp_rmem[1])

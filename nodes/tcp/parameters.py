@@ -106,6 +106,7 @@ KNOBS: Final[tuple[Knob, ...]] = (
     _K("tcp_dsack", "", 0, 1, 1, 1, "1: what came twice is reported (RFC 2883)"),
     _K("tcp_recovery", "", 0, 1, 1, 0, "1: losses are found by RACK (RFC 8985); 0: by counting (RFC 6675)"),
     _K("tcp_early_retrans", "", 0, 3, 3, 0, "not 0: tail loss probes (RFC 8985 7)"),
+    _K("tcp_stdurg", "", 0, 1, 0, 0, "1: the urgent pointer that comes points at the urgent byte, 0: behind it"),
     _K("tcp_window_scaling", "", 0, 1, 1, 1, "1: window scale option (RFC 7323)"),
     _K("tcp_adv_win_scale", "", -31, 31, 1, 0, "of n bytes of receive buffer n - n/2^this are window; 0: all"),
     _K("tcp_moderate_rcvbuf", "", 0, 1, 1, 0, "1: the receive buffer grows with what the user reads in a round trip"),
@@ -285,6 +286,7 @@ class Parameters:
     tcp_min_snd_mss: int
     tcp_initial_cwnd: int
     tcp_reordering: int
+    tcp_stdurg: int
     tcp_abc: int
     tcp_pacing: int
     tcp_pacing_ss_ratio: int

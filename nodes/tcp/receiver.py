@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.packet.tcp import Segment
-from nodes.tcp import accecn, acking, autotuning, segments, states
+from nodes.tcp import accecn, acking, autotuning, segments, states, urgent
 from nodes.tcp.tcb import Tcb
 
 #: What arrives in smaller pieces is joined: a sender of single bytes must not take many times the memory of the buffer.
@@ -92,6 +92,8 @@ def deliver(c: Tcb, data: bytes) -> None:
 def take(c: Tcb, limit: int) -> bytes:
     """Hand the user up to `limit` bytes of what arrived in order."""
     queue = c.rcv_queue
+    if c.urgent is not None:
+        _, limit = urgent.before_mark(c, limit, False)
     if not queue:
         return b""
     if limit >= c.buffered:
@@ -110,13 +112,21 @@ def take(c: Tcb, limit: int) -> bytes:
             queue[0] = queue[0][left:]
         data = b"".join(parts)
     c.buffered -= len(data)
+    if c.urgent is not None:
+        urgent.passed(c)
     return data
 
 
 def look(c: Tcb, limit: int) -> bytes:
     """Up to `limit` bytes of what arrived in order, which stay."""
     parts = []
+    skip = 0
+    if c.urgent is not None:
+        skip, limit = urgent.before_mark(c, limit, True)
     for part in c.rcv_queue:
+        if skip:
+            part = part[skip:]
+            skip = 0
         if limit <= 0:
             break
         parts.append(part[:limit])

@@ -7,7 +7,7 @@ from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
 from nodes.packet.tcp import ACK, ECE, RST, SYN, FastOpenOption, Segment
 from nodes.packet.tcp_codec import MAX_OPTIONS_LEN
-from nodes.tcp import accecn, ecn, timers
+from nodes.tcp import accecn, ecn, timers, urgent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
@@ -38,6 +38,8 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
         c.local_port, c.remote_port, seq & MASK, rcv_nxt & MASK, flags, window if window <= 65535 else 65535, payload
     )
     segment.ttl = c.options.ttl
+    if c.snd_up > seq:
+        urgent.mark(c, segment, seq)
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent

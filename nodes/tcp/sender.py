@@ -186,7 +186,7 @@ def _small_may_go(c: Tcb, size: int, unsent: int, fin: bool) -> bool:
             return True
         # Cut short by the peer's window: only when it is a fair part of the largest window seen (Fs = 1/2).
         return size * 2 >= c.max_snd_wnd and (c.options.nodelay != 0 or c.snd_una == c.snd_nxt)
-    if fin:
+    if fin or c.snd_up > c.snd_una:
         return True
     if c.options.cork:
         return False

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nodes.tcp.listener import Listener
     from nodes.tcp.newcwv import Validation
     from nodes.tcp.plpmtud import Search
+    from nodes.tcp.urgent import Urgent
 
 #: How a connection came about (nodes.base.events.ORIGINS).
 ACTIVE: Final = 1
@@ -172,6 +173,7 @@ class Tcb:
         "snd_queue",
         "snd_shift",
         "snd_una",
+        "snd_up",
         "snd_wl1",
         "snd_wl2",
         "snd_wnd",
@@ -195,6 +197,7 @@ class Tcb:
         "ts_recent",
         "ts_recent_at",
         "undo",
+        "urgent",
         "usage_end",
         "user_closed",
         "user_timeout_at",
@@ -235,6 +238,8 @@ class Tcb:
         self.iss = iss
         self.snd_una = iss
         self.snd_nxt = iss
+        #: SND.UP: the number after the urgent data, if that is not acknowledged.
+        self.snd_up = iss
         self.snd_wnd = 0
         self.snd_wl1 = 0
         self.snd_wl2 = 0
@@ -265,6 +270,8 @@ class Tcb:
         #: Where a FIN that came out of order stands in the stream; -1: none has.
         self.fin_at = -1
         self.fin_received = False
+        #: Urgent data that the user has not read past (urgent.py).
+        self.urgent: Urgent | None = None
         self.rcv_mss = DEFAULT_MSS_IPV4
         #: Bytes received since the last ACK sent, and why an ACK is due at the end of this event (NONE: it is not).
         self.ack_bytes = 0

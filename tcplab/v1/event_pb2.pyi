@@ -416,6 +416,7 @@ class EventBody(_message.Message):
     MUTANT_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
     ECN_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
@@ -506,6 +507,10 @@ class EventBody(_message.Message):
         """AccECN (RFC 9768): the peer tells of marks, or something is done about ECN."""
 
     @_builtins.property
+    def urgent(self) -> Global___UrgentEvent:
+        """Urgent data was sent, or the peer tells of some (RFC 6093)."""
+
+    @_builtins.property
     def frame(self) -> Global___FrameEvent:
         """A frame entered a link (with capture)."""
 
@@ -564,6 +569,7 @@ class EventBody(_message.Message):
         mutant: Global___MutantEvent | None = ...,
         control: Global___ControlEvent | None = ...,
         ecn: Global___EcnEvent | None = ...,
+        urgent: Global___UrgentEvent | None = ...,
         frame: Global___FrameEvent | None = ...,
         verdict: Global___VerdictEvent | None = ...,
         delivery: Global___DeliveryEvent | None = ...,
@@ -574,11 +580,11 @@ class EventBody(_message.Message):
         action: Global___ActionEvent | None = ...,
         counter: Global___CounterEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "ecn", b"ecn", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "ecn", b"ecn", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "urgent", b"urgent", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "ecn", b"ecn", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "app", b"app", "attack", b"attack", "call", b"call", "challenge_ack", b"challenge_ack", "connection", b"connection", "control", b"control", "counter", b"counter", "cwnd", b"cwnd", "delivery", b"delivery", "discard", b"discard", "ecn", b"ecn", "error", b"error", "frame", b"frame", "illegal", b"illegal", "kind", b"kind", "link", b"link", "listener", b"listener", "mutant", b"mutant", "queue", b"queue", "recovery", b"recovery", "reset", b"reset", "retransmit", b"retransmit", "rtt", b"rtt", "sack", b"sack", "segment", b"segment", "state", b"state", "timer", b"timer", "urgent", b"urgent", "verdict", b"verdict", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "control", "ecn", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["connection", "state", "segment", "sack", "retransmit", "rtt", "cwnd", "recovery", "timer", "window", "challenge_ack", "reset", "discard", "illegal", "call", "listener", "error", "mutant", "control", "ecn", "urgent", "frame", "verdict", "delivery", "queue", "link", "attack", "app", "action", "counter"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1305,6 +1311,32 @@ class EcnEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__received_ce) -> _WhichOneofReturnType__received_ce | None: ...
 
 Global___EcnEvent: _TypeAlias = EcnEvent  # noqa: Y015
+
+@_typing.final
+class UrgentEvent(_message.Message):
+    """Urgent data was sent, or the peer tells of some (RFC 6093)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    direction: Global___SegmentDirection.ValueType
+    """Sent or received."""
+    seq: _builtins.int
+    """Sequence number of the urgent byte."""
+    def __init__(
+        self,
+        *,
+        direction: Global___SegmentDirection.ValueType = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UrgentEvent: _TypeAlias = UrgentEvent  # noqa: Y015
 
 @_typing.final
 class FrameEvent(_message.Message):
