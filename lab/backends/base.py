@@ -316,8 +316,11 @@ class Lab(ABC):
         """The next established connection of a listener (result: TcpInfo)."""
 
     @abstractmethod
-    def send(self, node: str, connection: int, payload: Payload, *, timeout_ns: int = NEVER) -> Operation:
-        """SEND; done when all is in the send buffer (result: number of bytes)."""
+    def send(
+        self, node: str, connection: int, payload: Payload, *, urgent: bool = False, timeout_ns: int = NEVER
+    ) -> Operation:
+        """SEND; done when all is in the send buffer (result: number of bytes). `urgent`: the last byte is urgent data
+        (RFC 6093, MSG_OOB)."""
 
     @abstractmethod
     def receive(
@@ -328,10 +331,12 @@ class Lab(ABC):
         max_bytes: int = 65536,
         min_bytes: int = 1,
         keep: bool = True,
+        urgent: bool = False,
         timeout_ns: int = NEVER,
     ) -> Operation:
         """RECEIVE; done with `min_bytes` to `max_bytes` or at the FIN (result: Received). Without `keep` the bytes are
-        only counted and digested, and `min_bytes` = `max_bytes` may be any length."""
+        only counted and digested, and `min_bytes` = `max_bytes` may be any length. `urgent`: the urgent byte instead,
+        which is not in the stream (MSG_OOB); nothing when the FIN comes first."""
 
     @abstractmethod
     def wait_ready(self, node: str, connection: int, *, read: bool, write: bool, timeout_ns: int = NEVER) -> Operation:

@@ -181,10 +181,13 @@ class HostedLab(Lab):
         self._held.add((host.name, number))
         return host.status(number)
 
-    def send(self, node: str, connection: int, payload: Payload, *, timeout_ns: int = NEVER) -> Operation:
+    def send(
+        self, node: str, connection: int, payload: Payload, *, urgent: bool = False, timeout_ns: int = NEVER
+    ) -> Operation:
         host = self._holder(node, connection)
-        self._log("send", node=node, connection=connection, payload=payload.logged(), timeout_ns=timeout_ns)
-        return self._start("send", host, connection, host.send(connection, payload, timeout_ns))
+        more = {"urgent": True} if urgent else {}
+        self._log("send", node=node, connection=connection, payload=payload.logged(), timeout_ns=timeout_ns, **more)
+        return self._start("send", host, connection, host.send(connection, payload, timeout_ns, urgent))
 
     def receive(
         self,
@@ -194,11 +197,15 @@ class HostedLab(Lab):
         max_bytes: int = 65536,
         min_bytes: int = 1,
         keep: bool = True,
+        urgent: bool = False,
         timeout_ns: int = NEVER,
     ) -> Operation:
         host = self._holder(node, connection)
         if not 1 <= min_bytes <= max_bytes:
             raise InvalidArgument(f"{min_bytes} is not 1 to max_bytes, {max_bytes}", "min_bytes")
+        if urgent:
+            self._log("receive", node=node, connection=connection, urgent=True, timeout_ns=timeout_ns)
+            return self._start("receive", host, connection, host.receive_urgent(connection, timeout_ns))
         self._log(
             "receive", node=node, connection=connection, max_bytes=max_bytes, min_bytes=min_bytes, timeout_ns=timeout_ns
         )

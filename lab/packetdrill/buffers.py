@@ -8,8 +8,11 @@ from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
 from lab.packetdrill.script import Array, Expression, Name, Struct, Unnamed
 
 #: Flags that send and recv know.
-SEND_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_ZEROCOPY", "MSG_MORE", "MSG_EOR", "MSG_FASTOPEN"))
+SEND_FLAGS: Final = frozenset(
+    ("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_ZEROCOPY", "MSG_MORE", "MSG_EOR", "MSG_FASTOPEN", "MSG_OOB")
+)
 _BITS: Final = {
+    "MSG_OOB": 1,
     "MSG_PEEK": 2,
     "MSG_DONTWAIT": 0x40,
     "MSG_EOR": 0x80,
@@ -17,7 +20,7 @@ _BITS: Final = {
     "MSG_MORE": 0x8000,
     "MSG_FASTOPEN": 0x2000_0000,
 }
-RECEIVE_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_PEEK"))
+RECEIVE_FLAGS: Final = frozenset(("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_PEEK", "MSG_OOB"))
 
 
 def buffer(call: Arguments) -> int:

@@ -191,7 +191,8 @@ class Calls:
         while connection.opening:
             yield from _block(dont_wait)
         while sent < size:
-            taken = connection.send(self._wire.now, bytes(size - sent), "MSG_MORE" in flags, "MSG_EOR" in flags)
+            now, more, end, urgent = self._wire.now, "MSG_MORE" in flags, "MSG_EOR" in flags, "MSG_OOB" in flags
+            taken = connection.send(now, bytes(size - sent), more, end, urgent)
             sent += taken
             socket.full = socket.full or connection.blocked
             self._wire.settle()
@@ -255,6 +256,8 @@ class Calls:
         connection = socket.connection
         if connection is None:
             raise CallFailed("ENOTCONN")
+        if "MSG_OOB" in flags:
+            return len(connection.receive_urgent(self._wire.now, "MSG_PEEK" in flags)[: max(size, 0)])
         while not connection.readable and not socket.receiving_shut:
             yield from _block(socket.nonblocking or "MSG_DONTWAIT" in flags)
         if size <= 0 or (socket.receiving_shut and not connection.buffered):
@@ -279,10 +282,15 @@ class Calls:
     def _ioctl(self, call: Arguments, result: int) -> int:
         connection = self._socket_of(call).connection
         request = call.name_at(1)
-        if connection is None or request not in ("SIOCINQ", "FIONREAD", "SIOCOUTQ"):
+        if connection is None or request not in ("SIOCINQ", "FIONREAD", "SIOCOUTQ", "SIOCATMARK"):
             raise call.refuse(request)
-        unsent = connection.snd_queue.length + connection.snd_nxt - connection.snd_una
-        sockopts.compare(call, 2, unsent if request == "SIOCOUTQ" else connection.buffered)
+        if request == "SIOCATMARK":
+            actual = int(connection.at_mark)
+        elif request == "SIOCOUTQ":
+            actual = connection.snd_queue.length + connection.snd_nxt - connection.snd_una
+        else:
+            actual = connection.unread
+        sockopts.compare(call, 2, actual)
         return 0
 
     def _set_option(self, call: Arguments, result: int) -> int:

@@ -11,7 +11,17 @@ from lab.packetdrill.problem import Mismatch
 from lab.packetdrill.script import Struct
 
 _KNOWN: Final = frozenset(
-    ("EPOLLIN", "EPOLLOUT", "EPOLLRDHUP", "EPOLLERR", "EPOLLHUP", "EPOLLET", "EPOLLONESHOT", "EPOLLEXCLUSIVE")
+    (
+        "EPOLLIN",
+        "EPOLLPRI",
+        "EPOLLOUT",
+        "EPOLLRDHUP",
+        "EPOLLERR",
+        "EPOLLHUP",
+        "EPOLLET",
+        "EPOLLONESHOT",
+        "EPOLLEXCLUSIVE",
+    )
 )
 #: What is told whether it was asked for or not.
 _ALWAYS: Final = frozenset(("EPOLLERR", "EPOLLHUP"))

@@ -17,6 +17,8 @@ def events_of(socket: Socket) -> frozenset[str]:
     found = set()
     if connection.readable or socket.receiving_shut:
         found.add("IN")
+    if connection.urgent_pending:
+        found.add("PRI")
     if connection.writable:
         found.add("OUT")
     if connection.error_pending:

@@ -82,7 +82,8 @@ class TcpService:
                 )
             payload = Payload(request.pattern.pattern, request.pattern.length)
         timeout_ns = convert.timeout(request.timeout, request.HasField("timeout"))
-        return convert.operation(self.host.name, self.lab.send(node, int(number), payload, timeout_ns=timeout_ns))
+        operation = self.lab.send(node, int(number), payload, urgent=request.urgent, timeout_ns=timeout_ns)
+        return convert.operation(self.host.name, operation)
 
     def Receive(self, request: tcp_pb2.ReceiveRequest, context: Context) -> operation_pb2.Operation:
         _, node, number = names.parts_of(request)
@@ -102,6 +103,7 @@ class TcpService:
             max_bytes=most,
             min_bytes=least,
             keep=not request.digest_only,
+            urgent=request.urgent,
             timeout_ns=convert.timeout(request.timeout, request.HasField("timeout")),
         )
         return convert.operation(self.host.name, operation)

@@ -8,6 +8,7 @@ descriptor is a real one: its end of file is the peer's FIN, its shutdown(2) and
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
 from collections.abc import Callable
@@ -31,6 +32,8 @@ PIECE: Final = 1 << 16
 _HELD: Final = 1 << 16
 _OPENING: Final = (states.SYN_SENT, states.SYN_RECEIVED)
 _ENDED: Final = select.EPOLLRDHUP
+_SIOCATMARK: Final = 0x8905
+_INT: Final = bytes(4)
 #: What a program reads from a listening socket for each connection it may accept.
 _TOKEN: Final = b"."
 
@@ -85,6 +88,8 @@ class StreamEnd:
         self._flags = _ENDED
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _HELD)
+        with contextlib.suppress(OSError):  # a kernel without urgent data on unix sockets (before 5.15)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         descriptors.add(end.fileno(), _ENDED, self._on_events)
 
     # What it is.
@@ -248,6 +253,9 @@ class StreamEnd:
 
     def _take(self, stream: StreamSocket) -> None:
         self.stream = stream
+        # Urgent data passes here at its place in the stream; what the program's descriptor does with it the kernel
+        # knows, whose unix sockets have it too.
+        stream.connection.options.oobinline = 1
         stream.gate.on_change = self._on_change
 
     def _on_change(self) -> None:
@@ -305,8 +313,10 @@ class StreamEnd:
         """Give it what has come; whether it must read first before there is room for more."""
         now = self._driver.now()
         while c.buffered:
+            urgent = c.at_mark
+            flags = socket.MSG_NOSIGNAL | socket.MSG_OOB if urgent else socket.MSG_NOSIGNAL
             try:
-                taken = self._end.send(c.peek(now, PIECE), socket.MSG_NOSIGNAL)
+                taken = self._end.send(c.peek(now, 1 if urgent else PIECE), flags)
             except BlockingIOError:
                 return True
             except OSError:
@@ -323,7 +333,8 @@ class StreamEnd:
         """Take what the program has written, as far as there is room in the send buffer. Raises SocketError."""
         while not self._program_ended and (room := c.send_room) > 0:
             try:
-                data = self._end.recv(min(room, PIECE))
+                urgent = _at_mark(self._end)
+                data = self._end.recv(1 if urgent else min(room, PIECE))
             except BlockingIOError:
                 return
             except ConnectionResetError:
@@ -331,7 +342,7 @@ class StreamEnd:
                 return
             if not data:
                 return  # end of file: told by the events
-            c.send(self._driver.now(), data)
+            c.send(self._driver.now(), data, urgently=urgent)
 
     def _on_events(self, flags: int) -> None:
         c = self.stream.connection if self.stream is not None and self._connected else None
@@ -422,6 +433,14 @@ class StreamEnd:
     def close(self) -> None:
         """The agent ends."""
         self._finish("ENETDOWN")
+
+
+def _at_mark(end: socket.socket) -> bool:
+    """Whether the next byte is urgent data."""
+    try:
+        return fcntl.ioctl(end, _SIOCATMARK, _INT) != _INT
+    except OSError:
+        return False
 
 
 def _option(level: int, name: int) -> str:

@@ -128,8 +128,9 @@ class Host(ABC):
         """The next established connection of a listener."""
 
     @abstractmethod
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER) -> int:
-        """SEND; returns the number of bytes, all of them, when the send buffer has taken them."""
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
+        """SEND; returns the number of bytes, all of them, when the send buffer has taken them. `urgent`: the last of
+        them is urgent data (MSG_OOB)."""
 
     @abstractmethod
     async def receive(
@@ -137,6 +138,10 @@ class Host(ABC):
     ) -> Received:
         """RECEIVE `min_bytes` to `max_bytes`; less at end of file, or when an error or the timeout comes and something
         has come before it. Without `keep` the bytes are only counted and digested."""
+
+    @abstractmethod
+    async def receive_urgent(self, connection: int, timeout_ns: int = NEVER) -> Received:
+        """The urgent byte, apart from the stream (MSG_OOB), when it has come; nothing when the FIN comes first."""
 
     @abstractmethod
     async def wait_ready(self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:

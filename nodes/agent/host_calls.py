@@ -47,6 +47,7 @@ _AS_THEY_ARE: Final = (
     "send_raw",
     "app",
     "receive",
+    "receive_urgent",
 )
 
 
@@ -56,8 +57,8 @@ def offer_host(member: Member, host: Host, read_settings: ReadSettings) -> None:
         member.offer(name, getattr(host, name))
     tasks: dict[str, Task] = {}
 
-    async def send(connection: int, pattern: bytes, length: int, timeout_ns: int) -> int:
-        return await host.send(connection, Payload(pattern, length), timeout_ns)
+    async def send(connection: int, pattern: bytes, length: int, timeout_ns: int, urgent: bool) -> int:
+        return await host.send(connection, Payload(pattern, length), timeout_ns, urgent)
 
     def run_app(name: str, kind: str, settings: Mapping[str, Any]) -> Coroutine[Any, None, AppState]:
         task = tasks[name] = host.start_app(name, kind, read_settings(kind, settings))
@@ -154,9 +155,14 @@ class RemoteHost(Host):
         number: int = await self.remote.wait("accept", listener=listener, timeout_ns=timeout_ns)
         return number
 
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
         length: int = await self.remote.wait(
-            "send", connection=connection, pattern=payload.pattern, length=payload.length, timeout_ns=timeout_ns
+            "send",
+            connection=connection,
+            pattern=payload.pattern,
+            length=payload.length,
+            timeout_ns=timeout_ns,
+            urgent=urgent,
         )
         return length
 
@@ -173,6 +179,9 @@ class RemoteHost(Host):
                 timeout_ns=timeout_ns,
             )
         )
+
+    async def receive_urgent(self, connection: int, timeout_ns: int = NEVER) -> Received:
+        return Received(**await self.remote.wait("receive_urgent", connection=connection, timeout_ns=timeout_ns))
 
     async def wait_ready(self, connection: int, read: bool, write: bool, timeout_ns: int = NEVER) -> tuple[bool, bool]:
         readable, writable = await self.remote.wait(

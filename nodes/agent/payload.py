@@ -68,3 +68,8 @@ class Received:
     length: int
     sha256: str
     eof: bool
+
+    @classmethod
+    def of(cls, data: bytes) -> Received:
+        """All that one call gave; nothing: end of file."""
+        return cls(data, len(data), hashlib.sha256(data).hexdigest(), not data)

@@ -98,12 +98,13 @@ class StackHost(Host):
     async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
         return (await self._listener(listener).accept(timeout_ns)).number
 
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
         socket = self.socket(connection)
         deadline = self.driver.deadline(timeout_ns)
         offset = 0
         while piece := payload.part(offset, _PIECE):
-            await socket.send_all(piece, self._left(deadline))
+            last = offset + len(piece) == payload.length
+            await socket.send_all(piece, self._left(deadline), urgent=urgent and last)
             offset += len(piece)
         return offset
 
@@ -135,6 +136,9 @@ class StackHost(Host):
             if keep:
                 parts.append(data)
         return Received(b"".join(parts), length, digest.hexdigest(), eof)
+
+    async def receive_urgent(self, connection: int, timeout_ns: int = NEVER) -> Received:
+        return Received.of(await self.socket(connection).recv_urgent(timeout_ns))
 
     def _left(self, deadline: int) -> int:
         return NEVER if deadline == NEVER else max(0, deadline - self.driver.now())

@@ -140,12 +140,12 @@ class KernelHost(Host):
     async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
         return (await self._listener(listener).accept(timeout_ns)).number
 
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
         stream = self._stream(connection, "EPIPE")
         deadline = self._context.deadline(timeout_ns)
         offset = 0
         while piece := payload.part(offset, _PIECE):
-            await stream.send_all(piece, self._left(deadline))
+            await stream.send_all(piece, self._left(deadline), urgent and offset + len(piece) == payload.length)
             offset += len(piece)
         return offset
 
@@ -177,6 +177,9 @@ class KernelHost(Host):
             if keep:
                 parts.append(data)
         return Received(b"".join(parts), length, digest.hexdigest(), eof or (length > 0 and stream.at_eof()))
+
+    async def receive_urgent(self, connection: int, timeout_ns: int = NEVER) -> Received:
+        return Received.of(await self._stream(connection).recv_urgent(timeout_ns))
 
     def _left(self, deadline: int) -> int:
         return NEVER if deadline == NEVER else max(0, deadline - self._scheduler.now())

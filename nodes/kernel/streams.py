@@ -74,6 +74,9 @@ class Context:
         return NEVER if timeout_ns == NEVER else self.scheduler.now() + timeout_ns
 
 
+_OOBINLINE: Final = (socket.SOL_SOCKET, socket.SO_OOBINLINE)
+
+
 class Descriptor:
     """Waits for a socket to become readable or writable; it is watched only while somebody waits."""
 
@@ -87,6 +90,16 @@ class Descriptor:
         """Raises TimeoutError."""
         self._scheduler.add_reader(self._number, self._on_readable)
         await self._reads.wait(what, deadline)
+
+    async def urgent(self, what: str, deadline: int) -> None:
+        """Until urgent data has come, or the end of the stream. Raises TimeoutError."""
+        with select.epoll() as epoll:
+            epoll.register(self._number, select.EPOLLPRI | select.EPOLLRDHUP)
+            self._scheduler.add_reader(epoll.fileno(), self._reads.notify)
+            try:
+                await self._reads.wait(what, deadline)
+            finally:
+                self._scheduler.remove_reader(epoll.fileno())
 
     async def writable(self, what: str, deadline: int) -> None:
         """Raises TimeoutError."""
@@ -165,10 +178,10 @@ class KernelStream:
                 return
             await self._descriptor.writable(what, deadline)
 
-    def send(self, data: bytes) -> int:
-        """SEND what the send buffer takes now; returns how many bytes. Raises SocketError."""
+    def send(self, data: bytes, urgent: bool = False) -> int:
+        """SEND what the send buffer takes now; returns how many bytes. `urgent`: MSG_OOB. Raises SocketError."""
         try:
-            sent = self._open("EPIPE").send(data, socket.MSG_NOSIGNAL)
+            sent = self._open("EPIPE").send(data, socket.MSG_NOSIGNAL | (socket.MSG_OOB if urgent else 0))
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -176,12 +189,12 @@ class KernelStream:
         self._context.called(self.number, CALL_SEND, sent)
         return sent
 
-    async def send_all(self, data: bytes, timeout_ns: int = NEVER) -> None:
-        """SEND all of `data`; returns when the send buffer has taken it."""
+    async def send_all(self, data: bytes, timeout_ns: int = NEVER, urgent: bool = False) -> None:
+        """SEND all of `data`; returns when the send buffer has taken it. `urgent`: its last byte is."""
         deadline = self._context.deadline(timeout_ns)
         view = memoryview(data)
         while True:
-            sent = self.send(bytes(view[:_PIECE]))
+            sent = self.send(bytes(view[:_PIECE]), urgent and len(view) <= _PIECE)
             view = view[sent:]
             if not view:
                 return
@@ -213,6 +226,24 @@ class KernelStream:
                 await self._descriptor.readable(what, deadline)
                 data = self.receive(limit)
         return data
+
+    async def recv_urgent(self, timeout_ns: int = NEVER) -> bytes:
+        """The urgent byte, apart from the stream, when it has come; b"" at end of file."""
+        deadline = self._context.deadline(timeout_ns)
+        what = f"urgent data for connection {self.number} from {self.peer}"
+        while True:
+            one = self._open("EBADF")
+            try:
+                data = one.recv(1, socket.MSG_OOB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EINVAL) or one.getsockopt(*_OOBINLINE):
+                    raise self._failed(error) from None
+                if _ready(one, select.POLLRDHUP):
+                    return b""
+            else:
+                self._context.called(self.number, CALL_RECEIVE, len(data))
+                return data
+            await self._descriptor.urgent(what, deadline)
 
     async def recv_exactly(self, length: int, timeout_ns: int = NEVER) -> bytes:
         """RECEIVE `length` bytes; fewer only at end of file."""

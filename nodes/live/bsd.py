@@ -30,8 +30,10 @@ Buffer = bytes | bytearray | memoryview
 
 _UNCONNECTED: Final = (states.SYN_SENT, states.SYN_RECEIVED, states.CLOSED)
 #: MSG_NOSIGNAL is how we always are.
-_SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_MORE | socket.MSG_EOR
-_RECEIVE_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_PEEK | socket.MSG_WAITALL
+_SEND_FLAGS: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_MORE | socket.MSG_EOR | socket.MSG_OOB
+_RECEIVE_FLAGS: Final = (
+    socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_PEEK | socket.MSG_WAITALL | socket.MSG_OOB
+)
 
 
 class Socket:
@@ -203,6 +205,8 @@ class Socket:
             raise _os_error("ENOTCONN")
         if not bufsize:
             return b""
+        if flags & socket.MSG_OOB:
+            return self._call(lambda: self._calls.receive_urgent(number, bool(flags & socket.MSG_PEEK)))
         take = self._calls.peek if flags & socket.MSG_PEEK else self._calls.receive
         timeout_ns = 0 if self._read_shut else self._timeout_ns(flags)
         try:
@@ -219,6 +223,11 @@ class Socket:
                     break
                 data += more
         return data
+
+    def sockatmark(self) -> bool:
+        """Whether the next byte to read is where urgent data was (sockatmark(3)), which `recv` stops at."""
+        self._check_open()
+        return self._connection != 0 and self._call(lambda: self._calls.at_mark(self._connection))
 
     def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into `buffer`; returns how many bytes."""
@@ -496,9 +505,9 @@ def _option_name(level: int, optname: int) -> str:
     return name
 
 
-def _ends(flags: int) -> tuple[bool, bool]:
-    """Whether what is sent is to be continued, or ends a record."""
-    return bool(flags & socket.MSG_MORE), bool(flags & socket.MSG_EOR)
+def _ends(flags: int) -> tuple[bool, bool, bool]:
+    """Whether what is sent is to be continued, or ends a record, or in urgent data."""
+    return bool(flags & socket.MSG_MORE), bool(flags & socket.MSG_EOR), bool(flags & socket.MSG_OOB)
 
 
 def _bytes(data: Buffer) -> bytes:

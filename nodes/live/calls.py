@@ -55,12 +55,12 @@ class Calls(ABC):
         """The next established connection."""
 
     @abstractmethod
-    def send(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> int:
-        """SEND at least one byte; returns how many the send buffer has taken. `more` and `end` are MSG_MORE and
-        MSG_EOR, of the last of them all."""
+    def send(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool, urgent: bool) -> int:
+        """SEND at least one byte; returns how many the send buffer has taken. `more`, `end` and `urgent` are
+        MSG_MORE, MSG_EOR and MSG_OOB, of the last of them all."""
 
     @abstractmethod
-    def send_all(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> None:
+    def send_all(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool, urgent: bool) -> None:
         """SEND everything, as `send`. A timeout leaves queued what was taken until then."""
 
     @abstractmethod
@@ -70,6 +70,15 @@ class Calls(ABC):
     @abstractmethod
     def peek(self, connection: int, limit: int, timeout_ns: int) -> bytes:
         """As `receive`, but the bytes stay."""
+
+    @abstractmethod
+    def receive_urgent(self, connection: int, peek: bool) -> bytes:
+        """The urgent byte, apart from the stream (MSG_OOB). Raises SocketError EINVAL: there is none; EAGAIN: it has
+        not come yet."""
+
+    @abstractmethod
+    def at_mark(self, connection: int) -> bool:
+        """Whether the next byte to read is where the urgent data was."""
 
     @abstractmethod
     def shutdown(self, connection: int) -> None:

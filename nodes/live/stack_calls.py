@@ -108,19 +108,19 @@ class StackCalls(Calls):
 
     # Sending and receiving.
 
-    def send(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> int:
+    def send(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool, urgent: bool) -> int:
         async def later(stream: StreamSocket) -> int:
             sent = 0
             while not sent:
                 await stream.ready(False, True, timeout_ns)
-                sent = stream.send(data, more, end)
+                sent = stream.send(data, more, end, urgent)
             self._tell(stream)
             return sent
 
         def begin() -> int | Coroutine[Any, None, int]:
             stream = self._stream(connection)
             try:
-                sent = stream.send(data, more, end)
+                sent = stream.send(data, more, end, urgent)
                 if not sent and not timeout_ns:
                     raise _would_block()
             finally:
@@ -129,17 +129,17 @@ class StackCalls(Calls):
 
         return self._loop.wait(begin)
 
-    def send_all(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool) -> None:
+    def send_all(self, connection: int, data: bytes, timeout_ns: int, more: bool, end: bool, urgent: bool) -> None:
         async def later(stream: StreamSocket, rest: bytes) -> None:
             try:
-                await stream.send_all(rest, timeout_ns, more, end)
+                await stream.send_all(rest, timeout_ns, more, end, urgent)
             finally:
                 self._tell(stream)
 
         def begin() -> Coroutine[Any, None, None] | None:
             stream = self._stream(connection)
             try:
-                sent = stream.send(data, more, end)
+                sent = stream.send(data, more, end, urgent)
             finally:
                 self._tell(stream)
             if sent == len(data):
@@ -176,6 +176,12 @@ class StackCalls(Calls):
             raise _would_block()
 
         return self._loop.wait(begin)
+
+    def receive_urgent(self, connection: int, peek: bool) -> bytes:
+        return self._loop.call(lambda: self._stream(connection).connection.receive_urgent(self._driver.now(), peek))
+
+    def at_mark(self, connection: int) -> bool:
+        return self._loop.call(lambda: self._stream(connection).connection.at_mark)
 
     # Closing.
 

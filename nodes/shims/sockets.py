@@ -33,7 +33,7 @@ _LINGER: Final = struct.Struct("ii")
 #: What the kernel does with the descriptor itself.
 _KERNEL_OPTIONS: Final = frozenset(
     (socket.SOL_SOCKET, getattr(socket, name))
-    for name in ("SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVLOWAT", "SO_INCOMING_CPU")
+    for name in ("SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVLOWAT", "SO_OOBINLINE", "SO_INCOMING_CPU")
     if hasattr(socket, name)
 )
 #: Names of options for messages.

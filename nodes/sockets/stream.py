@@ -64,19 +64,27 @@ class StreamSocket:
             c.receive(self._driver.now(), 1)
             raise SocketError("ENOTCONN", "connection closed before it was established")
 
-    def send(self, data: bytes, more: bool = False, end: bool = False) -> int:
-        """SEND what the send buffer takes of `data` now; returns how many bytes. `more` and `end` are as in
-        `Connection.send`. Raises SocketError."""
+    def send(self, data: bytes, more: bool = False, end: bool = False, urgent: bool = False) -> int:
+        """SEND what the send buffer takes of `data` now; returns how many bytes. `more`, `end` and `urgent` are as
+        in `Connection.send`. Raises SocketError."""
         if len(data) > _PIECE:
             data = data[:_PIECE]
-            more = end = False
+            more = end = urgent = False
         try:
-            return self.connection.send(self._driver.now(), data, more, end)
+            return self.connection.send(self._driver.now(), data, more, end, urgent)
         finally:
             self._driver.flush()
 
-    async def send_all(self, data: bytes, timeout_ns: int = NEVER, more: bool = False, end: bool = False) -> None:
+    async def send_all(
+        self,
+        data: bytes,
+        timeout_ns: int = NEVER,
+        more: bool = False,
+        end: bool = False,
+        urgent: bool = False,
+    ) -> None:
         """SEND all of `data`; returns when the send buffer has taken it. A timeout leaves what it took so far queued.
+        `urgent`: its last byte is urgent data (MSG_OOB).
 
         `more` and `end` are as in `Connection.send`, of the last byte. Raises SocketError EPIPE, ECONNRESET ...
         """
@@ -87,7 +95,7 @@ class StreamSocket:
         while True:
             piece = data[taken : taken + _PIECE] if taken or len(data) > _PIECE else data
             last = taken + len(piece) == len(data)
-            accepted = c.send(driver.now(), piece, more and last, end and last)
+            accepted = c.send(driver.now(), piece, more and last, end and last, urgent and last)
             driver.flush()
             taken += accepted
             if taken == len(data):
@@ -123,6 +131,18 @@ class StreamSocket:
                 data = c.receive(driver.now(), limit)
         driver.flush()
         return data
+
+    async def recv_urgent(self, timeout_ns: int = NEVER) -> bytes:
+        """The urgent byte, apart from the stream (MSG_OOB), when it has come; b"" when it cannot come any more. Raises
+        SocketError EINVAL where SO_OOBINLINE leaves it in the stream."""
+        c = self.connection
+        deadline = self._driver.deadline(timeout_ns)
+        what = f"urgent data for connection {c.number} from {self.peer}"
+        while not c.urgent_pending and not c.options.oobinline and not c.fin_received and c.state != states.CLOSED:
+            await self.gate.wait(what, deadline)
+        if not c.urgent_pending and not c.options.oobinline:
+            return b""
+        return c.receive_urgent(self._driver.now())
 
     async def _low_water(self, limit: int, deadline: int) -> None:
         """Wait until there are SO_RCVLOWAT bytes, or `limit`, or no more can come."""

@@ -181,6 +181,14 @@ class Connection(Tcb):
         return data
 
     @property
+    def unread(self) -> int:
+        """Bytes that `receive` may give before it stops at urgent data: SIOCINQ."""
+        known = self.urgent
+        if known is None or self.options.oobinline:
+            return self.buffered
+        return min(self.buffered, known.seq - urgent.read_seq(self)) or self.buffered - urgent.hidden(self)
+
+    @property
     def at_mark(self) -> bool:
         """Whether the next byte to read is where the last urgent data was: SIOCATMARK."""
         return urgent.at_mark(self)

@@ -28,7 +28,7 @@ from tcplab.v1 import connection_pb2 as tcplab_dot_v1_dot_connection__pb2
 from tcplab.v1 import operation_pb2 as tcplab_dot_v1_dot_operation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13tcplab/v1/tcp.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1atcplab/v1/connection.proto\x1a\x19tcplab/v1/operation.proto\"\xf5\x01\n\x0bOpenRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06remote\x18\x02 \x01(\t\x12\x13\n\x0bremote_port\x18\x03 \x01(\x05\x12\r\n\x05local\x18\x04 \x01(\t\x12\x12\n\nlocal_port\x18\x05 \x01(\x05\x12\x34\n\x07options\x18\x06 \x03(\x0b\x32#.tcplab.v1.OpenRequest.OptionsEntry\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xca\x01\n\rListenRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nlocal_port\x18\x02 \x01(\x05\x12\r\n\x05local\x18\x03 \x01(\t\x12\x14\n\x07\x62\x61\x63klog\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x36\n\x07options\x18\x05 \x03(\x0b\x32%.tcplab.v1.ListenRequest.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_backlog\"}\n\x08Listener\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlocal_address\x18\x02 \x01(\t\x12\x12\n\nlocal_port\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61\x63klog\x18\x04 \x01(\x05\x12\x11\n\tsyn_queue\x18\x05 \x01(\x05\x12\x14\n\x0c\x61\x63\x63\x65pt_queue\x18\x06 \x01(\x05\"(\n\x14\x43loseListenerRequest\x12\x10\n\x08listener\x18\x01 \x01(\t\"M\n\x14ListListenersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x15ListListenersResponse\x12&\n\tlisteners\x18\x01 \x03(\x0b\x32\x13.tcplab.v1.Listener\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\rAcceptRequest\x12\x10\n\x08listener\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"*\n\x07Pattern\x12\x0f\n\x07pattern\x18\x01 \x01(\x0c\x12\x0e\n\x06length\x18\x02 \x01(\x03\"\x8f\x01\n\x0bSendRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12%\n\x07pattern\x18\x03 \x01(\x0b\x32\x12.tcplab.v1.PatternH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07payload\"\x8d\x01\n\x0eReceiveRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x12\n\nmax_length\x18\x02 \x01(\x03\x12\x12\n\nmin_length\x18\x03 \x01(\x03\x12\x13\n\x0b\x64igest_only\x18\x04 \x01(\x08\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"%\n\x0fShutdownRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"#\n\rLingerRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"\"\n\x0c\x43loseRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"\"\n\x0c\x41\x62ortRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"$\n\x14GetConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListConnectionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x17ListConnectionsResponse\x12*\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"o\n\x10WaitReadyRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0c\n\x04read\x18\x02 \x01(\x08\x12\r\n\x05write\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"6\n\x10GetOptionRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x06option\x18\x02 \x01(\t\"\"\n\x11GetOptionResponse\x12\r\n\x05value\x18\x01 \x01(\t\"E\n\x10SetOptionRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x06option\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t2\x9d\x08\n\nTcpService\x12\x34\n\x04Open\x12\x16.tcplab.v1.OpenRequest\x1a\x14.tcplab.v1.Operation\x12\x37\n\x06Listen\x12\x18.tcplab.v1.ListenRequest\x1a\x13.tcplab.v1.Listener\x12H\n\rCloseListener\x12\x1f.tcplab.v1.CloseListenerRequest\x1a\x16.google.protobuf.Empty\x12R\n\rListListeners\x12\x1f.tcplab.v1.ListListenersRequest\x1a .tcplab.v1.ListListenersResponse\x12\x38\n\x06\x41\x63\x63\x65pt\x12\x18.tcplab.v1.AcceptRequest\x1a\x14.tcplab.v1.Operation\x12\x34\n\x04Send\x12\x16.tcplab.v1.SendRequest\x1a\x14.tcplab.v1.Operation\x12:\n\x07Receive\x12\x19.tcplab.v1.ReceiveRequest\x1a\x14.tcplab.v1.Operation\x12=\n\x08Shutdown\x12\x1a.tcplab.v1.ShutdownRequest\x1a\x15.tcplab.v1.Connection\x12\x37\n\x05\x43lose\x12\x17.tcplab.v1.CloseRequest\x1a\x15.tcplab.v1.Connection\x12\x38\n\x06Linger\x12\x18.tcplab.v1.LingerRequest\x1a\x14.tcplab.v1.Operation\x12\x37\n\x05\x41\x62ort\x12\x17.tcplab.v1.AbortRequest\x1a\x15.tcplab.v1.Connection\x12G\n\rGetConnection\x12\x1f.tcplab.v1.GetConnectionRequest\x1a\x15.tcplab.v1.Connection\x12X\n\x0fListConnections\x12!.tcplab.v1.ListConnectionsRequest\x1a\".tcplab.v1.ListConnectionsResponse\x12>\n\tWaitReady\x12\x1b.tcplab.v1.WaitReadyRequest\x1a\x14.tcplab.v1.Operation\x12\x46\n\tGetOption\x12\x1b.tcplab.v1.GetOptionRequest\x1a\x1c.tcplab.v1.GetOptionResponse\x12@\n\tSetOption\x12\x1b.tcplab.v1.SetOptionRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13tcplab/v1/tcp.proto\x12\ttcplab.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1atcplab/v1/connection.proto\x1a\x19tcplab/v1/operation.proto\"\xf5\x01\n\x0bOpenRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06remote\x18\x02 \x01(\t\x12\x13\n\x0bremote_port\x18\x03 \x01(\x05\x12\r\n\x05local\x18\x04 \x01(\t\x12\x12\n\nlocal_port\x18\x05 \x01(\x05\x12\x34\n\x07options\x18\x06 \x03(\x0b\x32#.tcplab.v1.OpenRequest.OptionsEntry\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xca\x01\n\rListenRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nlocal_port\x18\x02 \x01(\x05\x12\r\n\x05local\x18\x03 \x01(\t\x12\x14\n\x07\x62\x61\x63klog\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x36\n\x07options\x18\x05 \x03(\x0b\x32%.tcplab.v1.ListenRequest.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_backlog\"}\n\x08Listener\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlocal_address\x18\x02 \x01(\t\x12\x12\n\nlocal_port\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61\x63klog\x18\x04 \x01(\x05\x12\x11\n\tsyn_queue\x18\x05 \x01(\x05\x12\x14\n\x0c\x61\x63\x63\x65pt_queue\x18\x06 \x01(\x05\"(\n\x14\x43loseListenerRequest\x12\x10\n\x08listener\x18\x01 \x01(\t\"M\n\x14ListListenersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x15ListListenersResponse\x12&\n\tlisteners\x18\x01 \x03(\x0b\x32\x13.tcplab.v1.Listener\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\rAcceptRequest\x12\x10\n\x08listener\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"*\n\x07Pattern\x12\x0f\n\x07pattern\x18\x01 \x01(\x0c\x12\x0e\n\x06length\x18\x02 \x01(\x03\"\x9f\x01\n\x0bSendRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12%\n\x07pattern\x18\x03 \x01(\x0b\x32\x12.tcplab.v1.PatternH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06urgent\x18\x05 \x01(\x08\x42\t\n\x07payload\"\x9d\x01\n\x0eReceiveRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x12\n\nmax_length\x18\x02 \x01(\x03\x12\x12\n\nmin_length\x18\x03 \x01(\x03\x12\x13\n\x0b\x64igest_only\x18\x04 \x01(\x08\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06urgent\x18\x06 \x01(\x08\"%\n\x0fShutdownRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"#\n\rLingerRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"\"\n\x0c\x43loseRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"\"\n\x0c\x41\x62ortRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\"$\n\x14GetConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListConnectionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x17ListConnectionsResponse\x12*\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x15.tcplab.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"o\n\x10WaitReadyRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0c\n\x04read\x18\x02 \x01(\x08\x12\r\n\x05write\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"6\n\x10GetOptionRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x06option\x18\x02 \x01(\t\"\"\n\x11GetOptionResponse\x12\r\n\x05value\x18\x01 \x01(\t\"E\n\x10SetOptionRequest\x12\x12\n\nconnection\x18\x01 \x01(\t\x12\x0e\n\x06option\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t2\x9d\x08\n\nTcpService\x12\x34\n\x04Open\x12\x16.tcplab.v1.OpenRequest\x1a\x14.tcplab.v1.Operation\x12\x37\n\x06Listen\x12\x18.tcplab.v1.ListenRequest\x1a\x13.tcplab.v1.Listener\x12H\n\rCloseListener\x12\x1f.tcplab.v1.CloseListenerRequest\x1a\x16.google.protobuf.Empty\x12R\n\rListListeners\x12\x1f.tcplab.v1.ListListenersRequest\x1a .tcplab.v1.ListListenersResponse\x12\x38\n\x06\x41\x63\x63\x65pt\x12\x18.tcplab.v1.AcceptRequest\x1a\x14.tcplab.v1.Operation\x12\x34\n\x04Send\x12\x16.tcplab.v1.SendRequest\x1a\x14.tcplab.v1.Operation\x12:\n\x07Receive\x12\x19.tcplab.v1.ReceiveRequest\x1a\x14.tcplab.v1.Operation\x12=\n\x08Shutdown\x12\x1a.tcplab.v1.ShutdownRequest\x1a\x15.tcplab.v1.Connection\x12\x37\n\x05\x43lose\x12\x17.tcplab.v1.CloseRequest\x1a\x15.tcplab.v1.Connection\x12\x38\n\x06Linger\x12\x18.tcplab.v1.LingerRequest\x1a\x14.tcplab.v1.Operation\x12\x37\n\x05\x41\x62ort\x12\x17.tcplab.v1.AbortRequest\x1a\x15.tcplab.v1.Connection\x12G\n\rGetConnection\x12\x1f.tcplab.v1.GetConnectionRequest\x1a\x15.tcplab.v1.Connection\x12X\n\x0fListConnections\x12!.tcplab.v1.ListConnectionsRequest\x1a\".tcplab.v1.ListConnectionsResponse\x12>\n\tWaitReady\x12\x1b.tcplab.v1.WaitReadyRequest\x1a\x14.tcplab.v1.Operation\x12\x46\n\tGetOption\x12\x1b.tcplab.v1.GetOptionRequest\x1a\x1c.tcplab.v1.GetOptionResponse\x12@\n\tSetOption\x12\x1b.tcplab.v1.SetOptionRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,31 +60,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PATTERN']._serialized_start=1020
   _globals['_PATTERN']._serialized_end=1062
   _globals['_SENDREQUEST']._serialized_start=1065
-  _globals['_SENDREQUEST']._serialized_end=1208
-  _globals['_RECEIVEREQUEST']._serialized_start=1211
-  _globals['_RECEIVEREQUEST']._serialized_end=1352
-  _globals['_SHUTDOWNREQUEST']._serialized_start=1354
-  _globals['_SHUTDOWNREQUEST']._serialized_end=1391
-  _globals['_LINGERREQUEST']._serialized_start=1393
-  _globals['_LINGERREQUEST']._serialized_end=1428
-  _globals['_CLOSEREQUEST']._serialized_start=1430
-  _globals['_CLOSEREQUEST']._serialized_end=1464
-  _globals['_ABORTREQUEST']._serialized_start=1466
-  _globals['_ABORTREQUEST']._serialized_end=1500
-  _globals['_GETCONNECTIONREQUEST']._serialized_start=1502
-  _globals['_GETCONNECTIONREQUEST']._serialized_end=1538
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1540
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1619
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1621
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1715
-  _globals['_WAITREADYREQUEST']._serialized_start=1717
-  _globals['_WAITREADYREQUEST']._serialized_end=1828
-  _globals['_GETOPTIONREQUEST']._serialized_start=1830
-  _globals['_GETOPTIONREQUEST']._serialized_end=1884
-  _globals['_GETOPTIONRESPONSE']._serialized_start=1886
-  _globals['_GETOPTIONRESPONSE']._serialized_end=1920
-  _globals['_SETOPTIONREQUEST']._serialized_start=1922
-  _globals['_SETOPTIONREQUEST']._serialized_end=1991
-  _globals['_TCPSERVICE']._serialized_start=1994
-  _globals['_TCPSERVICE']._serialized_end=3047
+  _globals['_SENDREQUEST']._serialized_end=1224
+  _globals['_RECEIVEREQUEST']._serialized_start=1227
+  _globals['_RECEIVEREQUEST']._serialized_end=1384
+  _globals['_SHUTDOWNREQUEST']._serialized_start=1386
+  _globals['_SHUTDOWNREQUEST']._serialized_end=1423
+  _globals['_LINGERREQUEST']._serialized_start=1425
+  _globals['_LINGERREQUEST']._serialized_end=1460
+  _globals['_CLOSEREQUEST']._serialized_start=1462
+  _globals['_CLOSEREQUEST']._serialized_end=1496
+  _globals['_ABORTREQUEST']._serialized_start=1498
+  _globals['_ABORTREQUEST']._serialized_end=1532
+  _globals['_GETCONNECTIONREQUEST']._serialized_start=1534
+  _globals['_GETCONNECTIONREQUEST']._serialized_end=1570
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1572
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1651
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1653
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1747
+  _globals['_WAITREADYREQUEST']._serialized_start=1749
+  _globals['_WAITREADYREQUEST']._serialized_end=1860
+  _globals['_GETOPTIONREQUEST']._serialized_start=1862
+  _globals['_GETOPTIONREQUEST']._serialized_end=1916
+  _globals['_GETOPTIONRESPONSE']._serialized_start=1918
+  _globals['_GETOPTIONRESPONSE']._serialized_end=1952
+  _globals['_SETOPTIONREQUEST']._serialized_start=1954
+  _globals['_SETOPTIONREQUEST']._serialized_end=2023
+  _globals['_TCPSERVICE']._serialized_start=2026
+  _globals['_TCPSERVICE']._serialized_end=3079
 # @@protoc_insertion_point(module_scope)

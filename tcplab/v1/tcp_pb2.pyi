@@ -338,10 +338,13 @@ class SendRequest(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     PATTERN_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     connection: _builtins.str
     """labs/{lab}/nodes/{node}/connections/{connection}."""
     data: _builtins.bytes
     """As they are."""
+    urgent: _builtins.bool
+    """The last byte is urgent data (RFC 6093; MSG_OOB of send(2))."""
     @_builtins.property
     def pattern(self) -> Global___Pattern:
         """By rule."""
@@ -357,10 +360,11 @@ class SendRequest(_message.Message):
         data: _builtins.bytes = ...,
         pattern: Global___Pattern | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "pattern", b"pattern", "payload", b"payload", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "data", b"data", "pattern", b"pattern", "payload", b"payload", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "data", b"data", "pattern", b"pattern", "payload", b"payload", "timeout", b"timeout", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["data", "pattern"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
@@ -379,6 +383,7 @@ class ReceiveRequest(_message.Message):
     MIN_LENGTH_FIELD_NUMBER: _builtins.int
     DIGEST_ONLY_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     connection: _builtins.str
     """labs/{lab}/nodes/{node}/connections/{connection}."""
     max_length: _builtins.int
@@ -387,6 +392,10 @@ class ReceiveRequest(_message.Message):
     """At least so many, unless the FIN comes first; default 1."""
     digest_only: _builtins.bool
     """Only count and digest the bytes."""
+    urgent: _builtins.bool
+    """The urgent byte instead, when it has come (RFC 6093; MSG_OOB of recv(2)): it is not in the stream, unless
+    SO_OOBINLINE leaves it there. Nothing when the FIN comes first.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Lab time; none by default."""
@@ -399,10 +408,11 @@ class ReceiveRequest(_message.Message):
         min_length: _builtins.int = ...,
         digest_only: _builtins.bool = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "digest_only", b"digest_only", "max_length", b"max_length", "min_length", b"min_length", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "digest_only", b"digest_only", "max_length", b"max_length", "min_length", b"min_length", "timeout", b"timeout", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

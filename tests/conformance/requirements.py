@@ -17,7 +17,6 @@ class Requirement(NamedTuple):
 
 
 _LEVELS: Final = {"MUST": "MUST", "SHLD": "SHOULD", "REC": "SHOULD"}
-_URGENT: Final = "urgent data stays in the stream, where RFC 6093 wants it, and nobody is told; new programs use none"
 _SOURCE_ROUTES: Final = "source routes are not supported; RFC 7126 wants packets that carry one dropped"
 
 
@@ -52,11 +51,11 @@ RFC_9293: Final = (
     _r("SHLD-30", "3.8.6.1", "probes become rarer exponentially"),
     _r("MUST-37", "3.8.6.1", "a window may stay closed as long as the peer answers"),
     _r("MUST-66", "3.4", "RST and URG are processed with a closed window too"),
-    _r("MUST-30", "3.8.5", "the urgent mechanism is supported", _URGENT),
-    _r("MUST-62", "3.8.5", "the urgent pointer points at the octet after the urgent data", _URGENT),
-    _r("MUST-31", "3.8.5", "urgent data may have any length", _URGENT),
-    _r("MUST-32", "3.8.5", "the application learns asynchronously of urgent data", _URGENT),
-    _r("MUST-33", "3.8.5", "the application can ask how much urgent data is left to read", _URGENT),
+    _r("MUST-30", "3.8.5", "the urgent mechanism is supported"),
+    _r("MUST-62", "3.8.5", "the urgent pointer points at the octet after the urgent data"),
+    _r("MUST-31", "3.8.5", "urgent data may have any length"),
+    _r("MUST-32", "3.8.5", "the application learns asynchronously of urgent data"),
+    _r("MUST-33", "3.8.5", "the application can ask how much urgent data is left to read"),
     _r("SHLD-13", "3.9.1.2", "new applications do not use urgent data", "asks it of applications; none of ours does"),
     _r("MUST-4", "3.1", "End of Option List, No-Operation and Maximum Segment Size are supported"),
     _r("MUST-5", "3.1", "options are taken in any segment"),

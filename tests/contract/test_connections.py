@@ -47,6 +47,23 @@ def test_half_close(pair: Pair) -> None:
     client.wait_state("TIME-WAIT")
 
 
+def test_urgent_data_is_apart_from_the_stream(pair: Pair) -> None:
+    """RFC 6093: whatever TCP a node has."""
+    client, server = pair.connect()
+    for one, other in ((client, server), (server, client)):
+        waiting = other.start_receive(6, at_least=6)
+        one.send(b"abc")
+        one.send(b"!", urgent=True)
+        one.send(b"def")
+        _, received = pair.lab.wait(waiting, waiting)
+        assert received.received.data == b"abcdef"
+        assert other.receive_urgent() == b"!"
+        with pytest.raises(Timeout):
+            other.receive_urgent(timeout=100 * MS)
+    client.close()
+    assert server.receive_urgent() == b""
+
+
 def test_abort_is_a_reset(pair: Pair) -> None:
     client, server = pair.connect()
     waiting = server.start_receive()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,3 +73,67 @@ def test_nothing_waits_for_a_wire_that_is_gone(ends: tuple[Namespace, Namespace]
         with net.socket() as client, pytest.raises(OSError, match=r"No route to host|timed out"):
             client.settimeout(10)
             client.connect((THEIRS, 80))
+
+
+def test_urgent_data_both_ways(ends: tuple[Namespace, Namespace]) -> None:
+    """Whatever the kernel says of what we send, we say of what it sends: each step is asked of both."""
+    ours, theirs = ends
+    with (
+        ours.call(LiveStack, "eth0", f"{OURS}/24") as net,
+        net.create_server(("", 80)) as listener,
+        theirs.call(socket.socket) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        accepting = pool.submit(listener.accept)
+        client.connect((OURS, 80))
+        accepted, _ = accepting.result(10)
+        with accepted:
+            for one in (client, accepted):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            told = [_urgent(client, accepted, lambda: accepted.sockatmark()), _urgent(accepted, client, _at(client))]
+            assert told[0] == told[1]
+            assert told[0][:4] == [b"abc", True, b"!", b"def"]
+
+
+def _at(one: socket.socket) -> Callable[[], bool]:
+    return lambda: fcntl.ioctl(one, 0x8905, bytes(4)) != bytes(4)
+
+
+def _urgent(sender: Any, receiver: Any, at_mark: Callable[[], bool]) -> list[Any]:
+    """What `receiver` sees of urgent data from `sender`, step by step."""
+    found: list[Any] = []
+    sender.sendall(b"abc")
+    sender.send(b"!", socket.MSG_OOB)
+    sender.sendall(b"def")
+    _wait(receiver, 7)
+    found += [receiver.recv(100), at_mark(), receiver.recv(1, socket.MSG_OOB), receiver.recv(100), at_mark()]
+    sender.send(b"many?", socket.MSG_OOB)
+    sender.sendall(b"end")
+    _wait(receiver, 15)
+    found += [receiver.recv(100), at_mark(), receiver.recv(100), at_mark()]
+    with pytest.raises(OSError) as none:
+        receiver.recv(1, socket.MSG_OOB)
+    found.append(none.value.errno)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    sender.sendall(b"in")
+    sender.send(b"line", socket.MSG_OOB)
+    sender.sendall(b".")
+    parts: list[tuple[bytes, bool]] = []
+    while sum(len(part) for part, _ in parts) < 7:
+        parts.append((receiver.recv(100), at_mark()))
+    found += [b"".join(part for part, _ in parts), any(mark for _, mark in parts)]
+    return found
+
+
+def _wait(receiver: Any, size: int) -> None:
+    """Until so many bytes have come, in pieces that end at a mark."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _unread(receiver) < size:
+        time.sleep(0.005)
+
+
+def _unread(receiver: Any) -> int:
+    if isinstance(receiver, socket.socket):
+        info = receiver.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136)
+        return int.from_bytes(info[128:136], "little")
+    return int(receiver.info().bytes_received)

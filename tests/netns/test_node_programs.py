@@ -53,6 +53,46 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(all(right))
 """
+#: Says something urgent when it has heard something urgent, twice.
+URGENT_SERVER = """
+import select, socket
+with socket.create_server(("", 7)) as server:
+    print("listens")
+    one, _ = server.accept()
+urgent = select.poll()
+urgent.register(one, select.POLLPRI)
+urgent.poll()
+assert one.recv(1, socket.MSG_OOB) == b"1"
+one.sendall(b"abc")
+one.send(b"!", socket.MSG_OOB)
+one.sendall(b"def")
+urgent.poll()
+assert one.recv(1, socket.MSG_OOB) == b"2"
+one.send(b"ab?", socket.MSG_OOB)
+one.sendall(b"c")
+one.recv(1)
+"""
+URGENT_CLIENT = """
+import fcntl, select, socket, sys
+def at_mark():
+    return fcntl.ioctl(one, 0x8905, bytes(4)) != bytes(4)
+def read(size):
+    data = b""
+    while len(data) < size:
+        data += one.recv(size - len(data))
+    return data
+one = socket.create_connection((sys.argv[1], 7))
+one.send(b"1", socket.MSG_OOB)
+urgent = select.poll()
+urgent.register(one, select.POLLPRI)
+said = [bool(urgent.poll()), read(3), at_mark(), one.recv(1, socket.MSG_OOB), read(3)]
+one.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+one.send(b"2", socket.MSG_OOB)
+urgent.poll()
+said += [read(2), at_mark(), read(2)]
+print(*said)
+one.close()
+"""
 ASYNC_ECHO = """
 import asyncio
 async def echo(reader, writer):
@@ -135,6 +175,13 @@ def test_a_server_of_threads_or_forks_and_twenty_clients(programs: Programs, kin
     programs.python("h1", THREADED_ECHO.replace("{kind}", kind)).until("listens")
     assert programs.python("h2", THREADED_CLIENT).ok() == "True\n"
     assert programs.python("l1", THREADED_CLIENT).ok() == "True\n"
+
+
+@pytest.mark.parametrize(("server", "client"), [("h1", "h2"), ("h1", "l1"), ("l1", "h1")])
+def test_urgent_data(programs: Programs, server: str, client: str) -> None:
+    """MSG_OOB, POLLPRI, SIOCATMARK and SO_OOBINLINE of programs, as the kernel's TCP has them."""
+    programs.python(server, URGENT_SERVER).until("listens")
+    assert programs.python(client, URGENT_CLIENT, server).ok() == "True b'abc' True b'!' b'def' b'ab' True b'?c'\n"
 
 
 @pytest.mark.requires("openssl")

@@ -37,10 +37,16 @@ class Connection:
         return _state(await self.status())
 
     async def start_send(
-        self, data: bytes = b"", *, pattern: bytes = b"", length: str | int = 0, timeout: Time | None = None
+        self,
+        data: bytes = b"",
+        *,
+        pattern: bytes = b"",
+        length: str | int = 0,
+        urgent: bool = False,
+        timeout: Time | None = None,
     ) -> Operation:
         """SEND, without waiting until the send buffer has taken all."""
-        request = tcp_pb2.SendRequest(connection=self.name, timeout=duration(timeout, "timeout"))
+        request = tcp_pb2.SendRequest(connection=self.name, urgent=urgent, timeout=duration(timeout, "timeout"))
         if pattern:
             request.pattern.pattern, request.pattern.length = pattern, size(length, "length")
         else:
@@ -48,13 +54,20 @@ class Connection:
         return Operation(self._clock, await self._rpc.call(self._rpc.tcp.Send, request))
 
     async def send(
-        self, data: bytes = b"", *, pattern: bytes = b"", length: str | int = 0, timeout: Time | None = None
+        self,
+        data: bytes = b"",
+        *,
+        pattern: bytes = b"",
+        length: str | int = 0,
+        urgent: bool = False,
+        timeout: Time | None = None,
     ) -> int:
-        """SEND `data`, or `pattern` repeated to `length` bytes (`10mb`), which are then made on the node.
+        """SEND `data`, or `pattern` repeated to `length` bytes (`10mb`), which are then made on the node. `urgent`: the
+        last byte is urgent data (MSG_OOB).
 
         Returns how many bytes, when the send buffer has taken them all; they need not have arrived.
         """
-        operation = await self.start_send(data, pattern=pattern, length=length, timeout=timeout)
+        operation = await self.start_send(data, pattern=pattern, length=length, urgent=urgent, timeout=timeout)
         return (await operation.wait()).sent.length
 
     async def start_receive(
@@ -78,6 +91,12 @@ class Connection:
     async def receive(self, limit: str | int = 65536, *, at_least: str | int = 1, timeout: Time | None = None) -> bytes:
         """RECEIVE `at_least` to `limit` bytes; fewer only at the peer's FIN (b"": nothing is left before it)."""
         return (await (await self.start_receive(limit, at_least=at_least, timeout=timeout)).wait()).received.data
+
+    async def receive_urgent(self, *, timeout: Time | None = None) -> bytes:
+        """The urgent byte, apart from the stream (MSG_OOB), when it has come; b"" when the peer's FIN comes first."""
+        request = tcp_pb2.ReceiveRequest(connection=self.name, urgent=True, timeout=duration(timeout, "timeout"))
+        operation = Operation(self._clock, await self._rpc.call(self._rpc.tcp.Receive, request))
+        return (await operation.wait()).received.data
 
     async def receive_exactly(self, length: str | int, *, timeout: Time | None = None) -> bytes:
         """RECEIVE exactly `length` bytes; fewer only at the FIN."""

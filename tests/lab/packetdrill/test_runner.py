@@ -97,7 +97,7 @@ def test_assertions_of_python_see_tcp_info_and_what_was_assigned() -> None:
     ("line", "named"),
     [
         ("+0 epoll_pwait2(3) = 0", "epoll_pwait2"),
-        ("+0 send(4, ..., 10, MSG_OOB) = 10", "MSG_OOB"),
+        ("+0 send(4, ..., 10, MSG_CONFIRM) = 10", "MSG_CONFIRM"),
         ("+0 setsockopt(4, SOL_TCP, TCP_MD5SIG, [1], 4) = 0", "TCP_MD5SIG"),
         ("+0 `sysctl -q net.ipv4.tcp_frto=0`", "tcp_frto=0"),
         ("+0 `sysctl -q net.ipv4.tcp_nonsense=1`", "tcp_nonsense=1"),
