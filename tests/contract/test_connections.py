@@ -56,6 +56,8 @@ def test_urgent_data_is_apart_from_the_stream(pair: Pair) -> None:
         one.send(b"def")
         assert (other.receive_exactly(3), other.receive_urgent()) == (b"abc", b"!")
         assert other.receive_exactly(3) == b"def"
+        with pytest.raises(Timeout):
+            other.receive_urgent(timeout="100ms")
     client.close()
     assert server.receive_urgent() == b""
 
