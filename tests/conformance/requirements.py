@@ -552,7 +552,10 @@ RFCS: Final[dict[str, tuple[str, tuple[Requirement, ...]]]] = {
     "5961": ("Robustness to blind in-window attacks", RFC_5961),
     "6298": ("Retransmission timer", RFC_6298),
     "5681": ("Congestion control", RFC_5681),
-    "7661": ("Congestion window validation (tcp_newcwv: 1)", RFC_7661),
+    "7661": (
+        "Congestion window validation (tcp_newcwv: 1; listed from what its authors built, not from its text)",
+        RFC_7661,
+    ),
     "7323": ("Window scale, timestamps, PAWS", RFC_7323),
     "2018": ("Selective acknowledgment", RFC_2018),
     "6675": ("Loss recovery by SACK", RFC_6675),
