@@ -58,7 +58,7 @@ def window() -> None:
 
 def scale() -> None:
     print("\nWhat a data packet costs as a lab grows, us of CPU time; memory")
-    for kind, numbers in (("flows", (1, 10, 100, 1000)), ("nodes", (10, 100, 1000))):
+    for kind, numbers in (("flows", (1, 10, 100, 1000)), ("nodes", (10, 100, 1000)), ("quiet", (10, 100, 1000))):
         for number in numbers:
             found = measure("scale_tcplab.py", kind, number)
             print(f"{number:>8,} {kind:<28} {found['cpu_us_per_packet']:>10.1f}")

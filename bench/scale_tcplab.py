@@ -2,6 +2,7 @@
 
     python bench/scale_tcplab.py flows NUMBER      that many flows at once between two hosts, over a dumbbell
     python bench/scale_tcplab.py nodes NUMBER      that many hosts in pairs, a link and a flow between the two of a pair
+    python bench/scale_tcplab.py quiet NUMBER      the same, but of the pairs five have a flow, as in a lab of ten hosts
     python bench/scale_tcplab.py memory            of a host, and of both ends of an idle connection
 
 Every flow carries the same, over the same share of the bottleneck: a lab twice as large carries twice as many packets.
@@ -86,8 +87,8 @@ def flows(number: int) -> dict[str, Any]:
     return carry(mapping, [("h1", "h2", 2000 + each) for each in range(number)])
 
 
-def nodes(number: int) -> dict[str, Any]:
-    return carry(pairs(number), [(f"h{n}", f"h{n + 1}", 2000) for n in range(1, number, 2)])
+def nodes(number: int, sending: int) -> dict[str, Any]:
+    return carry(pairs(number), [(f"h{n}", f"h{n + 1}", 2000) for n in range(1, sending, 2)])
 
 
 def resident() -> int:
@@ -130,4 +131,10 @@ def memory() -> dict[str, Any]:
 
 if __name__ == "__main__":
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    print(json.dumps({"flows": lambda: flows(number), "nodes": lambda: nodes(number), "memory": memory}[sys.argv[1]]()))
+    what = {
+        "flows": lambda: flows(number),
+        "nodes": lambda: nodes(number, number),
+        "quiet": lambda: nodes(number, 10),
+        "memory": memory,
+    }
+    print(json.dumps(what[sys.argv[1]]()))

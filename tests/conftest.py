@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,9 @@ def compiled() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Of what a shell runs in the background; tests that press Ctrl-C, and the processes they start, want it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--compiled"):
         # Before the checkout, here and in the processes that tests start.
         place = str(make_compiled())
