@@ -69,6 +69,8 @@ def on_a_machine_of_its_own(work: Callable[[], Any]) -> Any:
             os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]))
         status = 1
         try:
+            # Who runs the tests by nohup ignores it, and so would all in here.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.close(read)
             mount("none", "/", _MS_REC_PRIVATE)
             mount("proc", "/proc")
