@@ -133,8 +133,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.is_relative_to(ROOT / "tests/netns"):
             item.add_marker("real_time")
-        # With --dist loadgroup: one worker has the Docker daemon, and waits for it most of the time.
-        item.add_marker(pytest.mark.xdist_group("docker" if "docker" in needs(item) else "others"))
     missing = {name for name in {name for item in items for name in needs(item)} if not available(name)}
     config.stash[MISSING] = sorted(missing)
     if not missing or not config.getoption("--allow-missing"):
