@@ -42,10 +42,10 @@ NAMES: Final = (
     "TcpExtTCPSlowStartRetrans",  # segments sent again in the slow start after a timeout
     "TcpExtTCPRenoRecovery",  # fast recoveries entered, without SACK
     "TcpExtTCPSackRecovery",  # fast recoveries entered, with SACK
-    "TcpExtTCPSackRecoveryFail",  # in fast recovery, with SACK
-    "TcpExtTCPRenoRecoveryFail",  # in fast recovery, without SACK
-    "TcpExtTCPSackFailures",  # after SACK had told of something
-    "TcpExtTCPRenoFailures",  # after duplicate ACKs, without SACK
+    "TcpExtTCPSackRecoveryFail",  # first timeouts in fast recovery, with SACK
+    "TcpExtTCPRenoRecoveryFail",  # first timeouts in fast recovery, without SACK
+    "TcpExtTCPSackFailures",  # first timeouts after SACK had told of something
+    "TcpExtTCPRenoFailures",  # first timeouts after duplicate ACKs, without SACK
     "TcpExtTCPLossFailures",  # first timeouts in the recovery from another timeout
     "TcpExtTCPSACKReneging",  # timeouts at data that SACK had told of
     "TcpExtTCPLostRetransmit",  # segments sent again that were lost again
@@ -65,7 +65,7 @@ NAMES: Final = (
     "TcpExtTCPLossProbeRecovery",  # losses that a tail loss probe repaired
     "TcpExtTCPMTUPFail",  # probes of the path's MTU that were too large
     "TcpExtTCPMTUPSuccess",  # probes of the path's MTU that passed
-    "TcpExtTCPDeliveredCE",  # ACKs that told of congestion marks
+    "TcpExtTCPDeliveredCE",  # segments that arrived marked with congestion, as ACKs tell
     "TcpExtTCPChallengeACK",  # challenge ACKs due (RFC 5961)
     "TcpExtTCPSYNChallenge",  # of these, because of a SYN
     "TcpExtTCPACKSkippedChallenge",  # challenge ACKs suppressed by the limit

@@ -4,13 +4,13 @@ left out."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from nodes.base.clock import MICROSECOND, MILLISECOND, SECOND
 from nodes.tcp.congestion.base import Ack, CongestionControl
+from nodes.tcp.congestion.windowed import WindowedMax
 
 STARTUP: Final = 0
 DRAIN: Final = 1
@@ -49,8 +49,7 @@ class Bbr(CongestionControl):
         self._initial = initial_window
         self._pacing_gain = _HIGH_GAIN
         self._cwnd_gain = _HIGH_GAIN
-        #: Rates, each with the round it is of: falling, the highest first.
-        self._rates: deque[tuple[int, int]] = deque()
+        self._rates = WindowedMax()
         self._min_rtt = 0
         self._min_rtt_at = 0
         self._round = 0
@@ -71,7 +70,7 @@ class Bbr(CongestionControl):
     @property
     def bandwidth(self) -> int:
         """BBR.BtlBw, bytes per second; 0 before the first sample."""
-        return self._rates[0][1] if self._rates else 0
+        return self._rates.best
 
     # The model.
 
@@ -93,19 +92,13 @@ class Bbr(CongestionControl):
         rate = ack.delivery_rate
         if not rate:
             return
-        rates = self._rates
         own_doing = ack.app_limited or self.mode == PROBE_RTT or ack.prior_delivered < self._reduced_until
-        if own_doing and rate < self.bandwidth:
-            return
-        while rates and rates[-1][1] <= rate:
-            rates.pop()
-        rates.append((self._round, rate))
-        while rates[0][0] <= self._round - _BW_ROUNDS:
-            rates.popleft()
+        if not own_doing or rate >= self.bandwidth:
+            self._rates.update(self._round, rate, _BW_ROUNDS)
 
     def _check_full(self, ack: Ack, round_began: bool) -> None:
         """Section 4.3.2.2."""
-        if self._full or not round_began or ack.app_limited or not self._rates:
+        if self._full or not round_began or ack.app_limited or not self.bandwidth:
             return
         if self.bandwidth * 4 >= self._full_rate * 5:
             self._full_rate = self.bandwidth
@@ -179,13 +172,13 @@ class Bbr(CongestionControl):
 
     def _product(self, gain: int) -> int:
         """Bandwidth times lowest round trip times gain (section 4.2.3.2), bytes."""
-        if not self._rates or not self._min_rtt:
+        if not self.bandwidth or not self._min_rtt:
             return self._initial
         return self.bandwidth * self._min_rtt // SECOND * gain // _GAIN_ONE + _QUANTA * self.mss
 
     def _set_pacing_rate(self, ack: Ack) -> None:
         """Section 4.2.1."""
-        if self._rates:
+        if self.bandwidth:
             rate = self.bandwidth * self._pacing_gain // _GAIN_ONE * _MARGIN // 100
         else:
             rate = self.cwnd * SECOND // max(ack.srtt, MILLISECOND) * _HIGH_GAIN // _GAIN_ONE
