@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from nodes.agent.door_datagram import DatagramEnd
 from nodes.agent.plain import plain
@@ -11,6 +11,12 @@ from nodes.agent.stack_host import StackHost
 from nodes.packet.address import address_text
 from nodes.tcp import states
 from nodes.tcp.info import info
+
+#: Fields of TcpInfo that are instants.
+_INSTANTS: Final = (
+    *("last_data_sent", "last_segment_received", "last_data_received"),
+    *("last_ack_sent", "last_ack_received"),
+)
 
 
 class Views:
@@ -32,23 +38,21 @@ class Views:
         """Those that are not CLOSED, as TcpInfo, with `owner` ("" for none) and `closed`: nobody has it open."""
         now = self._host.driver.now()
         owners = self._owners()
-        return [
-            {
-                **plain(info(c, now)),
-                "local_address": address_text(c.local),
-                "remote_address": address_text(c.remote),
-                "last_data_sent": now - (c.last_sent if c.last_sent >= 0 else c.acked_at),
-                "last_segment_received": now - c.last_received,
-                "last_data_received": now - c.data_at,
-                "last_ack_sent": now - c.last_ack_sent_at,
-                "last_ack_received": now - c.last_ack_received,
-                "owner": owners.get(c.number, ""),
-                "closed": c.user_closed,
-                "keepalive": c.options.keepalive,
-            }
-            for c in self._host.stack.tcp.connections.values()
-            if c.state != states.CLOSED
-        ]
+        found = []
+        for c in self._host.stack.tcp.connections.values():
+            if c.state == states.CLOSED:
+                continue
+            told = plain(info(c, now))
+            told.update({name: now - told[name] for name in _INSTANTS})
+            told.update(
+                local_address=address_text(c.local),
+                remote_address=address_text(c.remote),
+                owner=owners.get(c.number, ""),
+                closed=c.user_closed,
+                keepalive=c.options.keepalive,
+            )
+            found.append(told)
+        return found
 
     def listeners(self, line: object) -> list[dict[str, Any]]:
         """Those there are, with `owner`."""

@@ -37,7 +37,6 @@ class Sink(App[SinkSettings]):
 
     async def run(self) -> None:
         settings = self.settings
-        self._received = 0
         self.results.update(accepted=0, received_bytes=0)
         await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._drain)
 
@@ -49,8 +48,7 @@ class Sink(App[SinkSettings]):
             while data := await socket.recv(limit):
                 digest.update(data)
                 size += len(data)
-                self._received += len(data)
-                self.results["received_bytes"] = self._received
+                self.count("received_bytes", len(data))
         finally:
             text = digest.hexdigest()
             if self.connections[0] == socket.number:

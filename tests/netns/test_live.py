@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nodes.base.errors import FailedPrecondition, NotFound
+from nodes.live.bsd import Socket
 from nodes.live.stack import LiveStack
 from tests.namespaces import Namespace, veth
 
@@ -33,17 +34,22 @@ def ends() -> Iterator[tuple[Namespace, Namespace]]:
     theirs.close()
 
 
+def _accepted(listener: Socket, client: socket.socket) -> tuple[Socket, Any]:
+    """The kernel's `client` connects to us: our end, and what we take for the peer."""
+    with ThreadPoolExecutor() as pool:
+        accepting = pool.submit(listener.accept)
+        client.connect((OURS, 80))
+        return accepting.result(10)
+
+
 def test_it_takes_mac_and_mtu_from_the_interface(ends: tuple[Namespace, Namespace]) -> None:
     ours, theirs = ends
     with (
         ours.call(LiveStack, "eth0", f"{OURS}/24") as net,
         net.create_server(("", 80)) as listener,
         theirs.call(socket.socket) as client,
-        ThreadPoolExecutor() as pool,
     ):
-        accepting = pool.submit(listener.accept)
-        client.connect((OURS, 80))
-        accepted, peer = accepting.result(10)
+        accepted, peer = _accepted(listener, client)
         with accepted:
             assert peer == client.getsockname()
             assert accepted.info().pmtu == 1400
@@ -82,11 +88,8 @@ def test_urgent_data_both_ways(ends: tuple[Namespace, Namespace]) -> None:
         ours.call(LiveStack, "eth0", f"{OURS}/24") as net,
         net.create_server(("", 80)) as listener,
         theirs.call(socket.socket) as client,
-        ThreadPoolExecutor() as pool,
     ):
-        accepting = pool.submit(listener.accept)
-        client.connect((OURS, 80))
-        accepted, _ = accepting.result(10)
+        accepted, _ = _accepted(listener, client)
         with accepted:
             for one in (client, accepted):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
