@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+from nodes.base.errors import InvalidArgument
 from nodes.packet.address import address_text, mapped, parse_address, unmapped
 
 _ADDRESSES: Final = Path("/proc/thread-self/net/if_inet6")
@@ -45,3 +46,22 @@ def sockaddr(one: socket.socket, address: bytes, port: int) -> tuple[str, int]:
 def address_of(given: tuple[Any, ...]) -> tuple[bytes, int]:
     """Address and port of what a socket said."""
     return unmapped(parse_address(str(given[0]).partition("%")[0])), int(given[1])
+
+
+def ends_of(one: socket.socket, peer: tuple[Any, ...]) -> tuple[bytes, int, bytes, int]:
+    """Local and remote address and port of a socket whose peer was said to be `peer`."""
+    return (*address_of(one.getsockname()), *address_of(peer))
+
+
+def check_ends(remote: bytes, remote_port: int, local: bytes, local_port: int) -> None:
+    """Raises InvalidArgument for what can be no address or port."""
+    for field, address, empty in (("remote", remote, False), ("local", local, True)):
+        if len(address) not in (4, 16) and not (empty and not address):
+            raise InvalidArgument(f"{field}: {address.hex()!r} is no IP address", field)
+    if local and len(local) != len(remote):
+        given = f"{address_text(local)} and {address_text(remote)}"
+        raise InvalidArgument(f"local and remote: {given} are of two families; one of them is allowed", "local")
+    if not 1 <= remote_port <= 65535:
+        raise InvalidArgument(f"remote_port: {remote_port} is not allowed; 1 to 65535 is", "remote_port")
+    if not 0 <= local_port <= 65535:
+        raise InvalidArgument(f"local_port: {local_port} is not allowed; 0 to 65535 is", "local_port")

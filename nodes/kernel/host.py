@@ -21,14 +21,17 @@ from nodes.base.real import RealScheduler
 from nodes.base.tasks import Task, TaskRunner
 from nodes.kernel import sysctls, tcp_info
 from nodes.kernel.connections import ACTIVE, Connection, Connections
+from nodes.kernel.context import Context
 from nodes.kernel.counters import read_counters
+from nodes.kernel.datagrams import KernelDatagrams
 from nodes.kernel.failures import socket_error
 from nodes.kernel.follower import Follower
 from nodes.kernel.interfaces import interfaces
+from nodes.kernel.listeners import KernelListener, listen
 from nodes.kernel.options import get_option
 from nodes.kernel.pinging import ping
 from nodes.kernel.sock_diag import Listed, SockDiag
-from nodes.kernel.streams import Context, KernelDatagrams, KernelListener, KernelStream, listen, open_stream
+from nodes.kernel.streams import KernelStream, open_stream
 from nodes.packet.address import address_text
 from nodes.sockets.stream import LEAVING
 from nodes.tcp import states

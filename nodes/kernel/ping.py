@@ -8,8 +8,9 @@ from typing import Final
 
 from nodes.agent.host import PingResult
 from nodes.base.errors import Unsupported
+from nodes.kernel.context import Context
+from nodes.kernel.descriptor import Descriptor
 from nodes.kernel.failures import socket_error
-from nodes.kernel.streams import Context, Descriptor
 from nodes.packet import icmp
 from nodes.packet.address import address_text, parse_address
 from nodes.packet.checksum import checksum

@@ -6,9 +6,9 @@ import os
 
 from nodes.agent.host import PingResult
 from nodes.base.errors import InvalidArgument
+from nodes.kernel.context import Context
 from nodes.kernel.ping import MAX_COUNT, MAX_SIZE, Pings
 from nodes.kernel.ping6 import Pings6
-from nodes.kernel.streams import Context
 
 
 async def ping(
