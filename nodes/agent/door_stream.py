@@ -189,12 +189,14 @@ class StreamEnd:
         self._look()
 
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
-        """setsockopt(2). Raises SocketError ENOPROTOOPT, InvalidArgument, OSError EINVAL."""
+        """setsockopt(2), after all that was written before. Raises SocketError ENOPROTOOPT, InvalidArgument, OSError
+        EINVAL."""
         if (level, name) == V6ONLY:
             set_v6only(self.family, value, self.role == "new" and self._binding is None)
             return
         option = _option(level, name)
         chosen = options.decode(option, value)
+        self._look()
         parameters = self._driver.stack.parameters
         if self.stream is not None and self.stream.connection.state != states.CLOSED:
             self.stream.set_option(option, chosen)
@@ -209,11 +211,12 @@ class StreamEnd:
             self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, min(chosen, _HELD))
 
     def get_option(self, level: int, name: int) -> int | bytes:
-        """getsockopt(2), for what only the stack knows. Raises SocketError."""
+        """getsockopt(2), for what only the stack knows, after all that was written before. Raises SocketError."""
         if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return options.errno_of(self.take_error())
         if (level, name) == V6ONLY:
             return int(self.family.v6only)
+        self._look()
         if (level, name) == (socket.IPPROTO_TCP, socket.TCP_INFO):
             if self.stream is None:
                 return options.info_without_connection(self.listener is not None)

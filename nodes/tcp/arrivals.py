@@ -172,7 +172,8 @@ def first_sequence(c: Tcb, now: int, seq: int, segment: Segment) -> bool:
                 discard(c, now, segment, causes.TIMESTAMP_MISSING)
                 return False
         elif tsval != c.ts_recent and (tsval - c.ts_recent) & MASK >= HALF and now - c.ts_recent_at < PAWS_IDLE:
-            c.tcp.counters.TcpExtPAWSEstab += 1
+            if not flags & SYN:
+                c.tcp.counters.TcpExtPAWSEstab += 1
             _refuse(c, now, seq, segment, causes.PAWS_REJECTED)
             return False
     size = len(segment.payload)
@@ -241,9 +242,7 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
                 c.ack_cause = causes.DUPLICATE_DATA
         return
     if flags & SYN:
-        # RFC 5961 section 4.2: any SYN, wherever it stands.
-        c.tcp.counters.TcpExtTCPSYNChallenge += 1
-        challenge(c, now, causes.SYN_IN_WINDOW, segment.seq)
+        _challenge_syn(c, now, segment)
         if c.accurate is not None:
             c.accurate.reflect = False
     elif segment.payload or flags & FIN or may_answer_invalid(c, now, cause):
@@ -282,7 +281,15 @@ def fourth_syn(c: Tcb, now: int, segment: Segment) -> None:
         change_state(c, now, states.CLOSED, causes.SYN_IN_WINDOW)
         return
     discard(c, now, segment, causes.SYN_IN_WINDOW)
-    c.tcp.counters.TcpExtTCPSYNChallenge += 1
+    _challenge_syn(c, now, segment)
+
+
+def _challenge_syn(c: Tcb, now: int, segment: Segment) -> None:
+    """RFC 5961 section 4.2: any SYN, wherever it stands."""
+    counters = c.tcp.counters
+    counters.TcpExtTCPSYNChallenge += 1
+    if c.state == states.ESTABLISHED:
+        counters.TcpInErrs += 1  # Linux says so in this state alone
     challenge(c, now, causes.SYN_IN_WINDOW, segment.seq)
 
 

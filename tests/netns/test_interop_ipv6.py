@@ -32,7 +32,9 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     labs: list[Lab] = []
 
     def make(mtu_behind_router: int = 0, family: str = "preferred", **link: Any) -> Lab:
-        nodes: dict[str, Any] = {OURS: "host", KERNEL: "linux"}
+        # Why 1337: test_interop_kernel.make.
+        kernel = {"kind": "linux", "parameters": {"tcp_rfc1337": 1}}
+        nodes: dict[str, Any] = {OURS: "host", KERNEL: kernel}
         links: list[dict[str, Any]] = [{"endpoints": f"{OURS}-{KERNEL}", **link}]
         if mtu_behind_router:
             nodes["r1"] = nodes["r2"] = "router"

@@ -70,8 +70,10 @@ def make(backend: str, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     labs: list[Lab] = []
 
     def make(parameters: dict[str, int | str] | None = None, mtu: int = 1500, **impairments: Any) -> Lab:
+        # On a busy machine the FIN is sent again before its ACK is read, and the RST for the second ACK would end the
+        # kernel's TIME-WAIT (RFC 1337).
         description = {
-            "nodes": {OURS: "host", KERNEL: {"kind": "linux", "parameters": parameters or {}}},
+            "nodes": {OURS: "host", KERNEL: {"kind": "linux", "parameters": {"tcp_rfc1337": 1, **(parameters or {})}}},
             "links": [{"endpoints": f"{OURS}-{KERNEL}", "mtu": mtu, **impairments}],
         }
         spool = tmp_path / f"spool-{len(labs)}"
