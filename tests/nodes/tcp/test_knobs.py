@@ -16,7 +16,7 @@ from nodes.packet.tcp_codec import encode_tcp_packet, encode_tcp_packet6
 from nodes.tcp import states
 from nodes.tcp.parameters import KNOBS
 from tests.nodes.net import ip
-from tests.nodes.stack.test_internet_layer import SRC, frame, router
+from tests.nodes.stack.ipv4_router import SRC, frame, router
 from tests.nodes.tcp import scenes
 from tests.nodes.tcp.harness import HTTP, PEER, Host, Peer, client, server
 

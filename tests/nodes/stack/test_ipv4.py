@@ -1,4 +1,4 @@
-"""Forwarding, ICMP, fragments and checksums, seen on the wire."""
+"""IPv4: forwarding, ICMP, fragments and checksums, seen on the wire."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nodes.agent.payload import Payload
 from nodes.base import causes
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
-from nodes.base.events import DISCARD, LEVEL_ALL, SEGMENT, EventSink
+from nodes.base.events import DISCARD, SEGMENT, EventSink
 from nodes.base.random import Randomness
 from nodes.ip.fragments import MAX_BYTES, Reassembly, fragment
 from nodes.packet import icmp, ipv4
-from nodes.packet.icmp import IcmpMessage, decode_icmp, encode_icmp
+from nodes.packet.icmp import IcmpMessage, encode_icmp
 from nodes.packet.ipv4 import DONT_FRAGMENT, Ipv4Packet, decode_ipv4, encode_ipv4
 from nodes.packet.tcp import SYN, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_tcp
@@ -22,55 +22,7 @@ from nodes.packet.udp import Datagram, encode_udp
 from nodes.stack import Stack
 from nodes.tcp.parameters import Parameters
 from tests.nodes.net import Net, ip, mac, pair, routed
-
-SRC = ip("10.0.0.1")
-DST = ip("10.0.1.2")
-
-
-class Events(EventSink):
-    """Keeps every event."""
-
-    def __init__(self) -> None:
-        super().__init__(LEVEL_ALL)
-        self.events: list[tuple[int, int, int, tuple[int, ...]]] = []
-        self.names: dict[str, int] = {}
-
-    def name(self, text: str) -> int:
-        return self.names.setdefault(text, len(self.names) + 1) if text else 0
-
-    def emit(self, kind: int, time_ns: int, node: int, conn: int, cause: int, values: tuple[int, ...]) -> None:
-        self.events.append((kind, time_ns, cause, values))
-
-
-def router(mtu: int = 1500) -> Stack:
-    """10.0.0.254 (eth0) and 10.0.1.254 (eth1, `mtu`), with both neighbours in its ARP cache."""
-    parameters = Parameters()
-    parameters.set("ip_forward", 1)
-    stack = Stack("r1", parameters, Randomness(1), EventSink())
-    stack.add_interface("eth0", mac(10), ip("10.0.0.254"), 24)
-    stack.add_interface("eth1", mac(11), ip("10.0.1.254"), 24, mtu)
-    router_knows(stack, 0, 0)
-    router_knows(stack, 1, 0)
-    return stack
-
-
-def router_knows(stack: Stack, index: int, now: int) -> None:
-    """The neighbour behind an interface has just asked for the router's MAC address."""
-    ours = stack.interfaces[index]
-    far, address = [(mac(1), SRC), (mac(2), DST)][index]
-    question = bytes.fromhex("0001080006040001") + far + address + bytes(6) + ours.address
-    stack.on_frame(now, index, ours.mac + far + b"\x08\x06" + question)
-    stack.pull()
-
-
-def frame(packet: Ipv4Packet, to: bytes = mac(10)) -> bytes:
-    return to + mac(1) + b"\x08\x00" + encode_ipv4(packet)
-
-
-def icmp_error(stack: Stack) -> tuple[int, Ipv4Packet, IcmpMessage]:
-    ((index, sent),) = stack.pull()
-    packet = decode_ipv4(sent[14:])
-    return index, packet, decode_icmp(packet.payload)
+from tests.nodes.stack.ipv4_router import DST, SRC, Events, frame, icmp_error, router, router_knows
 
 
 @given(st.integers(2, 255), st.integers(0, 0xFFFF), st.integers(0, 255))
