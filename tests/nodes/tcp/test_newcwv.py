@@ -10,7 +10,7 @@ from nodes.packet.tcp import ACK, ECE
 from nodes.tcp.connection import Connection
 
 from .harness import Host, Peer
-from .test_requirements import MSS, opened, resent, sacked
+from .loss_scenes import MSS, opened, resent, sacked
 
 ROUND_TRIP = 100 * MILLISECOND
 

@@ -156,3 +156,62 @@ def test_what_waits_out_of_order_is_not_looked_at_again() -> None:
     peer.send(ACK, 1, 1, b"abc")
     assert c.receive(host.now, 10) == b"abcdef"
     assert host.counters.TcpExtPAWSEstab == 0
+
+
+@pytest.mark.rfc("7323", "2.2-3")
+def test_a_window_scale_counts_only_in_a_syn() -> None:
+    host = Host()
+    c, peer = client(host, scale=1, window=1000)
+    peer.send(ACK | PSH, 1, 1, b"x", window=1000, window_scale=10)
+    assert c.status(0).snd_wnd == 2000
+
+
+@pytest.mark.rfc("7323", "3.2-1")
+def test_timestamps_in_syns() -> None:
+    """A SYN-ACK has them if the SYN had; a SYN echoes nothing."""
+    host = Host()
+    host.tcp.listen(0, b"", HTTP, 4)
+    for port, tsval in ((5000, ABSENT), (5001, 77)):
+        syn = Segment(port, HTTP, 1, 0, SYN, 65_535, b"")
+        syn.tsval, syn.tsecr = tsval, (ABSENT if tsval == ABSENT else 0)
+        host.tcp.on_segment(0, PEER, host.local, syn, 0, 0)
+        (answer,) = host.take()
+        assert (answer.tsval != ABSENT, answer.tsecr) == (tsval != ABSENT, tsval)
+    host.tcp.open(0, PEER, HTTP)
+    (ours,) = host.take()
+    assert ours.tsval != ABSENT and ours.tsecr == 0
+
+
+@pytest.mark.rfc("7323", "3.2-5", "5.2-5")
+def test_timestamps_and_resets() -> None:
+    """Ours has them; the peer's is taken without."""
+    host = Host()
+    c, _ = client(host, tsval=1)
+    c.abort(0)
+    (reset,) = host.take()
+    assert reset.flags & RST and reset.tsval != ABSENT and reset.tsecr == 1
+    other, peer = client(host, tsval=1)
+    peer.tsval = None
+    peer.send(RST, 1)
+    assert (other.state, other.error) == (states.CLOSED, "ECONNRESET")
+
+
+@pytest.mark.rfc("7323", "4.1", "5.4-1", "5.4-3", "7")
+def test_timestamp_clock() -> None:
+    """A millisecond is a tick; each connection, and each host, starts somewhere else."""
+    first = []
+    for seed in (1, 2):
+        host = Host(seed=seed)
+        for port in (80, 81):
+            host.tcp.open(host.now, PEER, port)
+            first.append(host.take()[0].tsval)
+    assert len(set(first)) == 4
+    host = Host()
+    c, peer = client(host, tsval=1)
+    stamps = []
+    for ordinal in range(2):
+        c.send(host.now, b"a")
+        stamps.append(host.take()[-1].tsval)
+        host.now += 250 * MILLISECOND
+        peer.send(ACK, 1, 2 + ordinal)
+    assert (stamps[1] - stamps[0]) & 0xFFFF_FFFF == 250
