@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from lab.backends.catalogue import make_lab
 from lab.backends.real.execution import Execution
 from lab.backends.real.lab import RealLab
-from lab.topology.loader import topology_from_text
 from nodes.base.clock import MILLISECOND, SECOND
-from nodes.base.events import LEVEL_STATES
+
+#: h1 10.0.0.1 and h2 10.0.0.2 are ours, l1 10.0.0.3 is the kernel's.
+OURS_AND_LINUX = "nodes: {h1: host, h2: host, l1: linux, s1: switch}\nlinks: [h1-s1, h2-s1, l1-s1]\n"
+#: Takes one connection.
+LISTEN_ONCE = """
+import socket, struct, sys
+with socket.create_server(("", 7)) as listener:
+    print("listens")
+    one, _ = listener.accept()
+"""
 
 
 class Program:
@@ -98,22 +104,6 @@ class Programs:
             program.end()
 
 
-@contextlib.contextmanager
-def lab_for_programs(directory: Path, name: str, text: str) -> Iterator[RealLab]:
-    """A netns lab of a topology's text, its spool in `directory`."""
-    lab = make_lab("netns", name, topology_from_text(text), 1, directory / "spool", LEVEL_STATES, False)
-    assert isinstance(lab, RealLab)
-    try:
-        yield lab
-    finally:
-        lab.close_lab()
-
-
-@contextlib.contextmanager
-def programs_of(lab: RealLab) -> Iterator[Programs]:
-    """Programs on the nodes of a lab."""
-    programs = Programs(lab)
-    try:
-        yield programs
-    finally:
-        programs.end()
+def agents_descriptors(lab: RealLab, node: str) -> int:
+    """How many descriptors the agent of a node has open."""
+    return len(list(Path(f"/proc/{lab.processes[node]}/fd").iterdir()))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.backends.real.lab import RealLab
-from tests.netns.programs import Programs, lab_for_programs, programs_of
+from tests.netns.programs import Programs
 
 pytestmark = pytest.mark.requires("root", "ip")
 
@@ -56,18 +55,6 @@ for family, address in ((socket.AF_INET6, sys.argv[1]), (socket.AF_INET, sys.arg
         one.send(family.name.encode())
         print(one.recv(100).decode(), one.getpeername()[0])
 """
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
-    with lab_for_programs(tmp_path_factory.mktemp("lab"), "programs6", TEXT) as lab:
-        yield lab
-
-
-@pytest.fixture
-def programs(lab: RealLab) -> Iterator[Programs]:
-    with programs_of(lab) as programs:
-        yield programs
 
 
 BOTH_WAYS = pytest.mark.parametrize(("server", "client"), [("h1", "h2"), ("h1", "l1"), ("l1", "h1"), ("h1", "h1")])

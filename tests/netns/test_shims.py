@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import spec
-from lab.backends.real.lab import RealLab
 from lab.links.rules import RuleSpec
-from tests.netns.programs import Programs, lab_for_programs, programs_of
+from tests.netns.programs import Programs
 
 pytestmark = pytest.mark.requires("root", "ip")
 
@@ -22,18 +20,6 @@ TEXT = """
 nodes: {h1: host, h2: host, l1: linux, s1: switch, r1: router, h3: host}
 links: [h1-s1, h2-s1, l1-s1, s1-r1, r1-h3]
 """
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
-    with lab_for_programs(tmp_path_factory.mktemp("lab"), "shims", TEXT) as lab:
-        yield lab
-
-
-@pytest.fixture
-def programs(lab: RealLab) -> Iterator[Programs]:
-    with programs_of(lab) as programs:
-        yield programs
 
 
 def mininets_ping(text: str) -> tuple[int, int]:
