@@ -27,7 +27,7 @@ demo: user
 test: packages dev static
 	$(BIN)/pytest -n auto --dist worksteal $(MISSING) -m "not real_time"
 	$(BIN)/pytest -n auto $(MISSING) --compiled -m "not real_time and not slow" tests/nodes tests/fuzz tests/lab/links tests/lab/attacks
-	$(BIN)/pytest $(MISSING) -m real_time --ignore=tests/contract --ignore=tests/docker
+	$(BIN)/pytest -n 3 $(MISSING) -m real_time --ignore=tests/contract --ignore=tests/docker
 	$(BIN)/pytest -n 2 $(MISSING) -m real_time tests/contract tests/docker
 
 check: dev static

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
+import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as parquet
@@ -29,21 +28,37 @@ def rows(bundle: Path) -> dict[str, list[dict[str, object]]]:
     return {file.name: parquet.read_table(file).to_pylist() for file in sorted((bundle / "tables").glob("*.parquet"))}
 
 
+def run_all(directory: Path, python: str = sys.executable, place: Path | None = None) -> Path:
+    """Run every shipped experiment with that Python, and the tcplab installed in `place` if that is given."""
+    environment = {**os.environ, **({"PYTHONPATH": str(place)} if place else {})}
+    command = [python, "-P", str(ROOT / "tests/every_experiment.py"), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return directory
+
+
 @pytest.fixture(scope="session")
-def runs_here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The bundle of a shipped experiment, run once by this Python."""
-    return functools.cache(lambda name: run_experiment(name, tmp_path_factory.mktemp("here") / name))
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of this Python, with this checkout."""
+    return run_all(tmp_path_factory.mktemp("here"))
+
+
+def assert_same(here: Path, there: Path) -> None:
+    for name in SHIPPED:
+        assert history(here / name)["events.spool"], name
+        assert history(here / name) == history(there / name), name
+        assert rows(here / name) == rows(there / name), name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SHIPPED)
-def test_pure_and_compiled_give_the_same_bytes_and_rows(
-    name: str, runs_here: Callable[[str], Path], compiled: Path, tmp_path: Path
-) -> None:
-    first, second = runs_here(name), run_experiment(name, tmp_path / "2", place=compiled)
-    assert history(first)["events.spool"]
-    assert history(first) == history(second)
-    assert rows(first) == rows(second)
+def test_pure_and_compiled_give_the_same_bytes_and_rows(here: Path, compiled: Path, tmp_path: Path) -> None:
+    assert_same(here, run_all(tmp_path, place=compiled))
+
+
+@pytest.mark.slow
+def test_it_matters_not_what_ran_before_in_the_process(here: Path, tmp_path: Path) -> None:
+    last = SHIPPED[-1]
+    assert history(run_experiment(last, tmp_path / last)) == history(here / last)
 
 
 def test_another_seed_gives_another_history(tmp_path: Path) -> None:
@@ -58,15 +73,9 @@ def test_another_seed_gives_another_history(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "version", [pytest.param(v, marks=pytest.mark.requires(f"python{v}")) for v in PYTHONS if v != THIS_PYTHON]
 )
-def test_every_python_gives_the_same_bytes_and_rows(
-    version: str, runs_here: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_every_python_gives_the_same_bytes_and_rows(version: str, here: Path, tmp_path: Path) -> None:
     python = interpreter(version)
     assert python is not None
     venv = ROOT / f".venv-{version}"
     subprocess.run([ROOT / "tools/setup", venv, python, "sim"], cwd=ROOT, check=True)
-    for name in SHIPPED:
-        here = runs_here(name)
-        there = run_experiment(name, tmp_path / name, python=str(venv / "bin/python"))
-        assert history(here) == history(there), name
-        assert rows(here) == rows(there), name
+    assert_same(here, run_all(tmp_path, python=str(venv / "bin/python")))

@@ -199,8 +199,8 @@ def leave_everything(number: int) -> None:
 
 def test_what_is_left_is_seen() -> None:
     """Or the other tests could not fail."""
-    found = on_a_machine_of_its_own(lambda: three_times(leave_everything))
-    assert set(found[0]) == set(found[2]) == set(facts())
+    found, all_there_is = on_a_machine_of_its_own(lambda: [three_times(leave_everything), list(facts())])
+    assert set(found[0]) == set(found[2]) == set(all_there_is)
 
 
 def test_three_labs_in_a_row_leave_nothing() -> None:
