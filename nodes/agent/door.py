@@ -31,6 +31,7 @@ from nodes.base.tasks import TaskRunner
 from nodes.packet import ipv6
 from nodes.packet.address import address_text, parse_address, unmapped
 from nodes.sockets.family import Family
+from nodes.tcp import states
 
 #: The abstract name, which is one of the network namespace.
 NAME: Final = "\0tcplab"
@@ -38,6 +39,9 @@ NAME: Final = "\0tcplab"
 _ENDED_KEPT: Final = 1024
 #: Descriptors the process may have, where the machine allows so many: each socket of a program takes one.
 _DESCRIPTORS: Final = 1 << 16
+
+#: getpeername(2) knows no peer of what is in one of these (TIME-WAIT is none of the socket's on Linux).
+_GONE: Final = (states.CLOSED, states.TIME_WAIT)
 
 End = StreamEnd | DatagramEnd
 
@@ -77,7 +81,7 @@ class Door:
             name: getattr(self, f"_call_{name}")
             for name in (
                 *("socket", "find", "bind", "connect", "listen", "accept", "prepare", "send", "error", "delivered"),
-                *("set_option", "get_option", "resolve", "name_of", "echo_open", "echo"),
+                *("is_connected", "set_option", "get_option", "resolve", "name_of", "echo_open", "echo"),
             )
         }
         views = Views(host, self._owners, lambda: list(self._ends.values()))
@@ -122,8 +126,8 @@ class Door:
         else:
             line.answer(number, value)
 
-    def _call_socket(self, line: DoorLine, kind: str, family: int, inode: int, owner: str) -> int:
-        """A new socket of a program, whose end comes along."""
+    def _call_socket(self, line: DoorLine, kind: str, family: int, inode: int, owner: str, like: int = 0) -> int:
+        """A new socket of a program, whose end comes along; with the name and options of one that is over, `like`."""
         if kind not in ("stream", "datagram"):
             raise InvalidArgument(f"kind: {kind!r} is none; there are stream and datagram", "kind")
         end = line.take_socket()
@@ -136,6 +140,8 @@ class Door:
             driver, descriptors = self._host.driver, self._descriptors
             made = DatagramEnd(driver, descriptors, number, inode, owner, end, Family(family), self._on_over)
         self._ends[number] = made
+        if isinstance(made, StreamEnd) and isinstance(old := self._ended.get(like), StreamEnd):
+            made.succeed(old)
         return number
 
     def _stream_end(self, number: int, inode: int, owner: str, end: socket.socket, family: Family) -> StreamEnd:
@@ -195,15 +201,20 @@ class Door:
         return end.prepare(_address(host))
 
     def _call_send(
-        self, line: DoorLine, number: int, data: bytes, more: bool, end: bool, wait: bool
+        self, line: DoorLine, number: int, data: bytes, more: bool, end: bool, urgent: bool, wait: bool
     ) -> Coroutine[Any, Any, int]:
-        """Send what is to be continued, or ends a record."""
-        return self._stream(number).send(data, more, end, wait)
+        """Send what is to be continued, or ends a record, in urgent data perhaps."""
+        return self._stream(number).send(data, more, end, urgent, wait)
 
     def _call_error(self, line: DoorLine, number: int) -> str:
         """The errno name a socket's connection ended with, once."""
         end = self._ends.get(number) or self._ended.get(number)
         return end.take_error() if end is not None else ""
+
+    def _call_is_connected(self, line: DoorLine, number: int) -> bool:
+        """Whether TCP has not yet ended a connection."""
+        end = self._ends.get(number)
+        return isinstance(end, StreamEnd) and end.stream is not None and end.stream.connection.state not in _GONE
 
     def _call_delivered(self, line: DoorLine, number: int, timeout_ns: int) -> Coroutine[Any, Any, None]:
         """Wait until what was sent before close is acknowledged (SO_LINGER)."""
@@ -224,6 +235,8 @@ class Door:
 
     def _open(self, number: int) -> End:
         end = self._ends.get(number)
+        if end is None and number in self._ended:
+            raise SocketError("EINVAL", "the socket was shut down")
         if end is None:
             raise SocketError("EBADF", "the socket is closed")
         return end

@@ -24,6 +24,8 @@ from nodes.sockets.gate import Gate
 #: The most one message of a program may hold.
 _MAX_MESSAGE: Final = 1 << 20
 _CHUNK: Final = 1 << 16
+#: Descriptors that come are not left to programs that we start.
+_RECEIVE: Final = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 
 
 class Echoes:
@@ -109,7 +111,7 @@ class DoorLine:
 
     def _on_events(self, _: int) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._line, _CHUNK, 16, socket.MSG_DONTWAIT)
+            data, descriptors, _, _ = socket.recv_fds(self._line, _CHUNK, 16, _RECEIVE)
             self._received += descriptors
             self._unpacker.feed(data)
             messages = list(self._unpacker) if data else None

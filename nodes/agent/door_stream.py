@@ -188,6 +188,14 @@ class StreamEnd:
         self._take(stream)
         self._look()
 
+    def succeed(self, other: StreamEnd) -> None:
+        """Be in the place of a socket whose connection was refused: its options stay, and its address if it had been
+        bound. Raises SocketError."""
+        self._options = dict(other._options)
+        self.family = other.family.copy()
+        if other._binding is not None:
+            self.bind(other._binding.local, other._binding.port)
+
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
         """setsockopt(2), after all that was written before. Raises SocketError ENOPROTOOPT, InvalidArgument, OSError
         EINVAL."""
@@ -198,12 +206,11 @@ class StreamEnd:
         chosen = options.decode(option, value)
         self._look()
         parameters = self._driver.stack.parameters
+        options.check(parameters, option, chosen)
         if self.stream is not None and self.stream.connection.state != states.CLOSED:
             self.stream.set_option(option, chosen)
-        else:
-            options.check(parameters, option, chosen)
-            if self.listener is not None:
-                self.listener.listener.set_option(self._driver.now(), option, chosen)
+        elif self.listener is not None:
+            self.listener.listener.set_option(self._driver.now(), option, chosen)
         self._options[option] = chosen
         if option == "SO_REUSEADDR" and self._binding is not None:
             self._binding.reuse = bool(chosen)
@@ -222,13 +229,15 @@ class StreamEnd:
                 return options.info_without_connection(self.listener is not None)
             return options.info_bytes(self._driver.now(), self.stream.connection)
         option = _option(level, name)
+        parameters = self._driver.stack.parameters
         if self.stream is not None:
-            return options.encode(option, self.stream.connection.get_option(option))
-        return options.encode(option, options.value_of(self._driver.stack.parameters, self._options, option))
+            return options.encode(option, options.told(parameters, option, self.stream.connection.get_option(option)))
+        return options.encode(option, options.value_of(parameters, self._options, option))
 
-    async def send(self, data: bytes, more: bool, end: bool, wait: bool) -> int:
-        """send(2) with MSG_MORE or MSG_EOR, which the program's descriptor cannot pass on: after all that was written
-        there. Returns how much was taken, without `wait` perhaps not all. Raises SocketError EAGAIN, EPIPE ..."""
+    async def send(self, data: bytes, more: bool, end: bool, urgent: bool, wait: bool) -> int:
+        """send(2) with MSG_MORE or MSG_EOR, which the program's descriptor cannot pass on, and MSG_OOB perhaps: after
+        all that was written there. Returns how much was taken, without `wait` perhaps not all. Raises SocketError
+        EAGAIN, EPIPE ..."""
         stream = self.stream
         if stream is None or not self._connected or self.over:
             raise SocketError("EPIPE", "the socket has no connection")
@@ -243,8 +252,8 @@ class StreamEnd:
                 raise SocketError("EAGAIN", "the send buffer is full")
             await stream.ready(False, True)
         if not wait:
-            return stream.send(data, more, end)
-        await stream.send_all(data, NEVER, more, end)
+            return stream.send(data, more, end, urgent)
+        await stream.send_all(data, NEVER, more, end, urgent)
         return len(data)
 
     def take_error(self) -> str:

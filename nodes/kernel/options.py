@@ -10,13 +10,14 @@ from typing import Final
 
 from nodes.base.errors import InvalidArgument
 from nodes.kernel.failures import socket_error
+from nodes.sockets.options import UNNAMED
 
 _LEVELS: Final = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "IP": socket.IPPROTO_IP}
 _LINGER: Final = struct.Struct("=ii")
 _TEXT: Final = "TCP_CONGESTION"
-_NOT_INTS: Final = frozenset({"TCP_INFO", "TCP_MD5SIG", "SO_BINDTODEVICE", "SO_PEERCRED", "SO_RCVTIMEO", "SO_SNDTIMEO"})
-#: Of linux/tcp.h, what Python does not name.
-_UNNAMED: Final = {"TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_NO_COOKIE": 34}
+_NOT_INTS: Final = frozenset(
+    {"TCP_INFO", "TCP_MD5SIG", "TCP_FASTOPEN_KEY", "SO_BINDTODEVICE", "SO_PEERCRED", "SO_RCVTIMEO", "SO_SNDTIMEO"}
+)
 
 
 def set_option(one: socket.socket, name: str, value: object) -> None:
@@ -57,7 +58,7 @@ def get_option(one: socket.socket, name: str) -> int | str:
 
 def _find(name: str) -> tuple[int, int]:
     level = _LEVELS.get(name.partition("_")[0])
-    number = getattr(socket, name, _UNNAMED.get(name)) if level is not None and name not in _NOT_INTS else None
+    number = getattr(socket, name, UNNAMED.get(name)) if level is not None and name not in _NOT_INTS else None
     if level is None or not isinstance(number, int):
         raise InvalidArgument(f"{name}: no such option; there are those of socket(7), tcp(7) and ip(7)", name)
     return level, int(number)

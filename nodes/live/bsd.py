@@ -405,12 +405,11 @@ class Socket:
             return
         name = _option_name(level, optname)
         chosen = options.decode(name, value)
+        self._call(lambda: self._calls.check_option(name, chosen))
         if self._connection:
             self._call(lambda: self._calls.set_option(self._connection, name, chosen))
         elif self._listener:
             self._call(lambda: self._calls.set_listener_option(self._listener, name, chosen))
-        else:
-            self._call(lambda: self._calls.check_option(name, chosen))
         self._options[name] = chosen
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> int | bytes:

@@ -12,10 +12,9 @@ from nodes.live.loop import Loop
 from nodes.packet import ipv6
 from nodes.packet.address import parse_address
 from nodes.sockets.driver import StackDriver
-from nodes.sockets.options import value_of
+from nodes.sockets.options import check, told, value_of
 from nodes.sockets.stream import StreamListener, StreamSocket, listen, open_stream, stream_of
 from nodes.tcp.info import TcpInfo, info
-from nodes.tcp.options import Options
 from nodes.tcp.ports import Binding
 
 
@@ -223,15 +222,16 @@ class StackCalls(Calls):
         self._loop.call(lambda: self._listener(listener).listener.set_option(self._driver.now(), name, value))
 
     def check_option(self, name: str, value: object) -> None:
-        Options(self._stack.parameters).set(self._stack.parameters, name, value)
+        check(self._stack.parameters, name, value)
 
     def chosen(self, options: Mapping[str, object], name: str) -> int | str:
         return value_of(self._stack.parameters, options, name)
 
     def get_option(self, connection: int, name: str) -> int | str:
+        parameters = self._stack.parameters
         if not connection:
-            return Options(self._stack.parameters).get(name)
-        return self._loop.call(lambda: self._stream(connection).connection.get_option(name))
+            return value_of(parameters, {}, name)
+        return told(parameters, name, self._loop.call(lambda: self._stream(connection).connection.get_option(name)))
 
     def take_error(self, connection: int) -> str:
         return self._loop.call(lambda: self._stream(connection).connection.take_error())

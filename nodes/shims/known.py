@@ -17,6 +17,7 @@ from nodes.shims.line import Lines, UnknownName
 
 STREAM: Final = "stream"
 DATAGRAM: Final = "datagram"
+_PROTOCOLS: Final = {STREAM: int(socket.IPPROTO_TCP), DATAGRAM: int(socket.IPPROTO_UDP)}
 #: Any address, by family.
 ANY: Final = {int(socket.AF_INET): "0.0.0.0", int(socket.AF_INET6): "::"}
 
@@ -27,15 +28,26 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 class Shared:
     """What is known here of one socket of the node, whatever descriptors of this process are it."""
 
-    __slots__ = ("__weakref__", "ended", "family", "kind", "linger", "name", "number", "peer", "reachable", "role")
+    __slots__ = (
+        *("__weakref__", "ended", "family", "kind", "linger", "name", "number", "peer", "proto", "reachable", "role"),
+        *("may_send", "unreported"),
+    )
 
-    def __init__(self, number: int, kind: str, family: int, role: str, name: Any, peer: Any) -> None:
+    def __init__(
+        self, number: int, kind: str, family: int, role: str, name: Any, peer: Any, proto: int | None = None
+    ) -> None:
         self.number = number
         self.kind = kind
         self.family = family
         self.role = role
         self.name: Address = self.address(name)
         self.peer: Address | None = None if peer is None else self.address(peer)
+        #: As it was asked for.
+        self.proto = _PROTOCOLS[kind] if proto is None else proto
+        #: Whether a datagram socket was not shut down for sending.
+        self.may_send = True
+        #: Whether a connect that did not wait is still to be told what became of it.
+        self.unreported = False
         #: The last address that datagrams can be sent to.
         self.reachable = ""
         #: SO_LINGER, seconds.
@@ -67,16 +79,16 @@ class Known:
             self._owner = (os.getpid(), f"{name},{os.getpid()}")
         return self._owner[1]
 
-    def make(self, kind: str, family: int) -> tuple[int, Shared]:
-        """A new socket of the node: descriptor, and what is known of it."""
+    def make(self, kind: str, family: int, proto: int, like: int = 0) -> tuple[int, Shared]:
+        """A new socket of the node: descriptor, and what is known of it. `like`: with name and options of another."""
         flavour = socket.SOCK_STREAM if kind == STREAM else socket.SOCK_SEQPACKET
         ours, theirs = _socket.socketpair(socket.AF_UNIX, flavour)
         try:
             inode = os.fstat(ours.fileno()).st_ino
             number = self.lines.call(
-                "socket", theirs.fileno(), kind=kind, family=family, inode=inode, owner=self.owner()
+                "socket", theirs.fileno(), kind=kind, family=family, inode=inode, owner=self.owner(), like=like
             )
-            shared = self._shared[inode] = Shared(number, kind, family, "new", [ANY[family], 0], None)
+            shared = self._shared[inode] = Shared(number, kind, family, "new", [ANY[family], 0], None, proto)
             return ours.detach(), shared
         finally:
             ours.close()

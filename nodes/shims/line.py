@@ -27,7 +27,7 @@ _CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
 class NotAtNode(OSError):
-    """There is no agent in this network namespace."""
+    """There is no agent in this network namespace, or no more."""
 
 
 class UnknownName(OSError):
@@ -144,8 +144,11 @@ class Line:
         if descriptor >= 0:
             rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [descriptor]))]
         self._line.settimeout(None)
-        sent = self._line.sendmsg([data], rights)
-        self._line.sendall(data[sent:])
+        try:
+            sent = self._line.sendmsg([data], rights)
+            self._line.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            raise _gone() from None
         return self._count
 
     def answer(self, timeout: float | None = None) -> dict[str, Any] | None:
@@ -161,11 +164,11 @@ class Line:
                 return dict(message)
             self._line.settimeout(None if end is None else max(end - time.monotonic(), 0.0001))
             try:
-                data, ancillary, _, _ = self._line.recvmsg(_CHUNK, 64)
+                data, ancillary, _, _ = self._line.recvmsg(_CHUNK, 64, _socket.MSG_CMSG_CLOEXEC)
             except TimeoutError:
                 return None
-            except OSError as error:
-                raise _gone() from error
+            except ConnectionResetError:
+                raise _gone() from None
             for level, kind, content in ancillary:
                 if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                     numbers = array("i")
@@ -211,8 +214,8 @@ def value_of(answer: dict[str, Any]) -> Any:
     raise Refused(errno.EINVAL if error["class"] == "InvalidArgument" else errno.ENETDOWN, error["message"])
 
 
-def _gone() -> OSError:
-    return OSError(errno.ENETDOWN, "the agent of this tcplab node has ended")
+def _gone() -> NotAtNode:
+    return NotAtNode(errno.ENETDOWN, "the agent of this tcplab node has ended")
 
 
 class Lines:

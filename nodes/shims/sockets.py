@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
+import operator
 import os
 import select
 import socket
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from nodes.shims.known import ANY, DATAGRAM, STREAM, Address, Known, Shared
+from nodes.shims.line import NotAtNode
 
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
@@ -62,9 +64,9 @@ class Socket(socket.socket):
             return
         kind = socket.SOCK_STREAM if type == -1 else type & ~_FLAGS
         if kind == socket.SOCK_STREAM and proto in (-1, 0, socket.IPPROTO_TCP):
-            descriptor, self_shared = self.known.make(STREAM, int(family))
+            descriptor, self_shared = self.known.make(STREAM, int(family), max(proto, 0))
         elif kind == socket.SOCK_DGRAM and proto in (-1, 0, socket.IPPROTO_UDP):
-            descriptor, self_shared = self.known.make(DATAGRAM, int(family))
+            descriptor, self_shared = self.known.make(DATAGRAM, int(family), max(proto, 0))
         else:
             raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported: programs on a tcplab node have TCP and UDP")
         super().__init__(-1, -1, -1, descriptor)
@@ -88,10 +90,8 @@ class Socket(socket.socket):
 
     @property
     def proto(self) -> int:
-        """As it was asked for, or would be."""
-        if self._shared is None:
-            return super().proto
-        return int(socket.IPPROTO_TCP if self._shared.kind == STREAM else socket.IPPROTO_UDP)
+        """As it was asked for."""
+        return super().proto if self._shared is None else self._shared.proto
 
     def dup(self) -> Socket:
         """Another descriptor of the same socket."""
@@ -115,9 +115,7 @@ class Socket(socket.socket):
         if shared is None:
             return super().getpeername()
         self._check_open()
-        if shared.role == "connecting":
-            self._has_connected()
-        if shared.role != "connected" or shared.peer is None:
+        if not self._is_connected() or shared.peer is None:
             raise _os_error(errno.ENOTCONN)
         return shared.peer
 
@@ -130,7 +128,7 @@ class Socket(socket.socket):
             super().bind(address)
             return
         self._check_open()
-        host, port = self._address(address)
+        host, port = self._address(address, "bind")
         shared.name = shared.address(self._call("bind", number=shared.number, host=host, port=port))
         if shared.kind == DATAGRAM:
             shared.role = "bound"
@@ -144,6 +142,7 @@ class Socket(socket.socket):
         self._check_open()
         if shared.kind != STREAM:
             raise _os_error(errno.EOPNOTSUPP)
+        backlog = operator.index(backlog)
         shared.name = shared.address(self._call("listen", number=shared.number, backlog=backlog))
         shared.role = "listening"
 
@@ -153,15 +152,18 @@ class Socket(socket.socket):
         if shared is None:
             return super().accept()
         self._check_open()
+        if shared.kind != STREAM:
+            raise _os_error(errno.EOPNOTSUPP)
         if shared.role != "listening":
             raise _os_error(errno.EINVAL)
         # A byte for each connection waits in the descriptor; reading it is waiting for one.
         if not super().recv(1):
+            self._need_agent()
             raise _os_error(errno.EINVAL)
         (number, inode, name, peer), descriptor = self.known.lines.call_with_descriptor(
             "accept", number=shared.number, owner=self.known.owner()
         )
-        accepted = Shared(number, STREAM, shared.family, "connected", name, peer)
+        accepted = Shared(number, STREAM, shared.family, "connected", name, peer, shared.proto)
         self.known.add(inode, accepted)
         return Socket(fileno=descriptor), accepted.peer
 
@@ -172,34 +174,39 @@ class Socket(socket.socket):
             super().connect(address)
             return
         self._check_open()
-        host, port = self._address(address)
-        timeout = self.gettimeout()
+        host, port = self._address(address, "connect")
         if shared.kind == DATAGRAM:
             number = shared.number
             shared.name = shared.address(self._call("connect", number=number, host=host, port=port, wait=False, plug=0))
             shared.peer, shared.role = shared.address(_reached(shared.family, host, port)), "connected"
             return
-        if shared.role == "connecting":
-            if self._has_connected():
+        if shared.role == "connecting" and not self._has_connected() and shared.role == "connecting":
+            raise _os_error(errno.EALREADY)
+        if shared.unreported:
+            shared.unreported = False
+            if shared.role == "connected":
                 return  # what was begun is done
-            if shared.role == "connecting":
-                raise _os_error(errno.EALREADY)
-            self._raise_end()
+            raise self._end(errno.ECONNABORTED)
         if shared.role == "connected":
             raise _os_error(errno.EISCONN)
         if shared.role == "over":
             self._renew()
             shared = self._shared
             assert shared is not None
+        timeout = self.gettimeout()
         peer = shared.address(_reached(shared.family, host, port))
-        plug = self._plug() if timeout == 0 else 0
+        plug = self._plug() if timeout is not None else 0
         number = shared.number
-        name = self._call("connect", timeout, number=number, host=host, port=port, wait=timeout != 0, plug=plug)
+        name = self._call("connect", number=number, host=host, port=port, wait=timeout is None, plug=plug)
         shared.name, shared.peer = shared.address(name), peer
+        if timeout is None:
+            shared.role = "connected"
+            return
+        shared.role, shared.unreported = "connecting", True
         if timeout == 0:
-            shared.role = "connecting"
-            raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
-        shared.role = "connected"
+            raise _os_error(errno.EINPROGRESS)
+        self._await_connection()
+        shared.unreported = False
 
     def connect_ex(self, address: Any, /) -> int:
         """As `connect`, but errors are returned, as an errno."""
@@ -239,11 +246,13 @@ class Socket(socket.socket):
     def _renew(self) -> None:
         """Another socket in the place of one whose connection was refused."""
         assert self._shared is not None
-        descriptor, self._shared = self.known.make(STREAM, self._shared.family)
+        one = self._shared
+        descriptor, self._shared = self.known.make(STREAM, one.family, one.proto, one.number)
         try:
             os.dup2(descriptor, self.fileno(), False)
         finally:
             os.close(descriptor)
+        self._shared.linger = one.linger
         os.set_blocking(self.fileno(), self.gettimeout() is None)
 
     # Sending and receiving.
@@ -293,10 +302,13 @@ class Socket(socket.socket):
         while taken < len(payload):
             piece = payload[taken : taken + _PIECE]
             last = taken + len(piece) == len(payload)
-            more = not last or bool(flags & socket.MSG_MORE)
-            end = last and bool(flags & socket.MSG_EOR)
+            marks = {
+                "more": not last or bool(flags & socket.MSG_MORE),
+                "end": last and bool(flags & socket.MSG_EOR),
+                "urgent": last and bool(flags & socket.MSG_OOB),
+            }
             try:
-                sent = self._call("send", timeout, number=shared.number, data=piece, more=more, end=end, wait=wait)
+                sent = self._call("send", timeout, number=shared.number, data=piece, wait=wait, **marks)
             except OSError as error:
                 if taken and error.errno == errno.EAGAIN:
                     break
@@ -335,8 +347,9 @@ class Socket(socket.socket):
         if shared is None:
             return super().recv(bufsize, flags)
         if shared.kind == DATAGRAM:
-            return self._receive_datagram(bufsize, flags)[0]
-        self._need_connection(errno.ENOTCONN)
+            return Socket.recvfrom(self, bufsize, flags)[0]
+        if not self._may_receive(flags):
+            return b""
         try:
             data = super().recv(bufsize, flags)
         except ConnectionResetError:
@@ -352,7 +365,8 @@ class Socket(socket.socket):
             return super().recv_into(buffer, nbytes, flags)
         if shared.kind == DATAGRAM:
             return Socket.recvfrom_into(self, buffer, nbytes, flags)[0]
-        self._need_connection(errno.ENOTCONN)
+        if not self._may_receive(flags):
+            return 0
         try:
             count = super().recv_into(buffer, nbytes, flags)
         except ConnectionResetError:
@@ -366,7 +380,10 @@ class Socket(socket.socket):
         if self._shared is None:
             return super().recvfrom(bufsize, flags)
         if self._shared.kind == DATAGRAM:
-            return self._receive_datagram(bufsize, flags)
+            if not bufsize:
+                return b"", None
+            data, _, address = self._receive_datagram(bufsize, flags)
+            return data, address
         return Socket.recv(self, bufsize, flags), None
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> tuple[int, Any]:
@@ -374,61 +391,95 @@ class Socket(socket.socket):
         if self._shared is None:
             return super().recvfrom_into(buffer, nbytes, flags)
         with memoryview(buffer) as view, view.cast("B") as target:
-            data, address = Socket.recvfrom(self, nbytes or len(target), flags)
+            if nbytes > len(target):
+                raise ValueError("nbytes is greater than the length of the buffer")
+            if self._shared.kind == STREAM:
+                return Socket.recv_into(self, target, nbytes, flags), None
+            data, length, address = self._receive_datagram(nbytes or len(target), flags)
             target[: len(data)] = data
-        return len(data), address
+        return length if flags & socket.MSG_TRUNC else len(data), address
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """Receive; nothing comes along."""
         if self._shared is None:
             return super().recvmsg(bufsize, ancbufsize, flags)
-        data, address = Socket.recvfrom(self, bufsize, flags)
-        return data, [], 0, address
+        if self._shared.kind == STREAM:
+            return Socket.recv(self, bufsize, flags), [], 0, None
+        data, length, address = self._receive_datagram(bufsize, flags)
+        return data, [], socket.MSG_TRUNC if length > len(data) else 0, address
 
     def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """Receive into several buffers; nothing comes along."""
         if self._shared is None:
             return super().recvmsg_into(buffers, ancbufsize, flags)
         views = [memoryview(one).cast("B") for one in buffers]
-        data, address = Socket.recvfrom(self, sum(map(len, views)), flags)
+        data, _, said, address = Socket.recvmsg(self, sum(map(len, views)), 0, flags)
         rest = data
         for view in views:
             view[: len(rest[: len(view)])] = rest[: len(view)]
             rest = rest[len(view) :]
-        return len(data), [], 0, address
+        return len(data), [], said, address
 
     def _send_datagram(self, data: Any, flags: int, address: Any) -> int:
         shared = self._shared
         assert shared is not None
         self._check_open()
+        if not shared.may_send:
+            raise _os_error(errno.EPIPE)
+        if shared.peer is not None and (number := self._take_failure()):
+            raise _os_error(number)
         if address is None:
             if shared.peer is None:
                 raise _os_error(errno.EDESTADDRREQ)
             host, port = shared.peer[:2]
         else:
-            host, port = _reached(shared.family, *self._address(address))
+            host, port = _reached(shared.family, *self._address(address, "sendto"))
             if shared.reachable != host:
                 shared.name = shared.address(self._call("prepare", number=shared.number, host=host))
                 shared.reachable = host
+        if not port:
+            raise _os_error(errno.EINVAL)
         payload = bytes(data)
         if len(payload) > _MAX_DATAGRAM[shared.family]:
             raise _os_error(errno.EMSGSIZE)
         super().send(_socket.inet_pton(shared.family, host) + port.to_bytes(2, "big") + payload, flags)
         return len(payload)
 
-    def _receive_datagram(self, bufsize: int, flags: int) -> tuple[bytes, Address]:
+    def _receive_datagram(self, bufsize: int, flags: int) -> tuple[bytes, int, Address | None]:
+        """What there is room for of the next one, its length, and who sent it."""
         shared = self._shared
         assert shared is not None
         self._check_open()
+        if flags & socket.MSG_ERRQUEUE:
+            raise _os_error(errno.EAGAIN)  # there never is anything in it
         width = _WIDTH[shared.family]
         header = width + 2
-        message = super().recv(header + bufsize, flags)
-        if len(message) < header:
-            raise OSError(errno.ENETDOWN, "the agent of this tcplab node has ended")
+        message = bytearray(header + bufsize)
+        length = super().recv_into(message, 0, flags | socket.MSG_TRUNC)
+        if length < header:
+            if length or self._hung_up():
+                self._need_agent()
+            return b"", 0, None  # it was shut down
         host, port = _socket.inet_ntop(shared.family, message[:width]), int.from_bytes(message[width:header], "big")
         if host == ANY[shared.family]:
+            if flags & socket.MSG_PEEK:
+                super().recv(1)
             raise _os_error(port)  # an ICMP error
-        return message[header:], shared.address((host, port))
+        return bytes(message[header:length]), length - header, shared.address((host, port))
+
+    def _take_failure(self) -> int:
+        """The errno of an ICMP error that is next to be read, once; 0 for none."""
+        shared = self._shared
+        assert shared is not None
+        width = _WIDTH[shared.family]
+        try:
+            message = super().recv(width + 2, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return 0
+        if len(message) < width + 2 or any(message[:width]):
+            return 0
+        super().recv(1)
+        return int.from_bytes(message[width:], "big")
 
     # Closing.
 
@@ -439,12 +490,19 @@ class Socket(socket.socket):
             super().shutdown(how)
             return
         self._check_open()
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise _os_error(errno.EINVAL)
         if shared.role == "listening":
-            super().shutdown(socket.SHUT_RDWR)
+            if how != socket.SHUT_WR:
+                shared.role = "over"
+                super().shutdown(socket.SHUT_RDWR)
             return
-        if shared.role == "connecting":
-            self._has_connected()
-        if shared.role != "connected":
+        if shared.kind == DATAGRAM:
+            # Who waits for a datagram is woken in any case (inet_shutdown).
+            shared.may_send = shared.may_send and how == socket.SHUT_RD
+            if how != socket.SHUT_WR:
+                super().shutdown(socket.SHUT_RD)
+        if not self._is_connected():
             raise _os_error(errno.ENOTCONN)
         if shared.kind == STREAM:
             super().shutdown(how)
@@ -485,6 +543,8 @@ class Socket(socket.socket):
         value: int | bytes
         if (level, optname) == _ERROR and shared.role == "connecting" and not self._has_connected():
             value = self._pending() if shared.role == "over" else 0
+        elif (level, optname) == _ERROR and shared.kind == DATAGRAM:
+            value = self._take_failure()
         elif level == socket.SOL_SOCKET and optname in _OWN:
             value = self._own(optname)
         else:
@@ -508,6 +568,46 @@ class Socket(socket.socket):
     def _check_open(self) -> None:
         if self.fileno() < 0:
             raise _os_error(errno.EBADF)
+
+    def _may_receive(self, flags: int) -> bool:
+        """False: this is the end, for good. Raises what there is to raise instead."""
+        shared = self._shared
+        assert shared is not None
+        if flags & socket.MSG_ERRQUEUE:
+            self._check_open()
+            raise _os_error(errno.EAGAIN)  # there never is anything in it
+        if shared.role == "connecting":
+            self._has_connected()
+        if shared.role == "over" and not shared.ended:
+            self._raise_end()
+        if shared.role == "over" and self.fileno() >= 0:
+            return False
+        self._need_connection(errno.ENOTCONN)
+        return True
+
+    def _is_connected(self) -> bool:
+        """Whether there is a connection whose end, if it has had one, was not yet seen by either side."""
+        shared = self._shared
+        assert shared is not None
+        if shared.role == "connecting":
+            self._has_connected()
+        if shared.role != "connected":
+            return False
+        return shared.kind == DATAGRAM or not self._hung_up() or self._call("is_connected", number=shared.number)
+
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.fileno(), 0)
+        return bool(poll.poll(0))
+
+    def _need_agent(self) -> None:
+        """End the program when the node's agent has ended: it would be as on a machine without power, and many servers
+        go on for ever with what raises OSError."""
+        try:
+            self.known.lines.call("name_of", host="")
+        except NotAtNode:
+            sys.stderr.write("the agent of this tcplab node has ended, and so does this program\n")
+            raise SystemExit(1) from None
 
     def _need_connection(self, number: int) -> None:
         shared = self._shared
@@ -556,19 +656,19 @@ class Socket(socket.socket):
     def _call(self, call: str, timeout: float | None = None, /, **arguments: Any) -> Any:
         return self.known.lines.call(call, timeout=timeout or None, **arguments)
 
-    def _address(self, address: Any) -> tuple[str, int]:
+    def _address(self, address: Any, call: str) -> tuple[str, int]:
         shared = self._shared
         assert shared is not None
         six = shared.family == _INET6
         if not isinstance(address, tuple):
-            raise TypeError(f"AF_INET{'6' * six} address must be tuple, not {type(address).__name__}")
+            raise TypeError(f"{call}(): AF_INET{'6' * six} address must be tuple, not {type(address).__name__}")
         if len(address) not in ((2, 3, 4) if six else (2,)):
             raise TypeError("AF_INET6 address must be a tuple (host, port[, flowinfo[, scopeid]])" if six else _PAIR)
         host, port = address[:2]
         if not isinstance(port, int):
             raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
         if not 0 <= port <= 65535:
-            raise OverflowError("connect(): port must be 0-65535.")
+            raise OverflowError(f"{call}(): port must be 0-65535.")
         if host in ("", ANY[shared.family]):
             return ANY[shared.family], port
         if six:

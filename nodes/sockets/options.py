@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nodes.base.clock import MICROSECOND, MILLISECOND
+from nodes.base.errors import SocketError
 from nodes.tcp import states
 from nodes.tcp.fastopen import FAILURES
 from nodes.tcp.info import info
@@ -24,22 +25,38 @@ _LEAST: Final = {"SO_RCVBUF": 1152, "SO_SNDBUF": 2304}
 
 _LEVELS: Final = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "IP": socket.IPPROTO_IP}
 
+#: Of linux/tcp.h, what Python does not name.
+UNNAMED: Final = {"TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34}
 #: (level, option) -> name in `nodes.tcp.options`, for all this platform has a number for.
 NAME_OF: Final[dict[tuple[int, int], str]] = {
-    (_LEVELS[name.partition("_")[0]], getattr(socket, name)): name for name in NAMES if hasattr(socket, name)
+    (_LEVELS[name.partition("_")[0]], getattr(socket, name, UNNAMED.get(name, -1))): name
+    for name in NAMES
+    if hasattr(socket, name) or name in UNNAMED
 }
+#: Switches of which Linux takes 0 and 1 only; of others every number but 0 is on.
+_STRICT: Final = ("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN_NO_COOKIE")
+#: Bytes of a key for Fast Open.
+_KEY_SIZE: Final = 16
 
 
 def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
     """What setsockopt was given, as our option has it. Raises OSError EINVAL."""
     if name == "TCP_CONGESTION":
         return value if isinstance(value, int) else bytes(value).rstrip(b"\0").decode(errors="replace")
+    if name == "TCP_FASTOPEN_KEY":
+        if isinstance(value, int) or len(value) != _KEY_SIZE:
+            raise _invalid()
+        return "-".join(f"{word:08x}" for word in struct.unpack("<4I", value))
     if name == "SO_LINGER":
         if isinstance(value, int) or len(value) < _LINGER.size:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise _invalid()
         on, seconds = _LINGER.unpack_from(value)
         return seconds if on else -1
-    number = value if isinstance(value, int) else int.from_bytes(bytes(value)[:4], sys.byteorder, signed=True)
+    if not isinstance(value, int) and len(value) < _INT_SIZE and (name != "IP_TTL" or not value):
+        raise _invalid()
+    number = value if isinstance(value, int) else int.from_bytes(bytes(value)[:_INT_SIZE], sys.byteorder, signed=True)
+    if RANGES[name] == (0, 1) and name not in _STRICT:
+        return int(number != 0)
     if name == "TCP_NOTSENT_LOWAT":
         return number & _U32
     if name in _LEAST:  # socket(7): no error, but no less
@@ -49,13 +66,19 @@ def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
 
 def encode(name: str, value: int | str) -> int | bytes:
     """One of our options as getsockopt gives it: an int where it is one."""
+    if name == "TCP_FASTOPEN_KEY":
+        return b"".join(int(word, 16).to_bytes(4, "little") for word in str(value).split("-") if word)
     if name == "SO_LINGER":
         return _LINGER.pack(int(int(value) >= 0), max(int(value), 0))
     return value.encode() + b"\0" if isinstance(value, str) else value
 
 
 def check(parameters: Parameters, name: str, value: object) -> None:
-    """Raises InvalidArgument for a value that the option cannot have."""
+    """Raises InvalidArgument for a value that the option cannot have; SocketError ENOENT for a congestion control that
+    there is not."""
+    if name == "TCP_CONGESTION" and value not in parameters.controls:
+        allowed = ", ".join(parameters.controls)
+        raise SocketError("ENOENT", f"there is no congestion control {value!r}; there are {allowed}")
     Options(parameters).set(parameters, name, value)
 
 
@@ -64,7 +87,16 @@ def value_of(parameters: Parameters, chosen: Mapping[str, object], name: str) ->
     one = Options(parameters)
     if name in chosen:
         one.set(parameters, name, chosen[name])
-    return one.get(name)
+    return told(parameters, name, one.get(name))
+
+
+def told(parameters: Parameters, name: str, value: int | str) -> int | str:
+    """What getsockopt says: where 0 means the host's parameter, that."""
+    if value == 0 and name == "TCP_LINGER2":
+        return parameters.tcp_fin_timeout
+    if value == 0 and name == "IP_TTL":
+        return parameters.ip_default_ttl
+    return value
 
 
 def errno_of(name: str) -> int:
@@ -172,3 +204,8 @@ _INFINITE: Final = 0x7FFF_FFFF
 #: What Linux says of a rate that nothing bounds.
 _UNPACED: Final = 2**64 - 1
 _U32: Final = 0xFFFF_FFFF
+_INT_SIZE: Final = 4
+
+
+def _invalid() -> OSError:
+    return OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -1,0 +1,320 @@
+"""Sockets of programs, call by call: the same text runs on a node with our TCP and on one with the kernel's, and both
+have to say the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.backends.real.lab import RealLab
+from tests.netns.programs import Programs, lab_for_programs, programs_of
+
+pytestmark = pytest.mark.requires("root")
+
+TEXT = "nodes: {h1: host, l1: linux, s1: switch}\nlinks: [h1-s1, l1-s1]\n"
+
+#: What every text begins with. `E`: what a call returns, or the error it ends with.
+PREAMBLE = """
+import errno, os, select, socket, struct, subprocess, sys, threading
+HERE = "127.0.0.1"
+def E(call, *arguments):
+    try:
+        return call(*arguments)
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+    except (TypeError, ValueError, OverflowError) as error:
+        return str(error)
+def pair():
+    with socket.create_server((HERE, 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        return one, listener.accept()[0]
+def wait(one, event=select.POLLIN):
+    poll = select.poll()
+    poll.register(one, event)
+    poll.poll()
+def reset(one):
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    one.close()
+"""
+
+#: What happens, by name, and what each line of it says.
+TEXTS: dict[str, tuple[str, list[str]]] = {
+    "connecting without waiting": (
+        """
+listener = socket.create_server((HERE, 0))
+one = socket.socket()
+one.setblocking(False)
+print(E(one.connect, listener.getsockname()))
+wait(one, select.POLLOUT)
+print(one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), one.getpeername() == listener.getsockname())
+print(E(one.connect, listener.getsockname()), E(one.connect, listener.getsockname()))
+""",
+        ["EINPROGRESS", "0 True", "None EISCONN"],
+    ),
+    "refused without waiting": (
+        """
+listener = socket.create_server((HERE, 0))
+def refused():
+    one = socket.socket()
+    one.setblocking(False)
+    one.connect_ex((HERE, 9))
+    wait(one, select.POLLOUT)
+    return one
+one = refused()
+print(*(errno.errorcode.get(one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) for _ in range(2)))
+print(E(one.recv, 1), E(one.send, b"x"), E(one.getpeername), E(one.connect, listener.getsockname()))
+one = refused()
+print(E(one.recv, 1), E(one.recv, 1))
+one = refused()
+print(E(one.connect, (HERE, 9)))
+one = socket.socket()
+one.settimeout(20)
+print(E(one.connect, (HERE, 9)), E(one.connect, listener.getsockname()), E(one.connect, listener.getsockname()))
+""",
+        [
+            "ECONNREFUSED None",
+            "b'' EPIPE ENOTCONN ECONNABORTED",
+            "ECONNREFUSED b''",
+            "ECONNREFUSED",
+            "ECONNREFUSED ECONNABORTED None",
+        ],
+    ),
+    "another try keeps the socket's name and options": (
+        """
+listener = socket.create_server((HERE, 0))
+one = socket.socket()
+one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+one.bind((HERE, 6001))
+one.setblocking(False)
+one.connect_ex((HERE, 9))
+wait(one, select.POLLOUT)
+print(E(one.connect, listener.getsockname()))
+one.setblocking(True)
+print(E(one.connect, listener.getsockname()), one.getsockname(), one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+print(listener.accept()[1])
+""",
+        ["ECONNREFUSED", "None ('127.0.0.1', 6001) 1", "('127.0.0.1', 6001)"],
+    ),
+    "a connect that takes too long goes on": (
+        """
+listener = socket.create_server((HERE, 0), backlog=0)
+first = socket.create_connection(listener.getsockname())  # no more are taken
+one = socket.socket()
+one.settimeout(0.05)
+there = listener.getsockname()
+print(E(one.connect, there), E(one.connect, there), select.select([], [one], [], 0)[1])
+listener.accept()
+one.settimeout(None)
+print(E(one.send, b"x"), listener.accept()[0].recv(9))
+""",
+        ["timed out EALREADY []", "1 b'x'"],
+    ),
+    "ends": (
+        """
+one, other = pair()
+one.shutdown(socket.SHUT_WR)
+other.shutdown(socket.SHUT_WR)
+print(one.recv(1), other.recv(1))
+wait(one, 0)
+print(E(one.shutdown, socket.SHUT_RDWR), E(one.shutdown, 9), E(socket.socket().shutdown, 9))
+one, other = pair()
+reset(one)
+wait(other, 0)
+print(E(other.getpeername), E(other.shutdown, socket.SHUT_WR), E(other.recv, 1), E(other.recv, 1), E(other.send, b"x"))
+listener = socket.create_server((HERE, 0))
+said = []
+waiting = threading.Thread(target=lambda: said.append(E(listener.accept)))
+waiting.start()
+listener.shutdown(socket.SHUT_RDWR)
+waiting.join()
+print(said, listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), E(listener.accept))
+""",
+        ["b'' b''", "ENOTCONN EINVAL EINVAL", "ENOTCONN ENOTCONN ECONNRESET b'' EPIPE", "['EINVAL'] 0 EINVAL"],
+    ),
+    "descriptors are not inherited": (
+        """
+one, other = pair()
+print(one.get_inheritable(), other.get_inheritable(), one.proto, other.proto, socket.socket().proto)
+count = len(os.listdir("/proc/self/fd"))
+child = "import os; print(len(os.listdir('/proc/self/fd')))"
+inherited = subprocess.run([sys.executable, "-I", "-c", child], close_fds=False, capture_output=True, text=True)
+print(int(inherited.stdout) - 1)
+""",
+        ["False False 6 0 0", "3"],
+    ),
+    "urgent data in what is marked": (
+        """
+for flags in (socket.MSG_MORE, socket.MSG_EOR):
+    for sending in (socket.socket.send, socket.socket.sendall):
+        one, other = pair()
+        sending(one, b"ab!", socket.MSG_OOB | flags)
+        one.send(b"cd")
+        wait(other, select.POLLPRI)
+        print(other.recv(2), other.recv(1, socket.MSG_OOB), other.recv(2, socket.MSG_WAITALL))
+""",
+        ["b'ab' b'!' b'cd'"] * 4,
+    ),
+    "flags": (
+        """
+one, other = pair()
+print(*(E(one.recv, 1, flag) for flag in (socket.MSG_ERRQUEUE, socket.MSG_DONTWAIT)))
+print(E(other.recvfrom_into, bytearray(2), 3), E(other.recv_into, bytearray(2), 3))
+one = socket.socket()
+print(E(one.listen, "x"), E(one.bind, (HERE, 70000)), E(one.connect, HERE), sep=" / ")
+""",
+        [
+            "EAGAIN EAGAIN",
+            "nbytes is greater than the length of the buffer buffer too small for requested bytes",
+            "'str' object cannot be interpreted as an integer / bind(): port must be 0-65535."
+            " / connect(): AF_INET address must be tuple, not str",
+        ],
+    ),
+    "options": (
+        """
+one = socket.socket()
+TCP = socket.IPPROTO_TCP
+connect, key, no_cookie = 30, 33, 34  # TCP_FASTOPEN_ of linux/tcp.h
+changes = [(socket.TCP_NODELAY, 7), (socket.TCP_NODELAY, -1), (socket.TCP_NODELAY, b"\\1"), (connect, 1), (connect, 2)]
+changes += [(no_cookie, 1), (socket.TCP_FASTOPEN, 5), (socket.TCP_LINGER2, 0)]
+for name, value in changes:
+    print(E(one.setsockopt, TCP, name, value), E(one.getsockopt, TCP, name), end="; ")
+print(E(one.setsockopt, TCP, key, bytes(range(16))), one.getsockopt(TCP, key, 16).hex(), end="; ")
+print(E(one.setsockopt, TCP, key, b"short"), E(one.setsockopt, TCP, socket.TCP_CONGESTION, b"nosuch"))
+print(one.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+""",
+        [
+            "None 1; None 1; EINVAL 1; None 1; EINVAL 1; None 1; None 5; None 60;"
+            " None 000102030405060708090a0b0c0d0e0f; EINVAL ENOENT",
+            "64",
+        ],
+    ),
+    "what is written is sent with the options of its time": (
+        """
+listener = socket.create_server((HERE, 0))
+total = 0
+for _ in range(20):
+    one = socket.create_connection(listener.getsockname())
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    one.sendall(b"a" * 100)
+    one.sendall(b"b" * 100)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    total += int.from_bytes(info[156:160], "little")  # tcpi_data_segs_out
+print(total)
+""",
+        ["20"],
+    ),
+    "datagrams": (
+        """
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind((HERE, 0))
+two = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def put(data=b"hello"):
+    two.sendto(data, one.getsockname())
+    wait(one)
+put()
+print(one.recv(0), one.recv(3, socket.MSG_PEEK), one.recv(3), E(one.recv, 1, socket.MSG_DONTWAIT))
+put()
+print(one.recvmsg(3)[0::2][:2] == (b"hel", socket.MSG_TRUNC))
+put()
+buffer = bytearray(9)
+print(one.recv_into(buffer, 3, socket.MSG_TRUNC), buffer)
+put(b"")
+print(one.recvmsg(3)[0::2], E(one.recv, 1, socket.MSG_ERRQUEUE), E(one.accept), E(two.sendto, b"x", (HERE, 0)))
+two.connect((HERE, 9))
+for call in (lambda: two.send(b"again"), lambda: errno.errorcode[two.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)]):
+    two.send(b"x")
+    wait(two, select.POLLIN | select.POLLERR)
+    print(E(call), two.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+""",
+        [
+            "b'' b'hel' b'hel' EAGAIN",
+            "True",
+            "5 bytearray(b'hel\\x00\\x00\\x00\\x00\\x00\\x00')",
+            "(b'', 0) EAGAIN ENOTSUP EINVAL",
+            "ECONNREFUSED 0",
+            "ECONNREFUSED 0",
+        ],
+    ),
+    "datagrams, shut down": (
+        """
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind((HERE, 0))
+said = []
+waiting = threading.Thread(target=lambda: said.append(E(one.recv, 1)))
+waiting.start()
+print(E(one.shutdown, socket.SHUT_RD))
+waiting.join()
+print(said)
+two = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+two.connect((HERE, 9))
+print(E(two.shutdown, socket.SHUT_WR), E(two.send, b"x"), E(two.sendto, b"x", (HERE, 9)))
+""",
+        ["ENOTCONN", "[b'']", "None EPIPE EPIPE"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
+    with lab_for_programs(tmp_path_factory.mktemp("lab"), "sockets", TEXT) as lab:
+        yield lab
+
+
+@pytest.fixture
+def programs(lab: RealLab) -> Iterator[Programs]:
+    with programs_of(lab) as programs:
+        yield programs
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_programs_see(programs: Programs, name: str) -> None:
+    text, expected = TEXTS[name]
+    both = {node: programs.python(node, PREAMBLE + text) for node in ("l1", "h1")}
+    said = {node: program.ok().splitlines() for node, program in both.items()}
+    assert said == {"l1": expected, "h1": expected}
+
+
+#: Servers that go on after every OSError, as socketserver's do, and hear no hangup.
+DEAF = {
+    "stream": """
+import signal, socketserver
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with socketserver.TCPServer(("", 7), socketserver.BaseRequestHandler) as server:
+    print("serves")
+    server.serve_forever()
+""",
+    "datagram": """
+import signal, socket
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("", 7))
+print("serves")
+while True:
+    try:
+        one.recv(1)
+    except OSError:
+        pass
+""",
+}
+
+
+def test_servers_end_with_their_node(tmp_path: Path) -> None:
+    """Whatever they do about errors: without its node there is no network, and they would ask for ever."""
+    with lab_for_programs(tmp_path, "ends", "nodes: {h1: host, h2: host}\nlinks: [h1-h2]\n") as lab:
+        last_words = []
+        for kind, text in DEAF.items():
+            os.mkfifo(tmp_path / kind)
+            last_words.append(os.open(tmp_path / kind, os.O_RDONLY | os.O_NONBLOCK))
+            serving = Programs(lab).start("h1", "sh", "-c", f"exec python3 -uc '{text}' 2> {tmp_path / kind}")
+            serving.until("serves")
+        os.kill(lab.processes["h1"], signal.SIGKILL)
+        for end in last_words:
+            os.set_blocking(end, True)
+            with os.fdopen(end) as file:
+                # To its end, which is that of the program.
+                assert file.read() == "the agent of this tcplab node has ended, and so does this program\n"
