@@ -195,7 +195,8 @@ def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int, 
 def grow(c: Tcb, now: int) -> None:
     """The congestion window after what `Tcp.ack` tells."""
     ack = c.tcp.ack
-    if not ack.acked:
+    # Where the network is known to reorder, what arrives out of order counts too (Linux: tcp_may_raise_cwnd).
+    if not ack.acked and not (ack.delivered and c.rack.degree > c.tcp.parameters.tcp_reordering):
         return
     congestion = c.congestion
     cwnd = congestion.cwnd

@@ -8,8 +8,8 @@ from typing import Final
 from nodes.tcp import states
 from nodes.tcp.tcb import Tcb
 
-#: Nothing to send; something is sent or waits; it waits for the peer's window; all is sent and the user's next write
-#: waits for room in the send buffer.
+#: Nothing to send; something is sent or waits; it waits for the peer's window alone; all is sent and the user's next
+#: write waits for room in the send buffer.
 IDLE: Final = 0
 BUSY: Final = 1
 RWND_LIMITED: Final = 2
@@ -21,11 +21,9 @@ def look(c: Tcb, now: int) -> None:
     waiting = c.snd_queue.length
     if waiting:
         usable = c.snd_una + c.snd_wnd - c.snd_nxt
-        kind = RWND_LIMITED if usable < c.mss and usable < waiting else BUSY
+        kind = RWND_LIMITED if usable < c.mss and usable < waiting and _cwnd_lets(c) else BUSY
     elif c.snd_nxt > c.snd_una:
-        kind = BUSY
-        if c.blocked and c.board.flying + c.mss <= c.congestion.cwnd and c.state in _WRITABLE:
-            kind = SNDBUF_LIMITED
+        kind = SNDBUF_LIMITED if c.blocked and _cwnd_lets(c) and c.state in _WRITABLE else BUSY
     else:
         kind = IDLE
     if kind != c.chrono:
@@ -34,6 +32,11 @@ def look(c: Tcb, now: int) -> None:
 
 
 _WRITABLE: Final = (states.ESTABLISHED, states.CLOSE_WAIT)
+
+
+def _cwnd_lets(c: Tcb) -> bool:
+    """Whether the congestion window would let a segment go."""
+    return c.board.flying + c.mss <= c.congestion.cwnd
 
 
 def _add(c: Tcb, now: int) -> None:

@@ -135,7 +135,8 @@ class CongestionControl:
     # What most have of their own.
 
     def on_ack(self, ack: Ack) -> None:
-        """New data was acknowledged while nothing was being repaired and the window was the limit. Grow here."""
+        """New data was acknowledged, or has arrived where the network is known to reorder, while nothing was being
+        repaired and the window was the limit. Grow here."""
         raise NotImplementedError
 
     def ssthresh_after_loss(self, now: int, flight: int) -> int:

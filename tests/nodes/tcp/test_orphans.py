@@ -132,6 +132,19 @@ def test_what_a_sender_waited_for() -> None:
     assert status.sndbuf_limited == 0
 
 
+def test_the_peers_window_is_waited_for_only_where_the_congestion_window_is_not() -> None:
+    """tcp_write_xmit of Linux asks the congestion window first: both are used up for 50 ms, then the peer's alone."""
+    host = Host()
+    c, peer = client(host, window=14_600)
+    c.send(0, b"d" * 20_000)
+    host.after(50 * MILLISECOND)
+    assert (c.status(host.now).rwnd_limited, c.status(host.now).busy_time) == (0, 50 * MILLISECOND)
+    peer.send(ACK, 1, 14_601, window=1460)
+    host.after(30 * MILLISECOND)
+    status = c.status(host.now)
+    assert (status.rwnd_limited, status.busy_time) == (30 * MILLISECOND, 80 * MILLISECOND)
+
+
 def test_waiting_for_the_send_buffer() -> None:
     host = Host()
     c, peer = client(host, options={"SO_SNDBUF": 4000})
