@@ -317,9 +317,18 @@ class Lab(ABC):
 
     @abstractmethod
     def send(
-        self, node: str, connection: int, payload: Payload, *, urgent: bool = False, timeout_ns: int = NEVER
+        self,
+        node: str,
+        connection: int,
+        payload: Payload,
+        *,
+        more: bool = False,
+        end: bool = False,
+        urgent: bool = False,
+        timeout_ns: int = NEVER,
     ) -> Operation:
-        """SEND; done when all is in the send buffer (result: number of bytes). `urgent`: the last byte is urgent data
+        """SEND; done when all is in the send buffer (result: number of bytes). Of the last byte say: `more`, that it
+        waits for what follows (MSG_MORE); `end`, that it ends a record (MSG_EOR); `urgent`, that it is urgent data
         (RFC 6093, MSG_OOB)."""
 
     @abstractmethod

@@ -17,7 +17,7 @@ from lab.operations import Operation, Operations
 from lab.topology.model import Topology, unknown
 from lab.trace.spool import SpoolWriter
 from nodes.agent.host import Host
-from nodes.agent.payload import Payload
+from nodes.agent.payload import Payload, SendFlags
 from nodes.apps.catalogue import APPS
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -182,12 +182,21 @@ class HostedLab(Lab):
         return host.status(number)
 
     def send(
-        self, node: str, connection: int, payload: Payload, *, urgent: bool = False, timeout_ns: int = NEVER
+        self,
+        node: str,
+        connection: int,
+        payload: Payload,
+        *,
+        more: bool = False,
+        end: bool = False,
+        urgent: bool = False,
+        timeout_ns: int = NEVER,
     ) -> Operation:
         host = self._holder(node, connection)
-        more = {"urgent": True} if urgent else {}
-        self._log("send", node=node, connection=connection, payload=payload.logged(), timeout_ns=timeout_ns, **more)
-        return self._start("send", host, connection, host.send(connection, payload, timeout_ns, urgent))
+        flags = SendFlags(more, end, urgent)
+        said = {name: True for name, on in flags._asdict().items() if on}
+        self._log("send", node=node, connection=connection, payload=payload.logged(), timeout_ns=timeout_ns, **said)
+        return self._start("send", host, connection, host.send(connection, payload, timeout_ns, flags))
 
     def receive(
         self,

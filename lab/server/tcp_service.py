@@ -82,7 +82,15 @@ class TcpService:
                 )
             payload = Payload(request.pattern.pattern, request.pattern.length)
         timeout_ns = convert.timeout(request.timeout, request.HasField("timeout"))
-        operation = self.lab.send(node, int(number), payload, urgent=request.urgent, timeout_ns=timeout_ns)
+        operation = self.lab.send(
+            node,
+            int(number),
+            payload,
+            more=request.more,
+            end=request.end_of_record,
+            urgent=request.urgent,
+            timeout_ns=timeout_ns,
+        )
         return convert.operation(self.host.name, operation)
 
     def Receive(self, request: tcp_pb2.ReceiveRequest, context: Context) -> operation_pb2.Operation:

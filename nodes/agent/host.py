@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nodes.agent.payload import Payload, Received
+from nodes.agent.payload import PLAIN, Payload, Received, SendFlags
 from nodes.base.clock import NEVER
 from nodes.base.tasks import Task
 from nodes.tcp.info import TcpInfo
@@ -128,9 +128,8 @@ class Host(ABC):
         """The next established connection of a listener."""
 
     @abstractmethod
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
-        """SEND; returns the number of bytes, all of them, when the send buffer has taken them. `urgent`: the last of
-        them is urgent data (MSG_OOB)."""
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, flags: SendFlags = PLAIN) -> int:
+        """SEND; returns the number of bytes, all of them, when the send buffer has taken them."""
 
     @abstractmethod
     async def receive(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
 from nodes.agent.member import Member
-from nodes.agent.payload import Payload, Received
+from nodes.agent.payload import PLAIN, Payload, Received, SendFlags
 from nodes.agent.plain import plain
 from nodes.agent.remote import Remote
 from nodes.base.clock import NEVER
@@ -57,8 +57,8 @@ def offer_host(member: Member, host: Host, read_settings: ReadSettings) -> None:
         member.offer(name, getattr(host, name))
     tasks: dict[str, Task] = {}
 
-    async def send(connection: int, pattern: bytes, length: int, timeout_ns: int, urgent: bool) -> int:
-        return await host.send(connection, Payload(pattern, length), timeout_ns, urgent)
+    async def send(connection: int, pattern: bytes, length: int, timeout_ns: int, flags: list[bool]) -> int:
+        return await host.send(connection, Payload(pattern, length), timeout_ns, SendFlags(*flags))
 
     def run_app(name: str, kind: str, settings: Mapping[str, Any]) -> Coroutine[Any, None, AppState]:
         task = tasks[name] = host.start_app(name, kind, read_settings(kind, settings))
@@ -155,14 +155,14 @@ class RemoteHost(Host):
         number: int = await self.remote.wait("accept", listener=listener, timeout_ns=timeout_ns)
         return number
 
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, flags: SendFlags = PLAIN) -> int:
         length: int = await self.remote.wait(
             "send",
             connection=connection,
             pattern=payload.pattern,
             length=payload.length,
             timeout_ns=timeout_ns,
-            urgent=urgent,
+            flags=list(flags),
         )
         return length
 

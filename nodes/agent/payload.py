@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from nodes.base.errors import InvalidArgument
 
@@ -55,6 +55,19 @@ class Payload:
         """As an ACTION event holds it."""
         pattern = self.pattern[: self.length]
         return {"pattern": base64.b64encode(pattern).decode("ascii"), "length": self.length}
+
+
+class SendFlags(NamedTuple):
+    """What send(2) is told of the last byte: it is to wait for more (MSG_MORE), it ends a record (MSG_EOR), it is
+    urgent data (MSG_OOB)."""
+
+    more: bool = False
+    end: bool = False
+    urgent: bool = False
+
+
+#: Nothing is said of the last byte.
+PLAIN: Final = SendFlags()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
-from nodes.agent.payload import Payload, Received
+from nodes.agent.payload import PLAIN, Payload, Received, SendFlags
 from nodes.apps.base import App
 from nodes.apps.catalogue import APPS
 from nodes.apps.sockets import StackSockets
@@ -98,14 +98,13 @@ class StackHost(Host):
     async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
         return (await self._listener(listener).accept(timeout_ns)).number
 
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, flags: SendFlags = PLAIN) -> int:
         socket = self.socket(connection)
         deadline = self.driver.deadline(timeout_ns)
         offset = 0
         while piece := payload.part(offset, _PIECE):
-            last = offset + len(piece) == payload.length
-            await socket.send_all(piece, self._left(deadline), urgent=urgent and last)
             offset += len(piece)
+            await socket.send_all(piece, self._left(deadline), *(flags if offset == payload.length else PLAIN))
         return offset
 
     async def receive(

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from nodes.agent.host import AppState, Host, InterfaceInfo, ListenerInfo, PingResult, Readiness
-from nodes.agent.payload import Payload, Received
+from nodes.agent.payload import PLAIN, Payload, Received, SendFlags
 from nodes.apps.base import App
 from nodes.apps.catalogue import APPS
 from nodes.base import causes
@@ -143,13 +143,13 @@ class KernelHost(Host):
     async def accept(self, listener: int, timeout_ns: int = NEVER) -> int:
         return (await self._listener(listener).accept(timeout_ns)).number
 
-    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, urgent: bool = False) -> int:
+    async def send(self, connection: int, payload: Payload, timeout_ns: int = NEVER, flags: SendFlags = PLAIN) -> int:
         stream = self._stream(connection, "EPIPE")
         deadline = self._context.deadline(timeout_ns)
         offset = 0
         while piece := payload.part(offset, _PIECE):
-            await stream.send_all(piece, self._left(deadline), urgent and offset + len(piece) == payload.length)
             offset += len(piece)
+            await stream.send_all(piece, self._left(deadline), flags if offset == payload.length else PLAIN)
         return offset
 
     async def receive(

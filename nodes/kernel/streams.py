@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
+from nodes.agent.payload import PLAIN, SendFlags
 from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
@@ -35,6 +36,17 @@ _PIECE: Final = 1 << 18
 _LINGER_ZERO: Final = b"\1\0\0\0\0\0\0\0"
 _LINGER_OFF: Final = bytes(8)
 _OOBINLINE: Final = (socket.SOL_SOCKET, socket.SO_OOBINLINE)
+
+
+def _words(flags: SendFlags) -> int:
+    words = int(socket.MSG_NOSIGNAL)
+    if flags.more:
+        words |= socket.MSG_MORE
+    if flags.end:
+        words |= socket.MSG_EOR
+    if flags.urgent:
+        words |= socket.MSG_OOB
+    return words
 
 
 class KernelStream:
@@ -86,10 +98,10 @@ class KernelStream:
                 return
             await self._descriptor.writable(what, deadline)
 
-    def send(self, data: bytes, urgent: bool = False) -> int:
-        """SEND what the send buffer takes now; returns how many bytes. `urgent`: MSG_OOB. Raises SocketError."""
+    def send(self, data: bytes, flags: SendFlags = PLAIN) -> int:
+        """SEND what the send buffer takes now; returns how many bytes. Raises SocketError."""
         try:
-            sent = self._open("EPIPE").send(data, socket.MSG_NOSIGNAL | (socket.MSG_OOB if urgent else 0))
+            sent = self._open("EPIPE").send(data, _words(flags))
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -97,12 +109,12 @@ class KernelStream:
         self._context.called(self.number, CALL_SEND, sent)
         return sent
 
-    async def send_all(self, data: bytes, timeout_ns: int = NEVER, urgent: bool = False) -> None:
-        """SEND all of `data`; returns when the send buffer has taken it. `urgent`: its last byte is."""
+    async def send_all(self, data: bytes, timeout_ns: int = NEVER, flags: SendFlags = PLAIN) -> None:
+        """SEND all of `data`, whose last byte `flags` are of; returns when the send buffer has taken it."""
         deadline = self._context.deadline(timeout_ns)
         view = memoryview(data)
         while True:
-            sent = self.send(bytes(view[:_PIECE]), urgent and len(view) <= _PIECE)
+            sent = self.send(bytes(view[:_PIECE]), flags if len(view) <= _PIECE else PLAIN)
             view = view[sent:]
             if not view:
                 return

@@ -339,12 +339,18 @@ class SendRequest(_message.Message):
     PATTERN_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     URGENT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    END_OF_RECORD_FIELD_NUMBER: _builtins.int
     connection: _builtins.str
     """labs/{lab}/nodes/{node}/connections/{connection}."""
     data: _builtins.bytes
     """As they are."""
     urgent: _builtins.bool
     """The last byte is urgent data (RFC 6093; MSG_OOB of send(2))."""
+    more: _builtins.bool
+    """More follows soon: a last segment that is not full waits for it, 200 ms at most (MSG_MORE of send(2))."""
+    end_of_record: _builtins.bool
+    """The last byte ends a record: nothing that is sent later comes into a segment with it (MSG_EOR of send(2))."""
     @_builtins.property
     def pattern(self) -> Global___Pattern:
         """By rule."""
@@ -361,10 +367,12 @@ class SendRequest(_message.Message):
         pattern: Global___Pattern | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
         urgent: _builtins.bool = ...,
+        more: _builtins.bool = ...,
+        end_of_record: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "pattern", b"pattern", "payload", b"payload", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "data", b"data", "pattern", b"pattern", "payload", b"payload", "timeout", b"timeout", "urgent", b"urgent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection", b"connection", "data", b"data", "end_of_record", b"end_of_record", "more", b"more", "pattern", b"pattern", "payload", b"payload", "timeout", b"timeout", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["data", "pattern"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015

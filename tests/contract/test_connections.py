@@ -62,6 +62,27 @@ def test_urgent_data_is_apart_from_the_stream(pair: Pair) -> None:
     assert server.receive_urgent() == b""
 
 
+def test_a_send_says_whether_what_follows_may_share_its_segment(pair: Pair) -> None:
+    """send(2): MSG_MORE holds a small segment back, without anything to follow until a timer, 200 ms or more; after
+    MSG_EOR another begins even where TCP_CORK gathers."""
+    client, server = pair.connect(TCP_NODELAY=1)
+    before = pair.lab.now_ns()
+    client.send(b"held", more=True)
+    assert server.receive_exactly(4) == b"held"
+    client.set_option("TCP_CORK", 1)
+    client.send(b"end", end_of_record=True)
+    client.send(b"next")
+    client.set_option("TCP_CORK", 0)
+    assert server.receive_exactly(7) == b"endnext"
+    sent = [
+        one
+        for one in pair.lab.trace("segment", node="h1", connection=client.number, where={"length": ">= 1"})
+        if one["direction"] == "SENT"
+    ]
+    assert [one["length"] for one in sent] == [4, 3, 4]
+    assert sent[0].time_ns - before >= 200 * MS
+
+
 def test_abort_is_a_reset(pair: Pair) -> None:
     client, server = pair.connect()
     waiting = server.start_receive()

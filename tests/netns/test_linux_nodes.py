@@ -131,6 +131,29 @@ def send(lab: RealLab, sender: str, connection: int, length: int) -> None:
     lab.wait(lab.send(sender, connection, Payload(b"0123456789abcdef", length)))
 
 
+def test_what_follows_may_share_a_segment_or_not(make: MakeLab) -> None:
+    """The same as on a node of ours, tests/contract/test_connections.py."""
+    lab = make()
+    client, server = connected(lab)
+    lab.set_option("l1", client, "TCP_NODELAY", 1)
+    before = lab.now()
+    received = lab.receive("l2", server, max_bytes=4, min_bytes=4)
+    lab.wait(lab.send("l1", client, Payload.of(b"held"), more=True), received)
+    lab.set_option("l1", client, "TCP_CORK", 1)
+    received = lab.receive("l2", server, max_bytes=7, min_bytes=7)
+    lab.wait(lab.send("l1", client, Payload.of(b"end"), end=True))
+    lab.wait(lab.send("l1", client, Payload.of(b"next")))
+    lab.set_option("l1", client, "TCP_CORK", 0)
+    lab.wait(received)
+    sent = [
+        one
+        for one in events(lab, SEGMENT)
+        if (one.node, one.connection) == ("l1", client) and one["direction"] == "SENT" and one["length"]
+    ]
+    assert [one["length"] for one in sent] == [4, 3, 4]
+    assert sent[0].time_ns - before >= 200 * MILLISECOND
+
+
 def test_both_ways_and_both_closes(make: MakeLab) -> None:
     lab = make()
     client, server = connected(lab)

@@ -42,11 +42,19 @@ class Connection:
         *,
         pattern: bytes = b"",
         length: str | int = 0,
+        more: bool = False,
+        end_of_record: bool = False,
         urgent: bool = False,
         timeout: Time | None = None,
     ) -> Operation:
         """SEND, without waiting until the send buffer has taken all."""
-        request = tcp_pb2.SendRequest(connection=self.name, urgent=urgent, timeout=duration(timeout, "timeout"))
+        request = tcp_pb2.SendRequest(
+            connection=self.name,
+            more=more,
+            end_of_record=end_of_record,
+            urgent=urgent,
+            timeout=duration(timeout, "timeout"),
+        )
         if pattern:
             request.pattern.pattern, request.pattern.length = pattern, size(length, "length")
         else:
@@ -59,15 +67,26 @@ class Connection:
         *,
         pattern: bytes = b"",
         length: str | int = 0,
+        more: bool = False,
+        end_of_record: bool = False,
         urgent: bool = False,
         timeout: Time | None = None,
     ) -> int:
-        """SEND `data`, or `pattern` repeated to `length` bytes (`10mb`), which are then made on the node. `urgent`: the
-        last byte is urgent data (MSG_OOB).
+        """SEND `data`, or `pattern` repeated to `length` bytes (`10mb`), which are then made on the node. Of the last
+        byte say: `more`, that what follows soon may share its segment (MSG_MORE); `end_of_record`, that nothing may
+        (MSG_EOR); `urgent`, that it is urgent data (MSG_OOB).
 
         Returns how many bytes, when the send buffer has taken them all; they need not have arrived.
         """
-        operation = self.start_send(data, pattern=pattern, length=length, urgent=urgent, timeout=timeout)
+        operation = self.start_send(
+            data,
+            pattern=pattern,
+            length=length,
+            more=more,
+            end_of_record=end_of_record,
+            urgent=urgent,
+            timeout=timeout,
+        )
         return (operation.wait()).sent.length
 
     def start_receive(
