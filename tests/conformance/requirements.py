@@ -84,7 +84,7 @@ RFC_9293: Final = (
     _r("MUST-10", "3.5", "simultaneous open"),
     _r("MUST-11", "3.5", "SYN-RECEIVED remembers whether it came from LISTEN or SYN-SENT"),
     _r("MUST-41", "3.9.1.1", "a passive OPEN leaves other connections alone"),
-    _r("MUST-42", "3.9.1.1", "several may LISTEN on a port, of different addresses; connections may use it meanwhile"),
+    _r("MUST-42", "3.9.1.1", "a port may be LISTENed on while a connection from it is in SYN-SENT or SYN-RECEIVED"),
     _r("MUST-44", "3.9.1.1", "the source of a SYN is asked of IP"),
     _r("MUST-45", "3.9.1.1", "all segments of a connection carry its local address"),
     _r("MUST-46", "3.9.1.1", "no OPEN to a broadcast or multicast address"),
@@ -133,7 +133,12 @@ RFC_9293: Final = (
     _r("SHLD-24", "3.9.2.1", "a later one replaces it", _SOURCE_ROUTES),
     _r("MUST-54", "3.9.2.2", "ICMP errors reach the connection they are about"),
     _r("SHLD-25", "3.9.2.2", "unreachable network, host, source route: the application can learn of it"),
-    _r("MUST-56", "3.9.2.2", "which does not end a connection, nor do time exceeded and parameter problem"),
+    _r(
+        "MUST-56",
+        "3.9.2.2",
+        "which does not end a connection, nor do time exceeded and parameter problem (profile rfc; linux: they end one "
+        "that is opening, as Linux does)",
+    ),
     _r("SHLD-26", "3.9.2.2", "unreachable protocol or port ends one that is opening (later ones: RFC 5927 4.3)"),
     _r("MUST-55", "3.9.2.2", "source quench is ignored"),
     _r("MUST-63", "3.9.2.3", "a SYN from an address that no host has is ignored"),

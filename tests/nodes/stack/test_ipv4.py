@@ -181,6 +181,20 @@ def test_unreachable_port_and_protocol() -> None:
     assert (message.type, message.code) == (3, icmp.PROTOCOL_UNREACHABLE)
 
 
+@pytest.mark.rfc("9293", "MUST-43", "MUST-44")
+def test_the_source_of_a_syn_is_what_the_route_says_or_the_user() -> None:
+    net = Net()
+    h1 = net.host("h1", "10.0.0.1/24", "10.0.1.1/24")
+    net.host("h2", "10.0.1.2/24")
+    net.wire("h1:1", "h2:0")
+    for local, source in ((b"", "10.0.1.1"), (ip("10.0.0.1"), "10.0.0.1")):
+        net.captured.clear()
+        h1.start_open(ip("10.0.1.2"), 80, local)
+        net.settle(SECOND)
+        sent = [decode_ipv4(frame[14:]) for frame in net.sent_by("h1:1") if frame[12:14] == b"\x08\x00"]
+        assert {packet.src for packet in sent} == {ip(source)}
+
+
 @pytest.mark.rfc("9293", "MUST-3")
 def test_a_bad_tcp_checksum_is_counted_traced_and_not_answered() -> None:
     events = Events()

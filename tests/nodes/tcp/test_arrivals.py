@@ -234,6 +234,7 @@ def test_reassembly_and_immediate_acks() -> None:
     assert c.eof
 
 
+@pytest.mark.rfc("9293", "MUST-11")
 def test_syn_received_checks() -> None:
     """3.10.7.4 in SYN-RECEIVED: a bad ACK is reset, RST and SYN return a passive OPEN to LISTEN."""
     host, c, peer, _, _ = scenes.syn_received(Host())

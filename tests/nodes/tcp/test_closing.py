@@ -45,6 +45,7 @@ def test_simultaneous_close() -> None:
         assert host.sink.path(1)[2:] == ["ESTABLISHED", "FIN-WAIT-1", "CLOSING", "TIME-WAIT", "CLOSED"]
 
 
+@pytest.mark.rfc("9293", "MUST-12")
 def test_half_close() -> None:
     """RFC 9293 section 3.6: after shutdown one still receives; the other still sends."""
     wire = Wire()
@@ -294,7 +295,6 @@ def test_second_open_of_the_same_connection() -> None:
     assert c.state == states.SYN_SENT
 
 
-@pytest.mark.rfc("9293", "MUST-43", "MUST-44")
 def test_open_needs_a_route_an_address_and_a_port() -> None:
     host = Host(ip_local_port_range="5000 5001")
     with pytest.raises(SocketError, match="ENETUNREACH"):

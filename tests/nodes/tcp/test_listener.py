@@ -146,7 +146,6 @@ def test_close_of_the_listener() -> None:
     host.tcp.listen(0, b"", HTTP, 1, {"SO_REUSEADDR": 1})
 
 
-@pytest.mark.rfc("9293", "MUST-42")
 def test_the_more_specific_listener_answers() -> None:
     host = Host()
     host.tcp.listen(0, HERE, HTTP, 1, {"TCP_MAXSEG": 500})
