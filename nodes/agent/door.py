@@ -81,7 +81,7 @@ class Door:
             name: getattr(self, f"_call_{name}")
             for name in (
                 *("socket", "find", "bind", "connect", "listen", "accept", "prepare", "send", "error", "delivered"),
-                *("is_connected", "set_option", "get_option", "resolve", "name_of", "echo_open", "echo"),
+                *("open", "is_connected", "set_option", "get_option", "resolve", "name_of", "echo_open", "echo"),
             )
         }
         views = Views(host, self._owners, lambda: list(self._ends.values()))
@@ -172,6 +172,12 @@ class Door:
             return end.connect(_address(host), port)
         name = end.connect(_address(host), port, plug)
         return end.established() if wait else name
+
+    def _call_open(
+        self, line: DoorLine, number: int, host: str, port: int, data: bytes, wait: bool, plug: int
+    ) -> Coroutine[Any, Any, list[Any]]:
+        """Connect, and send (MSG_FASTOPEN): our address, and how much was taken."""
+        return self._stream(number).open(_address(host), port, data, wait, plug)
 
     def _call_listen(self, line: DoorLine, number: int, backlog: int) -> list[Any]:
         return self._stream(number).listen(backlog)

@@ -132,8 +132,9 @@ class StreamEnd:
         self._binding = self._driver.stack.tcp.bind(self.family.local(local), port, reuse)
         return self.name
 
-    def connect(self, remote: bytes, port: int, plug: int) -> Name:
-        """connect(2), without waiting: the handshake has begun. Raises SocketError."""
+    def connect(self, remote: bytes, port: int, plug: int, fast: bool = False) -> Name:
+        """connect(2), without waiting: the handshake has begun; `fast`: or waits for data to go along, where there is a
+        cookie. Raises SocketError."""
         if self.listener is not None:
             raise SocketError("EISCONN", "the socket listens")
         if self.stream is not None:
@@ -141,8 +142,22 @@ class StreamEnd:
         one = self._binding
         local, local_port = (one.local, one.port) if one is not None else (b"", 0)
         self._plug = plug
-        self._take(open_stream(self._driver, self.family.remote(remote), port, local, local_port, self._options, one))
+        chosen = {**self._options, "TCP_FASTOPEN_CONNECT": 1} if fast else self._options
+        self._take(open_stream(self._driver, self.family.remote(remote), port, local, local_port, chosen, one))
         return self.name
+
+    async def open(self, remote: bytes, port: int, data: bytes, wait: bool, plug: int) -> list[Any]:
+        """sendto(2) with MSG_FASTOPEN: our address, and how much was taken, without `wait` what the SYN carries. Raises
+        SocketError."""
+        self.connect(remote, port, plug, fast=True)
+        stream = self.stream
+        assert stream is not None
+        sent = 0 if stream.connection.opening else stream.send(data)
+        if wait:
+            await self.established()
+            await stream.send_all(data[sent:])
+            sent = len(data)
+        return [self.name, sent]
 
     async def established(self) -> Name:
         """Wait for the handshake. Raises the SocketError it failed with; the socket may connect again then."""

@@ -36,6 +36,9 @@ _RECEIVE_FLAGS: Final = (
 )
 
 
+_TOO_SMALL: Final = "buffer too small for requested bytes"
+
+
 class Socket:
     """A TCP socket of the stack behind `calls`. Made by `LiveStack.socket` and `accept`."""
 
@@ -60,7 +63,7 @@ class Socket:
         #: Options set on it or on its listener, by name.
         self._options = dict(chosen or {})
         self._timeout = None if connection else socket.getdefaulttimeout()
-        self._read_shut = False
+        self._listener_shut = False
         self._closed = False
         self._readiness: Readiness | None = None
         # `socket.SocketIO`, which makefile uses, counts itself here.
@@ -102,8 +105,10 @@ class Socket:
                 raise  # ours; the handshake goes on
             self._forget()
             raise
-        except OSError:
+        except OSError as error:
             self._forget()
+            if error.errno == errno.ENOTCONN:  # its error was told by SO_ERROR
+                raise _os_error("ECONNABORTED") from None
             raise
         self._connecting = False
 
@@ -144,9 +149,12 @@ class Socket:
     def accept(self) -> tuple[Socket, Any]:
         """The next connection, as a socket that blocks, and its peer."""
         self._check_open()
-        if not self._listener:
-            raise _os_error("EINVAL")
-        number = self._call(lambda: self._calls.accept(self._listener, self._timeout_ns()))
+        self._check_listens()
+        try:
+            number = self._call(lambda: self._calls.accept(self._listener, self._timeout_ns()))
+        except OSError:
+            self._check_listens()
+            raise
         accepted = Socket(self._calls, number, self._options, self._family.copy())
         # Linux gives the address of a connection that has ended since, too.
         info = accepted.info()
@@ -208,20 +216,16 @@ class Socket:
         if flags & socket.MSG_OOB:
             return self._call(lambda: self._calls.receive_urgent(number, bool(flags & socket.MSG_PEEK)))
         take = self._calls.peek if flags & socket.MSG_PEEK else self._calls.receive
-        timeout_ns = 0 if self._read_shut else self._timeout_ns(flags)
-        try:
-            data = self._call(lambda: take(number, bufsize, timeout_ns))
-        except BlockingIOError:
-            if self._read_shut:
-                return b""
-            raise
+        timeout_ns = self._timeout_ns(flags)
+        data = self._call(lambda: take(number, bufsize, timeout_ns))
         if flags & socket.MSG_WAITALL and not flags & socket.MSG_PEEK and timeout_ns:
-            while len(data) < bufsize:
-                size = bufsize - len(data)
-                more = self._call(lambda: take(number, size, timeout_ns))  # noqa: B023 - called here
-                if not more:
-                    break
-                data += more
+            with contextlib.suppress(OSError):  # what has come is given first
+                while len(data) < bufsize:
+                    size = bufsize - len(data)
+                    more = self._call(lambda: take(number, size, timeout_ns))  # noqa: B023 - called here
+                    if not more:
+                        break
+                    data += more
         return data
 
     def sockatmark(self) -> bool:
@@ -232,6 +236,8 @@ class Socket:
     def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into `buffer`; returns how many bytes."""
         with memoryview(buffer) as view, view.cast("B") as target:
+            if not 0 <= nbytes <= len(target):
+                raise ValueError("negative buffersize in recv_into" if nbytes < 0 else _TOO_SMALL)
             data = self.recv(nbytes or len(target), flags)
             target[: len(data)] = data
             return len(data)
@@ -256,16 +262,22 @@ class Socket:
     # Closing.
 
     def shutdown(self, how: int) -> None:
-        """SHUT_WR: end of file for the peer after what is queued. SHUT_RD: `recv` waits no more."""
+        """SHUT_WR: end of file for the peer after what is queued. SHUT_RD: nobody waits in `recv` or `accept` any
+        more."""
         self._check_open()
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise _os_error("EINVAL")
+        if self._listener:
+            if how != socket.SHUT_WR and not self._listener_shut:
+                self._listener_shut = True
+                self._call(lambda: self._calls.close_listener(self._listener))
+                self._watch()
+            return
         self.getpeername()
         if how != socket.SHUT_RD:
             self._call(lambda: self._calls.shutdown(self._connection))
         if how != socket.SHUT_WR:
-            self._read_shut = True
-            self._watch()
+            self._call(lambda: self._calls.shut_read(self._connection))
 
     def close(self) -> None:
         """Close. With SO_LINGER wait until all is acknowledged, that long at most. Idempotent."""
@@ -336,12 +348,13 @@ class Socket:
         readiness = self._readiness
         if readiness is None:
             return
-        shut = self._read_shut
         try:
-            if self._listener:
+            if self._listener_shut:
+                readiness.set(True, True)
+            elif self._listener:
                 self._calls.watch_listener(self._listener, readiness.set)
             elif self._connection:
-                self._calls.watch(self._connection, lambda read, write: readiness.set(read or shut, write))
+                self._calls.watch(self._connection, readiness.set)
         except FailedPrecondition:
             readiness.set(True, True)  # the stack has ended: every call says so at once
 
@@ -431,7 +444,7 @@ class Socket:
                 socket.SO_TYPE: int(self.type),
                 socket.SO_DOMAIN: int(self.family),
                 socket.SO_PROTOCOL: int(self.proto),
-                socket.SO_ACCEPTCONN: int(self._listener != 0),
+                socket.SO_ACCEPTCONN: int(self._listener != 0 and not self._listener_shut),
             }
             if optname in known:
                 return known[optname]
@@ -445,6 +458,10 @@ class Socket:
     def _check_open(self) -> None:
         if self._closed and self._io_refs <= 0:
             raise _os_error("EBADF")
+
+    def _check_listens(self) -> None:
+        if not self._listener or self._listener_shut:
+            raise _os_error("EINVAL")
 
     def _sending(self, flags: int) -> int:
         """The connection's number, if it may send."""
@@ -510,4 +527,4 @@ def _ends(flags: int) -> tuple[bool, bool, bool]:
 
 
 def _bytes(data: Buffer) -> bytes:
-    return data if isinstance(data, bytes) else bytes(data)
+    return data if isinstance(data, bytes) else bytes(memoryview(data))

@@ -85,6 +85,10 @@ class Calls(ABC):
         """Half-close: FIN after what is queued."""
 
     @abstractmethod
+    def shut_read(self, connection: int) -> None:
+        """Nobody waits for data any more: what there is can be received, then it is as at the end of file."""
+
+    @abstractmethod
     def close(self, connection: int) -> None:
         """CLOSE. Returns at once; nothing happens when it was closed."""
 
@@ -126,8 +130,8 @@ class Calls(ABC):
 
     @abstractmethod
     def watch(self, connection: int, watch: Watch | None) -> None:
-        """Tell `watch` whether the connection is readable and writable, now and at every change. None: no longer.
-        Returns at once."""
+        """Tell `watch` whether the connection is readable and writable, now and at every change. None: no longer;
+        returns at once then."""
 
     @abstractmethod
     def watch_listener(self, listener: int, watch: Watch | None) -> None:

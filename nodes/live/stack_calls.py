@@ -157,7 +157,7 @@ class StackCalls(Calls):
 
         def begin() -> bytes | Coroutine[Any, None, bytes]:
             stream = self._stream(connection)
-            if stream.connection.readable or timeout_ns:
+            if stream.connection.readable or timeout_ns or stream.read_shut:
                 return later(stream)
             raise _would_block()
 
@@ -170,7 +170,7 @@ class StackCalls(Calls):
 
         def begin() -> bytes | Coroutine[Any, None, bytes]:
             stream = self._stream(connection)
-            if stream.connection.readable or timeout_ns:
+            if stream.connection.readable or timeout_ns or stream.read_shut:
                 return later(stream)
             raise _would_block()
 
@@ -188,6 +188,14 @@ class StackCalls(Calls):
         def work() -> None:
             stream = self._stream(connection)
             stream.shutdown()
+            self._tell(stream)
+
+        self._loop.call(work)
+
+    def shut_read(self, connection: int) -> None:
+        def work() -> None:
+            stream = self._stream(connection)
+            stream.shut_read()
             self._tell(stream)
 
         self._loop.call(work)
@@ -251,7 +259,7 @@ class StackCalls(Calls):
                 stream.gate.on_change = lambda: self._tell(stream)
                 self._tell(stream)
 
-        self._loop.post(work)
+        (self._loop.post if watch is None else self._loop.call)(work)
 
     def watch_listener(self, listener: int, watch: Watch | None) -> None:
         def work() -> None:
@@ -263,12 +271,12 @@ class StackCalls(Calls):
                 one.gate.on_change = lambda: self._tell_listener(one)
                 self._tell_listener(one)
 
-        self._loop.post(work)
+        (self._loop.post if watch is None else self._loop.call)(work)
 
     def _tell(self, stream: StreamSocket) -> None:
         watch = self._watches.get(stream.number)
         if watch is not None:
-            watch(stream.connection.readable, stream.connection.writable)
+            watch(stream.connection.readable or stream.read_shut, stream.connection.writable)
 
     def _tell_listener(self, listener: StreamListener) -> None:
         watch = self._listener_watches.get(listener.number)

@@ -28,6 +28,11 @@ def is_any(address: bytes) -> bool:
     return not any(address)
 
 
+def is_multicast(address: bytes) -> bool:
+    """Whether it is one of 224.0.0.0/4 or ff00::/8."""
+    return 224 <= address[0] < 240 if len(address) == 4 else address[:1] == b"\xff"
+
+
 def overlap(one: bytes, other: bytes) -> bool:
     """Whether a local address may be the other, either of which may be any."""
     if one == other or not one or not other:

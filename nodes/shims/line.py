@@ -179,7 +179,9 @@ class Line:
             self._data += data
 
     def take_descriptor(self) -> int:
-        """The one that came with an answer."""
+        """The one that came with an answer. Raises OSError EMFILE: this process may have no more of them."""
+        if not self._descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return self._descriptors.pop(0)
 
     def call(self, call: str, /, descriptor: int = -1, timeout: float | None = None, **arguments: Any) -> Any:

@@ -264,6 +264,8 @@ class Socket(socket.socket):
             return super().send(data, flags)
         if shared.kind == DATAGRAM:
             return self._send_datagram(data, flags, None)
+        if flags & socket.MSG_FASTOPEN:
+            return self._send_opening(data, flags, None)
         self._need_connection(errno.EPIPE)
         if flags & _ENDS:
             return self._send_marked(data, flags)
@@ -295,7 +297,7 @@ class Socket(socket.socket):
         """Send with MSG_MORE or MSG_EOR: no flag passes through the descriptor, so the agent is told."""
         shared = self._shared
         assert shared is not None
-        payload = bytes(data)
+        payload = bytes(memoryview(data))
         timeout = self.gettimeout()
         wait = timeout != 0 and not flags & socket.MSG_DONTWAIT
         taken = 0
@@ -318,6 +320,32 @@ class Socket(socket.socket):
                 break
         return taken
 
+    def _send_opening(self, data: Any, flags: int, address: Any) -> int:
+        """Send with MSG_FASTOPEN: connect, with the data in the SYN where that may be (RFC 7413)."""
+        shared = self._shared
+        assert shared is not None
+        if shared.role in ("connecting", "connected", "listening"):
+            raise _os_error(errno.EALREADY if shared.role == "connecting" else errno.EISCONN)
+        if address is None:
+            raise _os_error(errno.EINVAL)
+        host, port = self._address(address, "sendto")
+        if shared.role == "over":
+            self._renew()
+            shared = self._shared
+            assert shared is not None
+        timeout = self.gettimeout()
+        wait = timeout != 0 and not flags & socket.MSG_DONTWAIT
+        plug = 0 if wait else self._plug()
+        payload = bytes(memoryview(data)[:_PIECE])
+        name, sent = self._call(
+            "open", timeout, number=shared.number, host=host, port=port, data=payload, wait=wait, plug=plug
+        )
+        shared.name, shared.peer = shared.address(name), shared.address(_reached(shared.family, host, port))
+        shared.role, shared.unreported = "connected" if wait else "connecting", not wait
+        if not sent:
+            raise _os_error(errno.EINPROGRESS)
+        return int(sent)
+
     def sendto(self, data: Any, *more: Any) -> int:
         """Send a datagram to an address."""
         shared = self._shared
@@ -325,7 +353,8 @@ class Socket(socket.socket):
             return super().sendto(data, *more)
         flags, address = more if len(more) == 2 else (0, *more)
         if shared.kind == STREAM:
-            return Socket.send(self, data, flags)
+            opens = flags & socket.MSG_FASTOPEN
+            return self._send_opening(data, flags, address) if opens else Socket.send(self, data, flags)
         return self._send_datagram(data, flags, address)
 
     def sendmsg(
@@ -339,6 +368,8 @@ class Socket(socket.socket):
         data = b"".join(bytes(memoryview(one).cast("B")) for one in buffers)
         if self._shared.kind == DATAGRAM:
             return self._send_datagram(data, flags, address)
+        if flags & socket.MSG_FASTOPEN:
+            return self._send_opening(data, flags, address)
         return Socket.send(self, data, flags)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
@@ -439,7 +470,7 @@ class Socket(socket.socket):
                 shared.reachable = host
         if not port:
             raise _os_error(errno.EINVAL)
-        payload = bytes(data)
+        payload = bytes(memoryview(data))
         if len(payload) > _MAX_DATAGRAM[shared.family]:
             raise _os_error(errno.EMSGSIZE)
         super().send(_socket.inet_pton(shared.family, host) + port.to_bytes(2, "big") + payload, flags)

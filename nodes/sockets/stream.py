@@ -36,6 +36,8 @@ class StreamSocket:
         self._driver = driver
         self.gate = Gate(driver.runner)
         self.connection = connection
+        #: SHUT_RD: who reads waits no more.
+        self.read_shut = False
         self._awaited_data = f"data for connection {connection.number} from {self.peer}"
         connection.on_ready = self.gate.notify
         known = driver.stack.tcp.connections
@@ -123,7 +125,7 @@ class StreamSocket:
         data = c.receive(driver.now(), limit)
         if not data and not c.eof:
             deadline = driver.deadline(timeout_ns)
-            while not data and not c.eof:
+            while not data and not c.eof and not self.read_shut:
                 if deadline == NEVER:
                     await self.gate.next(self._awaited_data)
                 else:
@@ -147,7 +149,7 @@ class StreamSocket:
     async def _low_water(self, limit: int, deadline: int) -> None:
         """Wait until there are SO_RCVLOWAT bytes, or `limit`, or no more can come."""
         c = self.connection
-        while not c.readable and c.buffered < limit:
+        while not c.readable and c.buffered < limit and not self.read_shut:
             try:
                 await self.gate.wait(self._awaited_data, deadline)
             except TimeoutError:
@@ -172,9 +174,9 @@ class StreamSocket:
         """Wait until readable or writable, whichever is asked, as select(2); returns which is."""
         c = self.connection
         deadline = self._driver.deadline(timeout_ns)
-        while not (read and c.readable) and not (write and c.writable):
+        while not (read and (c.readable or self.read_shut)) and not (write and c.writable):
             await self.gate.wait(f"readiness of connection {c.number} to {self.peer}", deadline)
-        return read and c.readable, write and c.writable
+        return read and (c.readable or self.read_shut), write and c.writable
 
     async def closed(self, timeout_ns: int = NEVER) -> None:
         """Wait until the connection is CLOSED, TIME-WAIT included."""
@@ -200,6 +202,11 @@ class StreamSocket:
     def shutdown(self) -> None:
         """Half-close: FIN after what is queued. Raises SocketError ENOTCONN, EBADF."""
         self._call(self.connection.shutdown)
+
+    def shut_read(self) -> None:
+        """As shutdown(SHUT_RD): `recv` gives what there is, and then the end of file, without waiting."""
+        self.read_shut = True
+        self.gate.notify()
 
     def close(self) -> None:
         """CLOSE. Raises SocketError EBADF the second time."""

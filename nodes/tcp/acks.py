@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.base.clock import MILLISECOND, NEVER, SECOND
+from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import (
     LEVEL_ALL,
     LEVEL_CONGESTION,
@@ -212,11 +212,8 @@ def grow(c: Tcb, now: int) -> None:
     if congestion.cwnd != c.cwnd_seen:
         growing = causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE
         congestion_trace.record(c, now, congestion.phase or growing)
-    parameters = c.tcp.parameters
-    if parameters.tcp_pacing and not congestion.paces and c.srtt:
-        starting = congestion.cwnd * 2 < congestion.ssthresh
-        percent = parameters.tcp_pacing_ss_ratio if starting else parameters.tcp_pacing_ca_ratio
-        congestion.pacing_rate = congestion.cwnd * SECOND // c.srtt * percent // 100
+    if c.tcp.parameters.tcp_pacing and not congestion.paces and c.srtt:
+        congestion.pacing_rate = sender.even_rate(c)
 
 
 def restart_timers(c: Tcb, now: int, restart: bool) -> None:

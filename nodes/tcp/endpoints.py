@@ -16,7 +16,7 @@ from nodes.base.events import (
     EventSink,
 )
 from nodes.base.random import Randomness
-from nodes.packet.address import address_text, is_any
+from nodes.packet.address import address_text, is_any, is_multicast
 from nodes.packet.tcp import RST, SYN, Segment
 from nodes.packet.trace import record_segment
 from nodes.tcp import arrivals, autotuning, closing, expiry, fastopen, handshake, icmp, pathmtu, segments, states
@@ -217,6 +217,8 @@ class Tcp:
         if local != b"" and len(local) != len(remote):
             given = f"{address_text(local)} and {address_text(remote)}"
             raise InvalidArgument(f"local and remote: {given} are of two families; one of them is allowed", "local")
+        if is_multicast(remote) or self.network.is_broadcast(remote):  # RFC 9293 MUST-46
+            raise SocketError("ENETUNREACH", f"{address_text(remote)} is not the address of one host")
         self._check_local(local)
         bound = local_port != 0
         if bound and self.ports.taken(local, local_port, chosen.reuseaddr != 0, binding):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nodes.base.clock import NEVER
 from nodes.packet.tcp import CE, ECT_0, ECT_1, NOT_ECT
-from nodes.tcp import chronograph, segments, states
+from nodes.tcp import chronograph, segments, sender, states
 from nodes.tcp.accecn import AccEcn
 from nodes.tcp.scoreboard import FLYING
 from nodes.tcp.tcb import PASSIVE, Tcb
@@ -44,7 +44,7 @@ class TcpInfo:
     pmtu: int  # bytes
     snd_cwnd: int  # bytes
     snd_ssthresh: int  # bytes
-    pacing_rate: int  # bytes per second; 0: not paced
+    pacing_rate: int  # bytes per second; where nothing is paced (Linux): what tcp_pacing would have; 0: no RTT yet
     delivery_rate: int  # bytes per second, of the last sample; 0: none yet
     delivery_rate_app_limited: bool  # whether that was all that the user wrote
     snd_wnd: int  # bytes
@@ -163,7 +163,7 @@ def info(c: Tcb, now: int) -> TcpInfo:
         pmtu=c.mtu,
         snd_cwnd=c.congestion.cwnd,
         snd_ssthresh=c.congestion.ssthresh,
-        pacing_rate=c.congestion.pacing_rate,
+        pacing_rate=c.congestion.pacing_rate or (sender.even_rate(c) if c.srtt else 0),
         delivery_rate=c.delivery_rate,
         delivery_rate_app_limited=c.rate.sample_app_limited,
         snd_wnd=c.snd_wnd,

@@ -31,6 +31,10 @@ class Network:
         """Whether `address` is one of ours (a segment to it comes back to us)."""
         raise NotImplementedError
 
+    def is_broadcast(self, address: Address) -> bool:
+        """Whether packets to `address` go to everybody on one of our networks."""
+        raise NotImplementedError
+
     def mtu_to(self, now: int, dst: Address) -> int:
         """Largest IP packet, bytes, known to fit the path to `dst`."""
         raise NotImplementedError

@@ -85,6 +85,15 @@ def paced(c: Tcb, now: int, size: int) -> bool:
     return True
 
 
+def even_rate(c: Tcb) -> int:
+    """Bytes per second at which the window is spread over a round trip, with tcp_pacing; there must be an SRTT."""
+    congestion = c.congestion
+    parameters = c.tcp.parameters
+    starting = congestion.cwnd * 2 < congestion.ssthresh
+    percent = parameters.tcp_pacing_ss_ratio if starting else parameters.tcp_pacing_ca_ratio
+    return congestion.cwnd * SECOND // c.srtt * percent // 100
+
+
 def _output(c: Tcb, now: int, force: bool) -> None:
     """What the windows, Nagle and silly-window avoidance let go."""
     state = c.state

@@ -285,7 +285,9 @@ class Connection(_message.Message):
     last_ack_received_ns: _builtins.int
     """Instant of the last ACK received, ns of lab time."""
     pacing_rate: _builtins.int
-    """Rate at which it may send, bytes per second; 0: not paced."""
+    """Rate at which it may send, bytes per second; as on Linux, where nothing is paced, that which tcp_pacing would have.
+    0: no RTT was measured yet.
+    """
     delivery_rate: _builtins.int
     """Bytes per second that arrived, by the last sample; 0: none yet."""
     delivery_rate_app_limited: _builtins.bool

@@ -133,6 +133,9 @@ class _Network(Network):
     def is_local(self, address: bytes) -> bool:
         return address == self._victim.here
 
+    def is_broadcast(self, address: bytes) -> bool:
+        return False
+
     def mtu_to(self, now: int, dst: bytes) -> int:
         return 1500
 

@@ -202,6 +202,60 @@ print(total)
 """,
         ["20"],
     ),
+    "opening with data": (
+        """
+subprocess.run(["sysctl", "-w", "net.ipv4.tcp_fastopen=3"], check=True, capture_output=True)
+listener = socket.create_server((HERE, 0))
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+there = listener.getsockname()
+def came(one):
+    other = listener.accept()[0]
+    data = other.recv(8, socket.MSG_WAITALL)
+    syn_data = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)[5] & 32
+    return data, bool(syn_data), one.getpeername() == there
+for waits in (True, False):
+    for _ in range(2):
+        one = socket.socket()
+        one.setblocking(waits)
+        print(E(one.sendto, b"question", socket.MSG_FASTOPEN, there), *came(one))
+one = socket.socket()
+print(one.sendmsg([b"quest", b"ion"], [], socket.MSG_FASTOPEN, there), *came(one))
+print(E(one.sendto, b"x", socket.MSG_FASTOPEN, there), E(one.send, b"x", socket.MSG_FASTOPEN))
+one = socket.socket()
+print(E(one.send, b"x", socket.MSG_FASTOPEN), E(one.sendto, b"x", socket.MSG_FASTOPEN, (HERE, 9)))
+one = socket.socket()
+one.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+print(E(one.connect, there), one.send(b"question"), *came(one))
+subprocess.run(["sysctl", "-w", "net.ipv4.tcp_fastopen=2"], check=True, capture_output=True)
+print(E(socket.socket().sendto, b"x", socket.MSG_FASTOPEN, there))
+subprocess.run(["sysctl", "-w", "net.ipv4.tcp_fastopen=1"], check=True, capture_output=True)
+""",
+        [
+            "8 b'question' False True",
+            *["8 b'question' True True"] * 4,
+            "EISCONN EISCONN",
+            "EINVAL ECONNREFUSED",
+            "None 8 b'question' True True",
+            "ENOTSUP",
+        ],
+    ),
+    "the rate that pacing would have": (
+        """
+one, other = pair()
+print(struct.unpack_from("Q", one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232), 104)[0] < 1 << 63)
+rtt = 0
+while rtt < 10:  # us
+    one.sendall(bytes(1000))
+    other.recv(1000, socket.MSG_WAITALL)
+    other.sendall(bytes(1000))
+    one.recv(1000, socket.MSG_WAITALL)
+    info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    mss, rtt, cwnd = (struct.unpack_from("I", info, at)[0] for at in (16, 68, 80))
+rate = struct.unpack_from("Q", info, 104)[0]
+print(1 / 4 < rate * rtt / (2 * cwnd * mss * 1_000_000) < 4)  # Linux has it of an earlier ACK
+""",
+        ["True", "True"],
+    ),
     "datagrams": (
         """
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

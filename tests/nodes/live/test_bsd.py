@@ -7,6 +7,7 @@ import gc
 import http.client
 import http.server
 import os
+import select
 import selectors
 import socket
 import socketserver
@@ -452,3 +453,52 @@ def test_socketserver(nets: Pair) -> None:
             assert file.read() == "A LINE\nAND ONE MORE\n"
         server.shutdown()
         serving.join()
+
+
+def test_shutdown_wakes_who_waits(nets: Pair) -> None:
+    """SHUT_RD of a connection, and of a listener, as on Linux."""
+    client, accepted = joined(nets)
+    with client, accepted, nets[1].create_server(("", 81)) as listener, ThreadPoolExecutor() as pool:
+        reading, peeking = pool.submit(accepted.recv, 1), pool.submit(accepted.recv, 1, socket.MSG_PEEK)
+        accepting = pool.submit(listener.accept)
+        accepted.shutdown(socket.SHUT_RD)
+        assert (reading.result(60), peeking.result(60), accepted.recv(1)) == (b"", b"", b"")
+        listener.shutdown(socket.SHUT_RDWR)
+        assert failing(lambda: accepting.result(60)) == failing(listener.accept) == errno.EINVAL
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+        with nets[0].socket() as late:
+            assert late.connect_ex(("h2", 81)) == errno.ECONNREFUSED
+
+
+def test_a_descriptor_is_ready_from_the_first_look_on(nets: Pair) -> None:
+    client, accepted = joined(nets)
+    with client, accepted, nets[1].create_server(("", 81)) as listener, nets[0].create_connection(("h2", 81)) as other:
+        assert select.select([], [client], [], 0) == ([], [client], [])
+        accepted.shutdown(socket.SHUT_RD)
+        assert select.select([accepted], [], [], 0) == ([accepted], [], [])
+        listener.accept()[0].close()
+        other.recv(1)
+        assert select.select([other], [], [], 0) == ([other], [], [])
+
+
+def test_what_has_come_is_not_lost_when_the_rest_does_not(nets: Pair) -> None:
+    client, accepted = joined(nets)
+    with client, accepted:
+        accepted.settimeout(0.1)
+        client.sendall(b"some")
+        assert accepted.recv(9, socket.MSG_WAITALL) == b"some"
+        client.sendall(b"more")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.recv(1, socket.MSG_PEEK)
+        client.close()
+        accepted.settimeout(None)
+        assert accepted.recv(9, socket.MSG_WAITALL) == b"more"
+
+
+def test_only_bytes_are_sent_and_only_what_fits_is_received(nets: Pair) -> None:
+    client, accepted = joined(nets)
+    with client, accepted:
+        with pytest.raises(TypeError):
+            client.send(5)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="too small"):
+            accepted.recv_into(bytearray(2), 3)

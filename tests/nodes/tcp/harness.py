@@ -94,6 +94,9 @@ class FakeNetwork(Network):
     def is_local(self, address: bytes) -> bool:
         return address == self.local
 
+    def is_broadcast(self, address: bytes) -> bool:
+        return False
+
     def mtu_to(self, now: int, dst: bytes) -> int:
         return self.mtu
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from nodes.base.clock import MILLISECOND, SECOND
-from nodes.base.errors import TcplabError
+from nodes.base.errors import SocketError
+from nodes.base.events import EventSink
+from nodes.base.random import Randomness
+from nodes.packet.address import parse_address
 from nodes.packet.tcp import ABSENT, ACK, PSH, RST, SYN, Segment
 from nodes.packet.tcp_codec import decode_tcp, encode_options, encode_tcp
+from nodes.stack import Stack
 from nodes.tcp import states
+from nodes.tcp.parameters import Parameters
 
 from .harness import HTTP, PEER, Host, Peer, Wire, client, server
 from .loss_scenes import MSS, resent
@@ -239,9 +244,16 @@ def test_who_does_not_ask_hears_nothing_of_soft_errors(kind: int, code: int) -> 
 
 
 @pytest.mark.rfc("9293", "MUST-46")
-@pytest.mark.parametrize("address", [(224, 0, 0, 5), (255, 255, 255, 255), (239, 1, 2, 3)])
-def test_no_open_to_everybody(address: tuple[int, int, int, int]) -> None:
-    host = Host()
-    with pytest.raises(TcplabError):
-        host.tcp.open(0, bytes(address), HTTP)
-    assert host.take() == []
+@pytest.mark.parametrize("address", ["224.0.0.5", "239.1.2.3", "255.255.255.255", "10.0.0.255", "ff02::1"])
+def test_no_open_to_everybody(address: str) -> None:
+    """Whatever ways there are: a default route would take them."""
+    stack = Stack("h1", Parameters(), Randomness(1), EventSink())
+    interface = stack.add_interface("eth0", bytes(6), bytes((10, 0, 0, 1)), 24, 1500)
+    stack.add_ipv6(interface, parse_address("fd00::1"), 64)
+    stack.add_route(bytes(4), 0, PEER)
+    stack.add_route(bytes(16), 0, parse_address("fd00::2"))
+    stack.pull()
+    with pytest.raises(SocketError) as refused:
+        stack.tcp.open(0, parse_address(address), HTTP)
+    assert refused.value.errno_name == "ENETUNREACH"
+    assert stack.pull() == []
