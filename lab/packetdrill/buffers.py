@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
+from lab.packetdrill.arguments import Arguments, CallFailed
+from lab.packetdrill.descriptors import Socket
 from lab.packetdrill.script import Array, Expression, Name, Struct, Unnamed
 
 #: Flags that send and recv know.
 SEND_FLAGS: Final = frozenset(
     ("MSG_NOSIGNAL", "MSG_DONTWAIT", "MSG_ZEROCOPY", "MSG_MORE", "MSG_EOR", "MSG_FASTOPEN", "MSG_OOB")
 )
-_BITS: Final = {
+BITS: Final = {
     "MSG_OOB": 1,
     "MSG_PEEK": 2,
     "MSG_DONTWAIT": 0x40,
     "MSG_EOR": 0x80,
+    "MSG_ERRQUEUE": 0x2000,
     "MSG_NOSIGNAL": 0x4000,
     "MSG_MORE": 0x8000,
     "MSG_FASTOPEN": 0x2000_0000,
@@ -46,7 +48,7 @@ def vector(call: Arguments, pieces: Expression | None) -> int:
 
 def flags(call: Arguments, index: int, known: frozenset[str]) -> frozenset[str]:
     """The flags in the argument at `index`, all of which have to be `known`."""
-    found = call.names(index, _BITS)
+    found = call.names(index, BITS)
     if not found <= known:
         raise call.refuse(" ".join(sorted(found - known)))
     return found

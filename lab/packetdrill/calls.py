@@ -7,8 +7,9 @@ from typing import Final
 
 from lab.packetdrill import buffers, polling, sockopts
 from lab.packetdrill import flow as flows
+from lab.packetdrill.arguments import Arguments, CallFailed
 from lab.packetdrill.config import Config
-from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
+from lab.packetdrill.descriptors import Socket
 from lab.packetdrill.epoll import Epoll
 from lab.packetdrill.flow import Flow
 from lab.packetdrill.problem import Mismatch
@@ -34,6 +35,7 @@ class Calls:
         self._wire = wire
         self._sockets: dict[int, Socket] = {}
         self._epolls: dict[int, Epoll] = {}
+        wire.on_settled = self._look
 
     def start(self, call: Arguments, result: Expression) -> Running:
         """A call that should have `result`, which numbers the descriptor it makes. Raises NotExpressible."""
@@ -85,7 +87,7 @@ class Calls:
         if flow is None or (flow.local_port, flow.remote_port) != (connection.local_port, connection.remote_port):
             flow = Flow(self._config, flows.OPEN)
         flow.connection = connection
-        accepted = Socket(flow, connection=connection, connected=True)
+        accepted = Socket(flow, connection=connection, connected=True, zero_copy=socket.zero_copy)
         if call.name == "accept4":
             accepted.nonblocking = "SOCK_NONBLOCK" in call.names(3)
         self._sockets[result] = accepted
@@ -176,10 +178,22 @@ class Calls:
             )
         )
 
+    def _look(self) -> None:
+        """Something may have been sent or acknowledged of which a socket is to tell."""
+        for socket in self._sockets.values():
+            if socket.connection is not None:
+                socket.errors.look(self._wire.now, socket.connection)
+
     def _send(self, call: Arguments, size: int, flags: frozenset[str]) -> Running:
         socket = self._socket_of(call)
+        sent = yield from self._put(call, socket, size, flags)
+        if sent and socket.connection is not None:
+            socket.errors.sent(socket.connection, socket.zero_copy and "MSG_ZEROCOPY" in flags)
+            self._look()
+        return sent
+
+    def _put(self, call: Arguments, socket: Socket, size: int, flags: frozenset[str]) -> Running:
         dont_wait = socket.nonblocking or "MSG_DONTWAIT" in flags
-        socket.zero_copy = socket.zero_copy or "MSG_ZEROCOPY" in flags
         if "MSG_FASTOPEN" in flags and len(call) > 4 and call.at(4) == Name("AF_UNSPEC"):
             raise CallFailed("EOPNOTSUPP")
         sent = yield from self._send_opening(socket, size, dont_wait, "MSG_FASTOPEN" in flags)
@@ -239,6 +253,10 @@ class Calls:
 
     def _receive_message(self, call: Arguments, result: int) -> Running:
         message = call.struct(1)
+        if "MSG_ERRQUEUE" in call.names(2, buffers.BITS):
+            if buffers.vector(call, message.get("msg_iov")):
+                raise call.refuse("a buffer for what the error queue has")
+            return self._socket_of(call).errors.read(call, self._config.tolerance)
         left = buffers.left(call, message.get("msg_control"), self._socket_of(call))
         size = yield from self._receive(
             call, buffers.vector(call, message.get("msg_iov")), buffers.flags(call, 2, buffers.RECEIVE_FLAGS)

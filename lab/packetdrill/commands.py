@@ -51,7 +51,17 @@ class Commands:
         """Do what `text`, at `line` of the script, sets. Raises NotExpressible naming what cannot be done."""
         self._line = line
         for command in _commands(text):
-            self._one(command)
+            self._any(command)
+
+    def _any(self, command: str) -> None:
+        """`A || B`: B where A cannot be done, as where Linux has no such sysctl."""
+        first, *others = re.split(r"\|\|", command)
+        try:
+            self._one(first)
+        except NotExpressible:
+            if not others:
+                raise
+            self._any("||".join(others))
 
     def _one(self, command: str) -> None:
         command = _ARITHMETIC.sub(lambda match: str(_sum(match.group(1))), command)
@@ -139,16 +149,16 @@ class Commands:
         if not path.is_file():
             raise NotExpressible(self._line, f"command {name}, which is no file")
         for command in _commands(path.read_text()):
-            self._one(command)
+            self._any(command)
 
 
 def _commands(text: str) -> list[str]:
-    """The commands in a piece of shell: lines joined at backslashes, split at newlines, `;`, `&&` and `||`."""
-    text = re.sub(r"\\\n", " ", text)
+    """The commands in a piece of shell: lines joined at backslashes and `||`, split at newlines, `;` and `&&`."""
+    text = re.sub(r"\\\n|(?<=\|\|)\s*\n", " ", text)
     found = []
     for line in text.split("\n"):
         if not line.lstrip().startswith("#"):
-            found.extend(re.split(r";|&&|\|\|", line))
+            found.extend(re.split(r";|&&", line))
     return [command.strip() for command in found if command.strip()]
 
 

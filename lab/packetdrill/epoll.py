@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
+from lab.packetdrill.arguments import Arguments, CallFailed
+from lab.packetdrill.descriptors import Socket
 from lab.packetdrill.polling import events_of
 from lab.packetdrill.problem import Mismatch
 from lab.packetdrill.script import Struct
@@ -70,8 +71,6 @@ class Epoll:
         Mismatch when some are, but otherwise than the script has it."""
         told: list[tuple[frozenset[str], int]] = []
         for entry in self._entries.values():
-            if entry.socket.zero_copy:
-                raise call.refuse("the notifications of MSG_ZEROCOPY")
             found = _ready(entry)
             if found and len(told) < call.number(2):
                 told.append((found, entry.data))
@@ -99,11 +98,11 @@ def _ready(entry: _Entry) -> frozenset[str]:
 
 def _state(socket: Socket) -> tuple[object, ...]:
     """Changes with everything for which Linux wakes who waits: new data, an end, an error, room for a writer that had
-    found none, a connection to accept."""
+    found none, something in the error queue, a connection to accept."""
     c = socket.connection
     if c is None:
         return (socket.listener is not None and len(socket.listener.accept_queue),)
     if socket.full and not c.blocked:
         socket.full = False
         socket.rooms += 1
-    return (c.bytes_received, c.fin_received, c.state, c.error, socket.rooms)
+    return (c.bytes_received, c.fin_received, c.state, c.error, socket.rooms, socket.errors.told)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lab.packetdrill.descriptors import Arguments, Socket
+from lab.packetdrill.arguments import Arguments
+from lab.packetdrill.descriptors import Socket
 from lab.packetdrill.problem import Mismatch
 from lab.packetdrill.script import Array, Struct
 from nodes.tcp import states
@@ -21,7 +22,7 @@ def events_of(socket: Socket) -> frozenset[str]:
         found.add("PRI")
     if connection.writable:
         found.add("OUT")
-    if connection.error_pending:
+    if connection.error_pending or socket.errors.notices:
         found.add("ERR")
     if connection.fin_received or socket.receiving_shut or connection.state == states.CLOSED:
         found.add("RDHUP")

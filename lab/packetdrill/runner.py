@@ -11,11 +11,11 @@ from typing import Final
 from lab.packetdrill import flow as flows
 from lab.packetdrill import segment as segments
 from lab.packetdrill import verify
+from lab.packetdrill.arguments import Arguments, CallFailed
 from lab.packetdrill.calls import Calls, Running, finish
 from lab.packetdrill.code import Snippets
 from lab.packetdrill.commands import Commands
 from lab.packetdrill.config import Config, configure
-from lab.packetdrill.descriptors import Arguments, CallFailed
 from lab.packetdrill.flow import Flow
 from lab.packetdrill.icmp import error_about
 from lab.packetdrill.parser import parse

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.packetdrill.descriptors import Arguments, CallFailed, Socket
+from lab.packetdrill.arguments import Arguments, CallFailed
+from lab.packetdrill.descriptors import Socket
 from lab.packetdrill.problem import Mismatch
 from lab.packetdrill.script import Struct
 from nodes.base.errors import InvalidArgument
@@ -15,7 +16,6 @@ from nodes.tcp.parameters import Parameters
 _WITHOUT_EFFECT: Final = frozenset(
     (
         "SO_REUSEPORT",
-        "SO_ZEROCOPY",
         "SO_PRIORITY",
         "SO_MARK",
         "IP_TOS",
@@ -32,7 +32,13 @@ def set_option(call: Arguments, socket: Socket, now: int, parameters: Parameters
     name = call.name_at(2)
     if name in _WITHOUT_EFFECT:
         return
+    if name == "SO_TIMESTAMPING" and socket.connection is not None:
+        socket.errors.stamp(call, socket.connection)
+        return
     value: object = call.one_number(3)
+    if name == "SO_ZEROCOPY":
+        socket.zero_copy = bool(value)
+        return
     if name == "TCP_INQ" and isinstance(value, int):
         socket.inq = bool(value)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from lab.packetdrill.config import Config
@@ -33,6 +34,8 @@ class Wire:
     def __init__(self, config: Config, parameters: Parameters, seed: int) -> None:
         self.now = 0
         self.sent: deque[Seen] = deque()
+        #: Called when everything that happens at an instant has happened.
+        self.on_settled: Callable[[], None] = lambda: None
         self.stack = Stack("tcplab", parameters, Randomness(seed), EventSink(LEVEL_OFF))
         self.interface = self.stack.add_interface("tun0", _OURS, config.local_ip, 24, config.mtu)
         self.stack.add_route(bytes(4), 0, config.gateway_ip)
@@ -49,6 +52,7 @@ class Wire:
                 for _, frame in frames:
                     self._on_frame(frame)
             if self.stack.next_deadline() > self.now:
+                self.on_settled()
                 return
             self.stack.on_timer(self.now)
 

@@ -193,3 +193,33 @@ def test_nstat_counts_from_the_nstat_before(calls: str, outcome: Outcome) -> Non
 def test_a_queue_that_refuses_packets_is_unsupported() -> None:
     result = run(OPENED + "+0 `tc qdisc add dev tun0 root fq`\n+0 `tc qdisc add dev tun0 root pfifo limit 0`\n")
     assert (result.outcome, result.line) == (Outcome.UNSUPPORTED, 9)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("ee_info=0, ee_data=1", "ee_info=0, ee_data=2", "ee_data 1 instead of 2"),
+        ("ee_info=2, ee_data=2", "ee_info=1, ee_data=2", "ee_info 2 instead of 1"),
+        ("SO_EE_CODE_ZEROCOPY_COPIED", "0", "ee_code SO_EE_CODE_ZEROCOPY_COPIED instead of 0"),
+        ("SCM_TSTAMP_SND", "SCM_TSTAMP_SCHED", "ee_info SCM_TSTAMP_SND instead of SCM_TSTAMP_SCHED"),
+        ("scm_nsec=70000000", "scm_nsec=80000000", "a timestamp of 70000000 ns instead of 80000000"),
+        ("MSG_ERRQUEUE|MSG_TRUNC, msg", "MSG_ERRQUEUE, msg", "msg_flags MSG_ERRQUEUE|MSG_TRUNC"),
+        ("EPOLLERR", "EPOLLIN", "epoll_wait gives EPOLLERR"),
+    ],
+)
+def test_an_error_queue_that_says_otherwise_fails(right: str, wrong: str, reason: str) -> None:
+    text = (Path(__file__).parent / "scripts" / "error-queue.pkt").read_text()
+    result = run(text.replace(right, wrong, 1))
+    assert result.outcome == Outcome.FAILED
+    assert reason in result.text
+
+
+def test_of_two_commands_the_second_is_for_where_the_first_cannot_be_done() -> None:
+    begins = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
+    opens = "+0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)\n+0 > S 0:0(0) <mss 1460>\n"
+    plain = "sysctl -q net.ipv4.tcp_sack=0 net.ipv4.tcp_timestamps=0 net.ipv4.tcp_window_scaling=0"
+    assert run(f"`sysctl -q net.ipv4.tcp_nonsense=0 || \\\n {plain}`\n{begins}{opens}") == Result(Outcome.PASSED)
+    done = run(f"`{plain} || sysctl -q net.ipv4.tcp_sack=1`\n{begins}{opens}")
+    assert done == Result(Outcome.PASSED)
+    neither = run(f"`sysctl -q net.ipv4.tcp_nonsense=0 || iptables -F`\n{begins}{opens}")
+    assert (neither.outcome, neither.line) == (Outcome.UNSUPPORTED, 1)
