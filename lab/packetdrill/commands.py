@@ -1,7 +1,8 @@
 """The shell commands of a script: nothing is run; what they set is read, and set on our stack.
 
 Understood are `sysctl`, packetdrill's `set_sysctls.py`, values echoed into /proc/sys, `ip tcp_metrics flush`, queueing
-disciplines that do not shape, offload switches, and scripts made of these (`../common/defaults.sh`).
+disciplines that do not shape (fq is tcp_pacing here), offload switches, and scripts made of these
+(`../common/defaults.sh`).
 """
 
 from __future__ import annotations
@@ -120,11 +121,12 @@ class Commands:
             raise NotExpressible(self._line, f"sysctl {key}={value}")
 
     def _qdisc(self, command: str, words: list[str]) -> None:
-        """What the interface's queue does is nothing that TCP sees, but where it refuses packets."""
+        """What the interface's queue does is nothing that TCP sees, but where it refuses packets; fq paces."""
         if "pfifo" in words and "limit" in words and words[words.index("limit") + 1] == "0":
             raise NotExpressible(self._line, "a queue of length 0, which tells the stack that it is full")
         if words[1:2] not in (["delete"], ["del"]) and not {"pfifo", "fq"} & set(words):
             raise NotExpressible(self._line, f"command {command}")
+        self._parameters.set("tcp_pacing", int("fq" in words))
 
     def _nstat(self, words: list[str]) -> None:
         """`nstat` starts counting anew, `nstat | grep NAME` fails unless NAME has counted something since."""

@@ -214,6 +214,17 @@ def test_an_error_queue_that_says_otherwise_fails(right: str, wrong: str, reason
     assert reason in result.text
 
 
+def test_fq_paces_and_pfifo_does_not() -> None:
+    """The window is 12 segments, a round trip 100 ms: in slow start segments leave twice as fast, one in 4.2 ms."""
+    text = OPENED + "+0 write(4, ..., 14000) = 14000\n+0 > P. 1:10001(10000) ack 1\n+.1 < . 1:1(0) ack 2001 win 32792\n"
+    burst, paced = (
+        "+0 > P. 10001:14001(4000) ack 1\n",
+        "+0 > . 10001:11001(1000) ack 1\n+.004~+.012 > . 11001:12001(1000)",
+    )
+    for queue, sent in (("fq", f"{paced} ack 1\n"), ("pfifo", burst)):
+        assert run(f"`tc qdisc replace dev tun0 root {queue}`\n{text}{sent}") == Result(Outcome.PASSED), queue
+
+
 def test_of_two_commands_the_second_is_for_where_the_first_cannot_be_done() -> None:
     begins = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
     opens = "+0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)\n+0 > S 0:0(0) <mss 1460>\n"
