@@ -31,7 +31,7 @@ from lab.engine.process import PacketSockets
 from lab.topology.loader import topology_from_text
 from nodes.base import garbage
 from nodes.base.clock import MILLISECOND, SECOND
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler, be_punctual
 from nodes.drivers.packet_socket import PacketSocket

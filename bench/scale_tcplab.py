@@ -25,7 +25,8 @@ from lab.backends.until import Until
 from lab.topology.loader import topology_from_mapping
 from nodes.base import garbage
 from nodes.base.clock import SECOND, SimScheduler
-from nodes.base.events import LEVEL_CONGESTION, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_CONGESTION
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
 

@@ -33,7 +33,8 @@ sys.path.append(str(Path(__file__).parent.parent))  # for tests.namespaces; last
 from engine_frames import engine
 
 from nodes.base.clock import SECOND
-from nodes.base.events import LEVEL_ALL, LEVEL_CONGESTION, LEVEL_SEGMENTS, LEVEL_STATES, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_ALL, LEVEL_CONGESTION, LEVEL_SEGMENTS, LEVEL_STATES
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler, be_punctual
 from nodes.base.records import RecordWriter

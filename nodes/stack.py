@@ -12,7 +12,8 @@ from mypy_extensions import i64
 from nodes.base import causes
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
-from nodes.base.events import LEVEL_SEGMENTS, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_SEGMENTS
 from nodes.base.random import Randomness
 from nodes.ip.counters import HostCounters
 from nodes.ip.fragments import Reassembly, fragment

@@ -9,14 +9,8 @@ from typing import Any, ClassVar, Final
 from lab.links.link import Link
 from nodes.base.clock import Scheduler
 from nodes.base.errors import InvalidArgument, NotFound
-from nodes.base.events import (
-    ATTACK_CREATED,
-    ATTACK_DONE,
-    ATTACK_INJECTED,
-    ATTACK_STOPPED,
-    ATTACK_TRIGGERED,
-    EventSink,
-)
+from nodes.base.event_sink import EventSink
+from nodes.base.events import ATTACK_CREATED, ATTACK_DONE, ATTACK_INJECTED, ATTACK_STOPPED, ATTACK_TRIGGERED
 from nodes.base.random import Randomness
 from nodes.packet.address import parse_address
 

@@ -8,7 +8,7 @@ from lab.links.mesh import Mesh
 from lab.topology.model import HOST, ROUTER, SWITCH, Interface, Node, Topology
 from nodes.agent.stack_host import StackHost
 from nodes.base.clock import Scheduler
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
 from nodes.sockets.driver import Send

@@ -25,7 +25,7 @@ from lab.topology.file import NETEM
 from lab.topology.model import SWITCH, Interface, Topology
 from nodes.base.clock import NEVER
 from nodes.base.errors import FailedPrecondition, NotFound
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
 from nodes.drivers.wall_clock import WallClock

@@ -25,6 +25,7 @@ from lab.links.queues import QUEUES
 from lab.links.rules import Corrupt, Delay, Drop, Duplicate, Hold, Rule
 from lab.links.statistics import Statistics
 from nodes.base.clock import NEVER, SECOND, Scheduler
+from nodes.base.event_sink import EventSink
 from nodes.base.events import (
     DELIVERY,
     FRAME,
@@ -44,7 +45,6 @@ from nodes.base.events import (
     VERDICT_PASSED,
     VERDICT_REORDERED,
     VERDICT_RESET,
-    EventSink,
 )
 from nodes.base.random import Randomness, RandomStream
 

@@ -12,7 +12,7 @@ from lab.links.match import Resolver
 from lab.links.rules import Rule, RuleSpec
 from nodes.base.clock import Scheduler
 from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 
 

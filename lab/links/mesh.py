@@ -15,7 +15,7 @@ from lab.topology.loops import first_loop
 from lab.topology.model import SWITCH, Interface, Topology
 from nodes.base.clock import Scheduler
 from nodes.base.errors import Unsupported
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 
 #: Takes a frame.

@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 from lab.packetdrill.config import Config
 from nodes.base.clock import NEVER
-from nodes.base.events import LEVEL_OFF, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_OFF
 from nodes.base.random import Randomness
 from nodes.packet import arp
 from nodes.packet.arp import ArpPacket, decode_arp, encode_arp

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nodes.base.clock import NEVER
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.tasks import TaskRunner
 from nodes.sockets.datagram import DatagramSocket
 from nodes.sockets.driver import StackDriver

@@ -15,7 +15,8 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from nodes.base.errors import InvalidArgument
-from nodes.base.events import KIND_BY_NUMBER, KINDS, NAME, EventSink, Kind
+from nodes.base.event_sink import EventSink
+from nodes.base.events import KIND_BY_NUMBER, KINDS, NAME, Kind
 from nodes.base.packing import COMPILED, packed
 
 HEADER: Final = struct.Struct("<IBBHqII")

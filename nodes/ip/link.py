@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.base.clock import NEVER
-from nodes.base.events import SENT, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import SENT
 from nodes.ip.counters import HostCounters
 from nodes.ip.interface import LOOPBACK_INDEX, Interface
 from nodes.ip.neighbours import Neighbour, NeighbourCache

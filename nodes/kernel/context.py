@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nodes.base.clock import NEVER
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner
 from nodes.kernel.connections import Connections

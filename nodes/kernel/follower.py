@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND
+from nodes.base.event_sink import EventSink
 from nodes.base.events import (
     LEVEL_CONGESTION,
     RECEIVED,
@@ -23,7 +24,6 @@ from nodes.base.events import (
     SOURCE_INFERRED,
     SOURCE_SOCK_DIAG,
     SOURCE_STACK,
-    EventSink,
 )
 from nodes.base.real import RealScheduler
 from nodes.kernel.connections import ACTIVE, PASSIVE, Connection, Connections, Key

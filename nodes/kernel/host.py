@@ -16,7 +16,7 @@ from nodes.apps.catalogue import APPS
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.errors import InvalidArgument, NotFound, SocketError
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import Task, TaskRunner
 from nodes.kernel import sysctls, tcp_info

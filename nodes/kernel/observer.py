@@ -6,14 +6,8 @@ import socket
 from typing import Any, Final
 
 from nodes.base.clock import MICROSECOND, MILLISECOND, SECOND, Timer
-from nodes.base.events import (
-    LEVEL_CONGESTION,
-    SOURCE_SOCK_DIAG,
-    SOURCE_STACK,
-    SOURCE_TRACEFS,
-    UNKNOWN,
-    EventSink,
-)
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_CONGESTION, SOURCE_SOCK_DIAG, SOURCE_STACK, SOURCE_TRACEFS, UNKNOWN
 from nodes.base.real import RealScheduler
 from nodes.kernel import tcp_info
 from nodes.kernel.capture import Capture, Captured

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from nodes.base.clock import SECOND
 from nodes.base.errors import InvalidArgument
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.drivers.packet_socket import PacketSocket
 from nodes.drivers.veth import Port

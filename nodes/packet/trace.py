@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.base.events import LEVEL_SEGMENTS, SACK, SEGMENT, UNKNOWN, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_SEGMENTS, SACK, SEGMENT, UNKNOWN
 from nodes.packet.address import address_text
 from nodes.packet.tcp import ABSENT, Segment
 

@@ -7,14 +7,8 @@ from typing import Final, NoReturn
 
 from nodes.base import causes
 from nodes.base.errors import InvalidArgument, SocketError
-from nodes.base.events import (
-    CALL_LISTEN,
-    CALL_OPEN,
-    LEVEL_SEGMENTS,
-    RECEIVED,
-    SENT,
-    EventSink,
-)
+from nodes.base.event_sink import EventSink
+from nodes.base.events import CALL_LISTEN, CALL_OPEN, LEVEL_SEGMENTS, RECEIVED, SENT
 from nodes.base.random import Randomness
 from nodes.packet.address import address_text, is_any, is_multicast
 from nodes.packet.tcp import RST, SYN, Segment

@@ -6,7 +6,8 @@ from typing import Final
 
 from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
-from nodes.base.events import STATE, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import STATE
 from nodes.base.random import Randomness
 from nodes.base.records import RecordWriter
 from nodes.packet import icmp6, ipv6

@@ -14,7 +14,7 @@ from lab.backends.real.lab import RealLab
 from nodes.agent.door import Door
 from nodes.agent.stack_host import StackHost
 from nodes.base.errors import AlreadyExists
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner

@@ -8,7 +8,7 @@ from typing import Any
 
 from nodes.agent.stack_host import StackHost
 from nodes.base.clock import MILLISECOND, SimScheduler
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.tasks import TaskRunner
 from nodes.packet.address import parse_address

@@ -15,7 +15,7 @@ from lab.topology.model import SWITCH, Topology
 from nodes.agent.remote import Remote
 from nodes.base.clock import Scheduler
 from nodes.base.errors import FailedPrecondition
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.records import Listener
 

@@ -13,7 +13,7 @@ from lab.links.impairments import Impairments
 from lab.links.link import Link
 from nodes.base.clock import MICROSECOND, MILLISECOND, SECOND, SimScheduler
 from nodes.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import CHANCE_ONE, Randomness, RandomStream
 from tests.lab.engine.wires import Wired
 from tests.lab.links.bench import ACK, segment

@@ -18,7 +18,8 @@ from lab.links.impairments import NO_IMPAIRMENTS, Impairments
 from lab.links.link import Link
 from lab.topology.loader import topology_from_text
 from nodes.base.clock import MICROSECOND, MILLISECOND, SECOND, SimScheduler
-from nodes.base.events import LEVEL_OFF, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_OFF
 from nodes.base.random import CHANCE_ONE, Randomness
 from nodes.drivers.packet_socket import PacketSocket
 

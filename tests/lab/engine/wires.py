@@ -11,7 +11,7 @@ from lab.engine.engine import Engine
 from lab.engine.port import Sockets
 from lab.links.netem import NetemOptions
 from lab.topology.loader import topology_from_text
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
 from tests.lab.attacks.arena import Sink

@@ -10,7 +10,8 @@ from lab.links.impairments import NO_IMPAIRMENTS, Impairments
 from lab.links.link import Link
 from nodes.base.clock import SimScheduler
 from nodes.base.errors import NotFound
-from nodes.base.events import KIND_BY_NUMBER, LEVEL_ALL, VERDICTS, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import KIND_BY_NUMBER, LEVEL_ALL, VERDICTS
 from nodes.base.random import Randomness
 
 H1, H2 = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"

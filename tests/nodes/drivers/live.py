@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from nodes.agent.stack_host import StackHost
 from nodes.base.clock import SECOND
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.base.real import RealScheduler
 from nodes.base.tasks import TaskRunner

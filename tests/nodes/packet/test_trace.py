@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from nodes.base import causes
-from nodes.base.events import (
-    KIND_BY_NUMBER,
-    LEVEL_CONGESTION,
-    LEVEL_SEGMENTS,
-    SACK,
-    SEGMENT,
-    SENT,
-    UNKNOWN,
-    EventSink,
-)
+from nodes.base.event_sink import EventSink
+from nodes.base.events import KIND_BY_NUMBER, LEVEL_CONGESTION, LEVEL_SEGMENTS, SACK, SEGMENT, SENT, UNKNOWN
 from nodes.packet.tcp import ACK, Segment
 from nodes.packet.trace import record_segment
 

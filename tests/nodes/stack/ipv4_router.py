@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.base.events import LEVEL_ALL, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import LEVEL_ALL
 from nodes.base.random import Randomness
 from nodes.packet.icmp import IcmpMessage, decode_icmp
 from nodes.packet.ipv4 import Ipv4Packet, decode_ipv4, encode_ipv4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.packet.icmp import IcmpMessage
 from nodes.packet.icmp6 import decode_icmp6, encode_icmp6

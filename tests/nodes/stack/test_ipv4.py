@@ -10,7 +10,8 @@ from nodes.agent.payload import Payload
 from nodes.base import causes
 from nodes.base.clock import NEVER, SECOND
 from nodes.base.errors import InvalidArgument, SocketError
-from nodes.base.events import DISCARD, SEGMENT, EventSink
+from nodes.base.event_sink import EventSink
+from nodes.base.events import DISCARD, SEGMENT
 from nodes.base.random import Randomness
 from nodes.ip.fragments import MAX_BYTES, Reassembly, fragment
 from nodes.packet import icmp, ipv4

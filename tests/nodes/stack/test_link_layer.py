@@ -6,7 +6,7 @@ import pytest
 
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import AlreadyExists, InvalidArgument, SocketError
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.ip.neighbours import MAX_UNASKED, MAX_WAITING
 from nodes.ip.ping import PingAnswer

@@ -9,7 +9,7 @@ from typing import Any
 from nodes.base import events
 from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.errors import SocketError
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.packet.tcp import ACK, FIN, PSH, RST, SYN, Segment
 from nodes.tcp import states
