@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from nodes.apps.base import OPTIONS, App, check_range, setting
-from nodes.apps.serve import serve
+from nodes.apps.base import App, setting
+from nodes.apps.serve import ServerSettings, serve
 from nodes.apps.sockets import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class EchoSettings:
+class EchoSettings(ServerSettings):
     """Where to listen."""
 
     port: int = setting(7, "Port to listen on.")
-    connections: int = setting(1, "End after this many connections; 0: never.")
-    backlog: int = setting(128, "Connections that may wait to be accepted.")
-    options: dict[str, Any] = field(default_factory=dict, metadata=OPTIONS)
-
-    def __post_init__(self) -> None:
-        check_range("port", self.port, 1, 65535)
-        check_range("connections", self.connections, 0, 1 << 31)
-        check_range("backlog", self.backlog, 0, 1 << 31)
 
 
 class Echo(App[EchoSettings]):
@@ -32,9 +23,8 @@ class Echo(App[EchoSettings]):
     Settings = EchoSettings
 
     async def run(self) -> None:
-        settings = self.settings
         self.results.update(accepted=0, echoed_bytes=0)
-        await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._echo)
+        await serve(self, self.settings, self._echo)
 
     async def _echo(self, socket: Stream) -> None:
         while data := await socket.recv():

@@ -10,7 +10,7 @@ from typing import Any
 
 from nodes.apps.base import OPTIONS, App, check_range, setting
 from nodes.apps.pattern import Pattern
-from nodes.apps.serve import serve
+from nodes.apps.serve import ServerSettings, serve
 from nodes.apps.sockets import Stream
 from nodes.base.clock import NEVER
 from nodes.base.errors import SocketError
@@ -80,18 +80,10 @@ class Requests(App[RequestsSettings]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResponderSettings:
+class ResponderSettings(ServerSettings):
     """Where to listen."""
 
     port: int = setting(8000, "Port to listen on.")
-    connections: int = setting(1, "End after this many connections; 0: never.")
-    backlog: int = setting(128, "Connections that may wait to be accepted.")
-    options: dict[str, Any] = field(default_factory=dict, metadata=OPTIONS)
-
-    def __post_init__(self) -> None:
-        check_range("port", self.port, 1, 65535)
-        check_range("connections", self.connections, 0, 1 << 31)
-        check_range("backlog", self.backlog, 0, 1 << 31)
 
 
 class Responder(App[ResponderSettings]):
@@ -101,9 +93,8 @@ class Responder(App[ResponderSettings]):
     Settings = ResponderSettings
 
     async def run(self) -> None:
-        settings = self.settings
         self.results.update(accepted=0, served=0)
-        await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._respond)
+        await serve(self, self.settings, self._respond)
 
     async def _respond(self, socket: Stream) -> None:
         while len(header := await socket.recv_exactly(_HEADER)) == _HEADER:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from nodes.apps.base import OPTIONS, App, check_range, setting
-from nodes.apps.serve import serve
+from nodes.apps.base import App, check_range, setting
+from nodes.apps.serve import ServerSettings, serve
 from nodes.apps.sockets import Stream
 from nodes.base.clock import MILLISECOND, NEVER
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlowReaderSettings:
+class SlowReaderSettings(ServerSettings):
     """Where to listen and how slowly to read."""
 
-    port: int = setting(5001, "Port to listen on.")
-    connections: int = setting(1, "End after this many connections; 0: never.")
-    backlog: int = setting(128, "Connections that may wait to be accepted.")
     start_ns: int = setting(0, "Read nothing for this long after accepting.")
     read_bytes: int = setting(1024, "Most that one RECEIVE takes.")
     interval_ns: int = setting(100 * MILLISECOND, "Between two RECEIVEs.")
-    options: dict[str, Any] = field(default_factory=dict, metadata=OPTIONS)
 
     def __post_init__(self) -> None:
-        check_range("port", self.port, 1, 65535)
-        check_range("connections", self.connections, 0, 1 << 31)
-        check_range("backlog", self.backlog, 0, 1 << 31)
+        super().__post_init__()
         check_range("read", self.read_bytes, 1, 1 << 24)
         check_range("interval", self.interval_ns, 0, NEVER)
 
@@ -39,9 +32,8 @@ class SlowReader(App[SlowReaderSettings]):
     Settings = SlowReaderSettings
 
     async def run(self) -> None:
-        settings = self.settings
         self.results.update(accepted=0, received_bytes=0)
-        await serve(self, settings.port, settings.backlog, settings.options, settings.connections, self._read)
+        await serve(self, self.settings, self._read)
 
     async def _read(self, socket: Stream) -> None:
         settings = self.settings

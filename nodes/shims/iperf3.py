@@ -39,6 +39,7 @@ from nodes.shims.iperf3_control import (
     word_of,
 )
 from nodes.shims.iperf3_transfer import LENGTH, Stream, Transfer
+from nodes.shims.iperf_options import prepare
 from nodes.shims.rates import FORMATS, rate, size
 
 _USAGE = (
@@ -150,7 +151,7 @@ def _client(name: str, given: Options, port: int) -> int:
     def connect() -> socket.socket:
         family, address = ends.to(given.client, port)
         one = socket.socket(family)
-        _prepare(one, given)
+        prepare(one, given)
         if given.bind:
             one.bind((given.bind, 0))
         one.settimeout(given.seconds("connect_timeout", 0.0) / 1000 or None)
@@ -325,21 +326,6 @@ def _serve(listener: socket.socket, given: Options) -> None:
             test.close()
     if given.json:
         _print_json({"start": {"test_start": parameters}, "intervals": test.intervals, "end": total})
-
-
-def _prepare(one: socket.socket, given: Options) -> None:
-    try:
-        if given.nodelay:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if given.congestion:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, given.congestion.encode())
-        if given.mss:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, given.integer("mss", 0, 88, 65495))
-        if given.window:
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                one.setsockopt(socket.SOL_SOCKET, option, size(given.window))
-    except OSError as error:
-        raise Wrong(words(error)) from None
 
 
 def _prepare_served(one: socket.socket, parameters: Results) -> None:

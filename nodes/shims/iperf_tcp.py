@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from nodes.shims import ends
 from nodes.shims.ask import words
-from nodes.shims.flags import Options, Wrong, fail
+from nodes.shims.flags import Options, fail
 from nodes.shims.iperf_count import LINE, Count, say
+from nodes.shims.iperf_options import prepare
 from nodes.shims.rates import rate, shown_bytes, size
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def serve(name: str, given: Options) -> int:
         fail(name, f"bind failed: {words(error)}")
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _prepare(listener, given)
+        prepare(listener, given)
         try:
             listener.bind(address)
             listener.listen(128)
@@ -108,7 +109,7 @@ def send(name: str, given: Options) -> int:
         for number in range(1, parallel + 1):
             family, address = ends.to(given.client, port)
             one = socket.socket(family)
-            _prepare(one, given)
+            prepare(one, given)
             if given.bind:
                 one.bind((given.bind, 0))
             one.connect(address)
@@ -175,23 +176,6 @@ def _send_all(streams: list[tuple[socket.socket, Count]], length: int, amount: i
                 del left[descriptor]
         if limit and not moved:
             time.sleep(min(length * 8 / limit, 0.1))
-
-
-def _prepare(one: socket.socket, given: Options) -> None:
-    import socket
-
-    try:
-        if given.nodelay:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if given.congestion:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, given.congestion.encode())
-        if given.mss:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, given.integer("mss", 0, 88, 65495))
-        if window := _window(given):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    except OSError as error:
-        raise Wrong(words(error)) from None
 
 
 def _window(given: Options) -> int:

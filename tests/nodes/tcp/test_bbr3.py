@@ -22,7 +22,7 @@ from nodes.tcp.congestion.bbr3_model import INFINITE, inflight_at_loss, too_high
 from nodes.tcp.congestion.windowed import WindowedMax
 from nodes.tcp.scoreboard import Sent
 
-from .test_models import FRAME, MSS, Path2
+from .test_congestion import FRAME, MSS, Path2
 
 #: Payload per second of 10 Mbit/s, and what fits the path of the tests: 40 ms, and the line's own time for a frame.
 RATE: Final = 10_000_000 / 8 * MSS / FRAME
