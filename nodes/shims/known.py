@@ -13,16 +13,12 @@ import socket
 import weakref
 from typing import Any, Final
 
+from nodes.shims.addresses import ANY, Address
 from nodes.shims.line import Lines, UnknownName
 
 STREAM: Final = "stream"
 DATAGRAM: Final = "datagram"
 _PROTOCOLS: Final = {STREAM: int(socket.IPPROTO_TCP), DATAGRAM: int(socket.IPPROTO_UDP)}
-#: Any address, by family.
-ANY: Final = {int(socket.AF_INET): "0.0.0.0", int(socket.AF_INET6): "::"}
-
-#: Host and port; of IPv6 with flow label and scope, which are 0 here.
-Address = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Shared:

@@ -19,7 +19,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-from nodes.shims.known import ANY, DATAGRAM, STREAM, Address, Known, Shared
+from nodes.shims import addresses
+from nodes.shims.addresses import ANY, HEADER_LEN, Address
+from nodes.shims.known import DATAGRAM, STREAM, Known, Shared
 from nodes.shims.line import NotAtNode
 
 _INET: Final = int(socket.AF_INET)
@@ -28,9 +30,6 @@ _INET6: Final = int(socket.AF_INET6)
 _FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
 _PLUG: Final = bytes(1 << 16)
 _MAX_DATAGRAM: Final = {_INET: 65507, _INET6: 65527}
-#: Length of an address.
-_WIDTH: Final = {_INET: 4, _INET6: 16}
-_LOOPBACK: Final = {_INET: "127.0.0.1", _INET6: "::1"}
 _LINGER: Final = struct.Struct("ii")
 #: What the kernel does with the descriptor itself.
 _KERNEL_OPTIONS: Final = frozenset(
@@ -38,8 +37,13 @@ _KERNEL_OPTIONS: Final = frozenset(
     for name in ("SO_RCVTIMEO", "SO_SNDTIMEO", "SO_RCVLOWAT", "SO_OOBINLINE", "SO_INCOMING_CPU")
     if hasattr(socket, name)
 )
-#: Names of options for messages.
 _ERROR: Final = (int(socket.SOL_SOCKET), int(socket.SO_ERROR))
+#: What we know ourselves.
+_OWN: Final = frozenset((socket.SO_TYPE, socket.SO_DOMAIN, socket.SO_PROTOCOL, socket.SO_ACCEPTCONN))
+#: What says how what is sent goes on.
+_ENDS: Final = int(socket.MSG_MORE) | int(socket.MSG_EOR)
+#: The most of it that the agent is given at once.
+_PIECE: Final = 1 << 16
 
 
 class Socket(socket.socket):
@@ -128,7 +132,7 @@ class Socket(socket.socket):
             super().bind(address)
             return
         self._check_open()
-        host, port = self._address(address, "bind")
+        host, port = addresses.given(shared.family, address, "bind")
         shared.name = shared.address(self._call("bind", number=shared.number, host=host, port=port))
         if shared.kind == DATAGRAM:
             shared.role = "bound"
@@ -174,11 +178,11 @@ class Socket(socket.socket):
             super().connect(address)
             return
         self._check_open()
-        host, port = self._address(address, "connect")
+        host, port = addresses.given(shared.family, address, "connect")
         if shared.kind == DATAGRAM:
             number = shared.number
             shared.name = shared.address(self._call("connect", number=number, host=host, port=port, wait=False, plug=0))
-            shared.peer, shared.role = shared.address(_reached(shared.family, host, port)), "connected"
+            shared.peer, shared.role = shared.address(addresses.reached(shared.family, host, port)), "connected"
             return
         if shared.role == "connecting" and not self._has_connected() and shared.role == "connecting":
             raise _os_error(errno.EALREADY)
@@ -194,7 +198,7 @@ class Socket(socket.socket):
             shared = self._shared
             assert shared is not None
         timeout = self.gettimeout()
-        peer = shared.address(_reached(shared.family, host, port))
+        peer = shared.address(addresses.reached(shared.family, host, port))
         plug = self._plug() if timeout is not None else 0
         number = shared.number
         name = self._call("connect", number=number, host=host, port=port, wait=timeout is None, plug=plug)
@@ -464,7 +468,7 @@ class Socket(socket.socket):
                 raise _os_error(errno.EDESTADDRREQ)
             host, port = shared.peer[:2]
         else:
-            host, port = _reached(shared.family, *self._address(address, "sendto"))
+            host, port = addresses.reached(shared.family, *addresses.given(shared.family, address, "sendto"))
             if shared.reachable != host:
                 shared.name = shared.address(self._call("prepare", number=shared.number, host=host))
                 shared.reachable = host
@@ -473,7 +477,7 @@ class Socket(socket.socket):
         payload = bytes(memoryview(data))
         if len(payload) > _MAX_DATAGRAM[shared.family]:
             raise _os_error(errno.EMSGSIZE)
-        super().send(_socket.inet_pton(shared.family, host) + port.to_bytes(2, "big") + payload, flags)
+        super().send(addresses.header(shared.family, host, port) + payload, flags)
         return len(payload)
 
     def _receive_datagram(self, bufsize: int, flags: int) -> tuple[bytes, int, Address | None]:
@@ -483,15 +487,14 @@ class Socket(socket.socket):
         self._check_open()
         if flags & socket.MSG_ERRQUEUE:
             raise _os_error(errno.EAGAIN)  # there never is anything in it
-        width = _WIDTH[shared.family]
-        header = width + 2
+        header = HEADER_LEN[shared.family]
         message = bytearray(header + bufsize)
         length = super().recv_into(message, 0, flags | socket.MSG_TRUNC)
         if length < header:
             if length or self._hung_up():
                 self._need_agent()
             return b"", 0, None  # it was shut down
-        host, port = _socket.inet_ntop(shared.family, message[:width]), int.from_bytes(message[width:header], "big")
+        host, port = addresses.read_header(shared.family, message)
         if host == ANY[shared.family]:
             if flags & socket.MSG_PEEK:
                 super().recv(1)
@@ -502,15 +505,17 @@ class Socket(socket.socket):
         """The errno of an ICMP error that is next to be read, once; 0 for none."""
         shared = self._shared
         assert shared is not None
-        width = _WIDTH[shared.family]
         try:
-            message = super().recv(width + 2, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            message = super().recv(HEADER_LEN[shared.family], socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
             return 0
-        if len(message) < width + 2 or any(message[:width]):
+        if len(message) < HEADER_LEN[shared.family]:
+            return 0
+        host, number = addresses.read_header(shared.family, message)
+        if host != ANY[shared.family]:
             return 0
         super().recv(1)
-        return int.from_bytes(message[width:], "big")
+        return number
 
     # Closing.
 
@@ -686,42 +691,6 @@ class Socket(socket.socket):
 
     def _call(self, call: str, timeout: float | None = None, /, **arguments: Any) -> Any:
         return self.known.lines.call(call, timeout=timeout or None, **arguments)
-
-    def _address(self, address: Any, call: str) -> tuple[str, int]:
-        shared = self._shared
-        assert shared is not None
-        six = shared.family == _INET6
-        if not isinstance(address, tuple):
-            raise TypeError(f"{call}(): AF_INET{'6' * six} address must be tuple, not {type(address).__name__}")
-        if len(address) not in ((2, 3, 4) if six else (2,)):
-            raise TypeError("AF_INET6 address must be a tuple (host, port[, flowinfo[, scopeid]])" if six else _PAIR)
-        host, port = address[:2]
-        if not isinstance(port, int):
-            raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
-        if not 0 <= port <= 65535:
-            raise OverflowError(f"{call}(): port must be 0-65535.")
-        if host in ("", ANY[shared.family]):
-            return ANY[shared.family], port
-        if six:
-            return str(socket.getaddrinfo(host, 0, socket.AF_INET6, socket.SOCK_DGRAM)[0][4][0]), port
-        if host == "<broadcast>":
-            return "255.255.255.255", port
-        return socket.gethostbyname(host), port
-
-
-#: What says how what is sent goes on.
-_ENDS: Final = int(socket.MSG_MORE) | int(socket.MSG_EOR)
-#: The most of it that the agent is given at once.
-_PIECE: Final = 1 << 16
-
-_OWN: Final = frozenset((socket.SO_TYPE, socket.SO_DOMAIN, socket.SO_PROTOCOL, socket.SO_ACCEPTCONN))
-
-_PAIR: Final = "AF_INET address must be a pair (host, port)"
-
-
-def _reached(family: int, host: str, port: int) -> tuple[str, int]:
-    """Who is meant by an address to send to: any is this host."""
-    return (_LOOPBACK[family] if host == ANY[family] else host), port
 
 
 def _os_error(number: int) -> OSError:
