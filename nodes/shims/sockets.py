@@ -332,7 +332,7 @@ class Socket(socket.socket):
             raise _os_error(errno.EALREADY if shared.role == "connecting" else errno.EISCONN)
         if address is None:
             raise _os_error(errno.EINVAL)
-        host, port = self._address(address, "sendto")
+        host, port = addresses.given(shared.family, address, "sendto")
         if shared.role == "over":
             self._renew()
             shared = self._shared
@@ -344,7 +344,7 @@ class Socket(socket.socket):
         name, sent = self._call(
             "open", timeout, number=shared.number, host=host, port=port, data=payload, wait=wait, plug=plug
         )
-        shared.name, shared.peer = shared.address(name), shared.address(_reached(shared.family, host, port))
+        shared.name, shared.peer = shared.address(name), shared.address(addresses.reached(shared.family, host, port))
         shared.role, shared.unreported = "connected" if wait else "connecting", not wait
         if not sent:
             raise _os_error(errno.EINPROGRESS)

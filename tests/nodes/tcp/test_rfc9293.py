@@ -6,7 +6,7 @@ import pytest
 
 from nodes.base.clock import MILLISECOND, SECOND
 from nodes.base.errors import SocketError
-from nodes.base.events import EventSink
+from nodes.base.event_sink import EventSink
 from nodes.base.random import Randomness
 from nodes.packet.address import parse_address
 from nodes.packet.tcp import ABSENT, ACK, PSH, RST, SYN, Segment
