@@ -185,7 +185,11 @@ class Door:
     def _call_accept(self, line: DoorLine, number: int, owner: str) -> list[Any]:
         """Number, inode, address and peer of a connection; a descriptor for the program goes along."""
         listener = self._stream(number)
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            listener.give_back()
+            raise
         try:
             stream = listener.accept()
         except BaseException:

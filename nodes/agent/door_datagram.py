@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nodes.agent.descriptors import Descriptors
 from nodes.base.errors import SocketError
-from nodes.ip.udp import MAX_PAYLOAD_IPV6, UdpSocket
+from nodes.ip.udp import MAX_PAYLOAD_IPV6, RECEIVE_BUFFER, UdpSocket
 from nodes.packet.address import mapped, unmapped
 from nodes.sockets import options
 from nodes.sockets.driver import StackDriver
@@ -56,7 +56,9 @@ class DatagramEnd:
         self._on_over = on_over
         self._end = end
         self._blocked = False
-        self._broadcast = False
+        #: As getsockopt gives them.
+        self._options = dict.fromkeys(("SO_RCVBUF", "SO_SNDBUF"), RECEIVE_BUFFER)
+        self._options |= {"SO_BROADCAST": 0, "SO_REUSEADDR": 0, "IP_TTL": driver.stack.parameters.ip_default_ttl}
         end.setblocking(False)
         descriptors.add(end.fileno(), select.EPOLLIN, self._on_events)
 
@@ -87,6 +89,7 @@ class DatagramEnd:
             raise SocketError("EINVAL", "the socket has an address")
         self.socket = self._driver.stack.udp.bind(self.family.local(local), port)
         self.socket.on_ready = self._to_program
+        self._apply()
         return self.name
 
     def connect(self, remote: bytes, port: int) -> Name:
@@ -102,33 +105,44 @@ class DatagramEnd:
         stack = self._driver.stack
         remote = self.family.remote(remote)
         stack.source_for(remote)
-        if stack.is_broadcast(remote) and not self._broadcast:
+        if stack.is_broadcast(remote) and not self._options["SO_BROADCAST"]:
             raise SocketError("EACCES", "a broadcast address needs SO_BROADCAST")
         if self.socket is None:
             self.bind(b"", 0)
         return self.name
 
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
-        """setsockopt(2). Raises SocketError ENOPROTOOPT."""
-        on = bool(value if isinstance(value, int) else any(value))
+        """setsockopt(2). SO_SNDBUF has no meaning here (what is sent leaves at once), nor has SO_REUSEADDR (one socket
+        has a port). Raises SocketError ENOPROTOOPT, InvalidArgument, OSError EINVAL."""
         if (level, name) == V6ONLY:
             set_v6only(self.family, value, self.socket is None)
-        elif (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
-            self._broadcast = on
-        elif (level, name) not in _IGNORED:
-            raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
+            return
+        option = _option(level, name)
+        parameters = self._driver.stack.parameters
+        # SO_BROADCAST is a switch as the other one.
+        like = "SO_REUSEADDR" if option == "SO_BROADCAST" else option
+        chosen = options.decode(like, value)
+        options.check(parameters, like, chosen)
+        assert isinstance(chosen, int)
+        if option == "SO_RCVBUF":
+            chosen = 2 * min(chosen, parameters.rmem_max)
+        elif option == "SO_SNDBUF":
+            chosen = 2 * min(chosen, parameters.wmem_max)
+        self._options[option] = chosen
+        self._apply()
+
+    def _apply(self) -> None:
+        if self.socket is not None:
+            self.socket.rcvbuf = self._options["SO_RCVBUF"]
+            self.socket.ttl = self._options["IP_TTL"]
 
     def get_option(self, level: int, name: int) -> int | bytes:
         """getsockopt(2), for what only the stack knows. Raises SocketError."""
         if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return options.errno_of(self.take_error())
-        if (level, name) == (socket.SOL_SOCKET, socket.SO_BROADCAST):
-            return int(self._broadcast)
         if (level, name) == V6ONLY:
             return int(self.family.v6only)
-        if (level, name) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
-            return 0
-        raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
+        return self._options[_option(level, name)]
 
     def take_error(self) -> str:
         """The errno name of a pending error, which nobody is told any more; "" for none."""
@@ -216,5 +230,14 @@ class DatagramEnd:
             self._on_over(self)
 
 
-#: Accepted, and without meaning here: one socket has a port.
-_IGNORED: Final = ((socket.SOL_SOCKET, socket.SO_REUSEADDR),)
+_OPTIONS: Final = {
+    (int(socket.SOL_SOCKET), int(getattr(socket, name))): name
+    for name in ("SO_RCVBUF", "SO_SNDBUF", "SO_BROADCAST", "SO_REUSEADDR")
+} | {(int(socket.IPPROTO_IP), int(socket.IP_TTL)): "IP_TTL"}
+
+
+def _option(level: int, name: int) -> str:
+    known = _OPTIONS.get((level, name))
+    if known is None:
+        raise SocketError("ENOPROTOOPT", f"this UDP has no option {name} of level {level}")
+    return known

@@ -197,6 +197,11 @@ class StreamEnd:
         self._announce()
         return stream_of(self._driver, connection.number)
 
+    def give_back(self) -> None:
+        """The program has read a token, but there can be no descriptor for its connection now: tell of it again."""
+        self._tokens = max(self._tokens - 1, 0)
+        self._announce()
+
     def adopt(self, stream: StreamSocket, listener: StreamEnd) -> None:
         """Be the socket of a connection that `listener` accepted."""
         self._options = dict(listener._options)

@@ -20,7 +20,7 @@ from nodes.tcp.ports import local_ports
 #: Largest payload of one datagram over IPv4 and over IPv6, bytes.
 MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
 MAX_PAYLOAD_IPV6: Final = ipv6.MAX_PAYLOAD - HEADER_LEN
-#: Receive buffer of a socket, payload bytes (Linux: net.core.rmem_default).
+#: Receive buffer of a socket at first, payload bytes (Linux: net.core.rmem_default).
 RECEIVE_BUFFER: Final = 212_992
 #: What a datagram takes of it at least: those of a few bytes, or none, must not fill memory.
 LEAST_CHARGED: Final = 256
@@ -50,6 +50,9 @@ class UdpSocket:
         self.remote = b""
         self.remote_port = 0
         self.error = ""
+        #: SO_RCVBUF, as the kernel counts it, and IP_TTL, 0: the host's.
+        self.rcvbuf = RECEIVE_BUFFER
+        self.ttl = 0
         self.closed = False
         self.on_ready: Callable[[], None] | None = None
 
@@ -82,7 +85,7 @@ class UdpSocket:
         else:
             self._udp.counters.Udp6OutDatagrams += 1
         wire = encode_udp(Datagram(self.port, port, data), src, remote)
-        self._udp.output.send_ip(now, src, remote, ipv4.UDP, wire)
+        self._udp.output.send_ip(now, src, remote, ipv4.UDP, wire, self.ttl)
 
     def receive(self) -> Received | None:
         """The oldest datagram, None when there is none. Raises the pending error, or EBADF once closed."""
@@ -115,7 +118,7 @@ class UdpSocket:
     def put(self, received: Received) -> bool:
         """Queue a datagram that arrived. False: no room."""
         size = max(len(received.data), LEAST_CHARGED)
-        if self._queued + size > RECEIVE_BUFFER:
+        if self._queued + size > self.rcvbuf:
             return False
         self._queue.append(received)
         self._queued += size

@@ -44,6 +44,7 @@ class Loop:
         self._outstanding: set[_Reply[Any]] = set()
         #: Reentrant: a garbage collection in here may close a forgotten socket, which posts.
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._over = False
         self._failure: BaseException | None = None
@@ -56,6 +57,7 @@ class Loop:
 
     def post(self, work: Callable[[], None]) -> None:
         """Have `work` done in the thread, after what was posted before. Raises FailedPrecondition once it has ended."""
+        self._check_process()
         with self._lock:
             self._put(work)
 
@@ -67,6 +69,7 @@ class Loop:
         """As `call`; when `work` returns a coroutine, wait for its end too. An exception in the waiting thread, such as
         KeyboardInterrupt, cancels it."""
         reply: _Reply[T] = _Reply()
+        self._check_process()
         try:
             with self._lock:
                 self._put(lambda: self._begin(work, reply))
@@ -86,10 +89,15 @@ class Loop:
 
     def close(self) -> None:
         """End the thread; whoever still waits gets FailedPrecondition. Idempotent."""
+        self._check_process()
         with self._lock:
             if not self._over:
                 self._put(self.scheduler.stop)
         self._thread.join()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:  # threads do not go along with a fork; nobody would ever answer
+            raise FailedPrecondition(f"{self.name} lives in process {self._process}, from which this one was forked")
 
     def _put(self, work: Callable[[], None]) -> None:
         if self._over:

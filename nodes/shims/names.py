@@ -38,7 +38,9 @@ class Names:
         family = family or self._family
         if family not in _FAMILIES:
             raise socket.gaierror(socket.EAI_FAMILY, "ai_family not supported: nodes have IPv4 and IPv6")
-        if host is None or host == "":
+        if host == "" or (host is None and port is None):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if host is None:
             known = ["0.0.0.0", "::"] if flags & socket.AI_PASSIVE else ["127.0.0.1", "::1"]
             addresses = _of_family(known, family)
         else:

@@ -288,6 +288,58 @@ for call in (lambda: two.send(b"again"), lambda: errno.errorcode[two.getsockopt(
             "ECONNREFUSED 0",
         ],
     ),
+    "options of datagram sockets": (
+        """
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+options = [(socket.SOL_SOCKET, name) for name in (socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_BROADCAST)]
+for level, name in (*options, (socket.SOL_SOCKET, socket.SO_REUSEADDR), (socket.IPPROTO_IP, socket.IP_TTL)):
+    before = min(one.getsockopt(level, name), 9999)
+    print(before, E(one.setsockopt, level, name, 9), one.getsockopt(level, name), end=" ")
+    print(E(one.setsockopt, level, name, b"\\1"))
+level, name = options[0]
+print(E(one.setsockopt, level, name, 100_000), one.getsockopt(level, name))
+print(E(one.setsockopt, socket.IPPROTO_IP, socket.IP_TTL, 256), one.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+""",
+        [
+            "9999 None 2304 EINVAL",
+            "9999 None 4608 EINVAL",
+            "0 None 1 EINVAL",
+            "0 None 1 EINVAL",
+            "64 None 9 None",
+            "None 200000",
+            "EINVAL 1",
+        ],
+    ),
+    "no descriptors left": (
+        """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+listener = socket.create_server((HERE, 0), backlog=64)
+listener.setblocking(False)
+def all_of(call):
+    ones = []
+    while True:
+        try:
+            ones.append(call())
+        except OSError as error:
+            print(errno.errorcode[error.errno], len(ones) > 9)
+            return ones
+ones = all_of(lambda: socket.create_connection(listener.getsockname()))
+print(E(ones[0].send, b"still"))
+ones += all_of(lambda: listener.accept()[0].detach())
+""",
+        ["EMFILE True", "5", "EMFILE False"],
+    ),
+    "names that are none": (
+        """
+for host, port in (("", 80), (None, None), ("127.0.0.1", "no-such-service")):
+    try:
+        print(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except socket.gaierror as error:
+        print(error.errno in (socket.EAI_NONAME, socket.EAI_SERVICE))
+""",
+        ["True"] * 3,
+    ),
     "datagrams, shut down": (
         """
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -502,3 +502,19 @@ def test_only_bytes_are_sent_and_only_what_fits_is_received(nets: Pair) -> None:
             client.send(5)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="too small"):
             accepted.recv_into(bytearray(2), 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_is_told_that_the_stack_is_not_there(nets: Pair) -> None:
+    """Its thread is not, so nobody would answer."""
+    client, accepted = joined(nets)
+    with client, accepted:
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(failing(lambda: client.send(b"x")) or 0)
+            finally:
+                os._exit(255)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == errno.ENETDOWN
+        client.sendall(b"parent")
+        assert accepted.recv(9) == b"parent"
