@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
 from lab.backends.real.lab import RealLab
-from tests.netns.programs import Programs
+from nodes import shims
 
 pytestmark = pytest.mark.requires("root")
 
 TEXT = "nodes: {h1: host, h2: host}\nlinks: [h1-h2]\n"
 
-#: Servers that go on after every OSError, as socketserver's do, and hear no hangup.
+#: Servers that go on after every OSError, as socketserver's do.
 DEAF = {
     "stream": """
-import signal, socketserver
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import socketserver
 with socketserver.TCPServer(("", 7), socketserver.BaseRequestHandler) as server:
     print("serves")
     server.serve_forever()
 """,
     "datagram": """
-import signal, socket
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import socket
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 one.bind(("", 7))
 print("serves")
@@ -39,17 +38,22 @@ while True:
 }
 
 
-def test_servers_end_with_their_node(lab: RealLab, tmp_path: Path) -> None:
-    """Whatever they do about errors: without its node there is no network, and they would ask for ever."""
-    last_words = []
-    for kind, text in DEAF.items():
-        os.mkfifo(tmp_path / kind)
-        last_words.append(os.open(tmp_path / kind, os.O_RDONLY | os.O_NONBLOCK))
-        serving = Programs(lab).start("h1", "sh", "-c", f"exec python3 -uc '{text}' 2> {tmp_path / kind}")
-        serving.until("serves")
-    os.kill(lab.processes["h1"], signal.SIGKILL)
-    for end in last_words:
-        os.set_blocking(end, True)
-        with os.fdopen(end) as file:
-            # To its end, which is that of the program.
-            assert file.read() == "the agent of this tcplab node has ended, and so does this program\n"
+@pytest.mark.parametrize("kind", DEAF)
+def test_a_server_ends_with_its_node(lab: RealLab, kind: str) -> None:
+    """Whatever it does about errors: without its node there is no network, and it would ask for ever."""
+    node = {"stream": "h1", "datagram": "h2"}[kind]
+    with lab.inside(node):
+        # Not among the node's own programs, which are killed with it: as on a Mininet host, or in a container.
+        server = subprocess.Popen(
+            [sys.executable, "-uc", DEAF[kind]],
+            env=shims.environment(os.environ["PATH"]),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "serves\n"
+        os.kill(lab.processes[node], signal.SIGKILL)
+        said = server.communicate(timeout=60)[1]
+        assert (said, server.returncode) == ("the agent of this tcplab node has ended, and so does this program\n", 1)
