@@ -244,8 +244,15 @@ class Socket(socket.socket):
         poll = select.poll()
         poll.register(self.fileno(), select.POLLOUT)
         for _, event in poll.poll(0):
-            shared.role = "over" if event & select.POLLHUP else "connected"
+            # What has ended since, with something to read, was there.
+            shared.role = "connected" if not event & select.POLLHUP or self._holds_data() else "over"
         return shared.role == "connected"
+
+    def _holds_data(self) -> bool:
+        try:
+            return bool(super().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
     def _renew(self) -> None:
         """Another socket in the place of one whose connection was refused."""

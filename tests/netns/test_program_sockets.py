@@ -129,6 +129,21 @@ print(said, listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), E(list
 """,
         ["b'' b''", "ENOTCONN EINVAL EINVAL", "ENOTCONN ENOTCONN ECONNRESET b'' EPIPE", "['EINVAL'] 0 EINVAL"],
     ),
+    "what came before a reset is read, though nobody had looked whether there was a connection": (
+        """
+listener = socket.create_server((HERE, 0))
+one = socket.socket()
+one.setblocking(False)
+one.connect_ex(listener.getsockname())
+other = listener.accept()[0]
+other.send(b"hello")
+wait(one)
+reset(other)
+wait(one, 0)
+print(E(one.recv, 9), E(one.recv, 9), E(one.recv, 9))
+""",
+        ["b'hello' ECONNRESET b''"],
+    ),
     "descriptors are not inherited": (
         """
 one, other = pair()
