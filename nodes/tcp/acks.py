@@ -165,13 +165,13 @@ def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int, 
     `lost`, of `flying` that were on their way."""
     ack = c.tcp.ack
     ack.acked = octets
+    ack.delivered = delivered
     if c.accurate is not None:
         ack.marked = accecn.on_ack(c, now, segment, octets or delivered)
     if not delivered and not octets:
         return
     c.delivered += delivered
     ack.now = now
-    ack.delivered = delivered
     ack.lost = lost
     ack.flight = flying
     ack.flight_after = c.board.flying

@@ -53,8 +53,8 @@ def validated(c: Tcb, now: int, one: Validation) -> bool:
 
 
 def on_ack(c: Tcb, now: int, one: Validation) -> bool:
-    """SND.UNA has moved: measure; whether the window may grow (section 4.4): in the non-validated phase only if all of
-    it is used."""
+    """Something has arrived: measure; whether the window may grow (section 4.4): in the non-validated phase only if all
+    of it is used."""
     if one.round_ends == one.round_from:
         one.round_ends = c.snd_nxt
     if c.snd_una >= one.round_ends:
