@@ -24,7 +24,7 @@ from lab.links.queue import Queue
 from lab.links.queues import QUEUES
 from lab.links.rules import Corrupt, Delay, Drop, Duplicate, Hold, Rule
 from lab.links.statistics import Statistics
-from nodes.base.clock import NEVER, SECOND, Scheduler
+from nodes.base.clock import NEVER, SECOND, Scheduler, Sequence
 from nodes.base.event_sink import EventSink
 from nodes.base.events import (
     DELIVERY,
@@ -80,6 +80,28 @@ class Direction:
     the other direction of the link, which reset rules need.
     """
 
+    # Compiled, attributes lie in memory in this order: what every frame needs is side by side.
+    statistics: Statistics
+    deliver: Deliver
+    rules: list[Rule]
+    _scheduler: Scheduler
+    _sink: EventSink
+    _plain_arrivals: Sequence
+    _arrivals: Sequence
+    _transmissions: Sequence
+    _queue: Queue
+    _held: list[tuple[int, Packet, Rule]]
+    _taps: tuple[Tap, ...]
+    _delay_ns: int
+    _rate_bps: int
+    _busy_until: int
+    _last_release: int
+    _ecn_threshold: int
+    _plain: bool
+    _transmitting: bool
+    up: bool
+    _chances: bool
+
     def __init__(
         self,
         name: str,
@@ -93,11 +115,11 @@ class Direction:
         self.name_id = sink.name(name)
         self.deliver = deliver
         self.opposite: Direction | None = None
-        self.rules: list[Rule] = []
+        self.rules = []
         self.up = True
         self.impairments = impairments
         self.statistics = Statistics()
-        self._taps: tuple[Tap, ...] = ()
+        self._taps = ()
         self._scheduler = scheduler
         self._sink = sink
         self._loss = _Draws(randomness.stream(f"link/{name}/loss"))
@@ -110,8 +132,8 @@ class Direction:
         self._jitter = _Draws(randomness.stream(f"link/{name}/jitter"))
         self._reorder = _Draws(randomness.stream(f"link/{name}/reorder"))
         self._early = randomness.stream(f"link/{name}/red")
-        self._held: list[tuple[int, Packet, Rule]] = []  # (goes after this offered frame, packet, whose)
-        self._queue: Queue = QUEUES[impairments.queue](impairments, self._early)
+        self._held = []  # (goes after this offered frame, packet, whose)
+        self._queue = QUEUES[impairments.queue](impairments, self._early)
         self._transmitting = False  # a call of _transmit is scheduled; so it is while frames wait in the queue
         self._busy_until = 0  # end of the serialisation in progress
         self._last_release = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 # What chance decided for a packet, bits of `marks`.
 LOST: Final = 1
 CORRUPTED: Final = 2
@@ -13,6 +15,7 @@ REORDERED: Final = 8
 MARKED: Final = 16
 
 
+@mypyc_attr(acyclic=True)
 class Packet:
     """A frame and what was decided about it when it entered.
 

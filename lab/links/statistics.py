@@ -38,6 +38,10 @@ class Statistics:
         self.bytes_in = 0
         self.packets_delivered = 0  # handed over at the far end, copies included
         self.bytes_delivered = 0
+        self.queue_packets = 0
+        self.queue_bytes = 0
+        self.queue_packets_max = 0
+        self.queue_bytes_max = 0
         self.dropped_loss = 0
         self.dropped_queue = 0
         self.dropped_rule = 0
@@ -50,10 +54,6 @@ class Statistics:
         self.resets = 0  # frames a rule replaced by RSTs
         self.injected = 0
         self.marked = 0  # by the queue, with CE
-        self.queue_packets = 0
-        self.queue_bytes = 0
-        self.queue_packets_max = 0
-        self.queue_bytes_max = 0
 
     def as_dict(self) -> dict[str, int]:
         """All counts by name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from nodes.base.fifo import Fifo
 from nodes.base.heap import Heap
@@ -61,34 +61,61 @@ class Sequence:
         self._scheduler.post(time_ns, self.fn, arg)
 
 
+@mypyc_attr(acyclic=True)
+class _Call:
+    """A call of a sequence that comes after others: when, its place among the calls of that instant, and with what."""
+
+    __slots__ = ("arg", "number", "time_ns")
+
+    def __init__(self, time_ns: i64, number: i64, arg: Any) -> None:
+        self.time_ns: i64 = time_ns
+        self.number: i64 = number
+        self.arg = arg
+
+
 class SimSequence(Sequence):
     """A Sequence of a SimScheduler. Its calls keep their places among all others, but only the next one is in the
-    heap: so the heap holds as many entries as there are wires, not as many as there are frames on them."""
+    heap: so the heap holds as many entries as there are wires, not as many as there are frames on them. What is passed
+    on must not lead back to the sequence: no collector of garbage sees the calls that wait."""
 
-    __slots__ = ("_sim", "_waiting")
+    __slots__ = ("_busy", "_next", "_sim", "_waiting")
 
     def __init__(self, scheduler: SimScheduler, fn: Callable[[Any], None]) -> None:
         super().__init__(scheduler, fn)
         self._sim = scheduler
-        #: Timers, the first of which is in the heap.
+        #: The next call, in the heap while `_busy`, and those after it.
+        self._next = Timer(0, 0, self, None)
+        self._busy = False
         self._waiting = Fifo()
 
     def post(self, time_ns: int, arg: Any) -> None:
         sim = self._sim
         sim._count = count = sim._count + 1
-        timer = Timer(time_ns if time_ns > sim._now else sim._now, count, self, arg)
-        waiting = self._waiting
-        if not len(waiting):
-            sim._heap.push(timer)
-        waiting.append(timer)
+        if time_ns < sim._now:
+            time_ns = sim._now
+        if self._busy:
+            self._waiting.append(_Call(time_ns, count, arg))
+            return
+        self._busy = True
+        first = self._next
+        first.time_ns = time_ns
+        first.number = count
+        first.arg = arg
+        sim._heap.push(first)
 
     def shift(self) -> None:
         """The first call is being made: the one after it takes its place in the heap."""
         waiting = self._waiting
-        waiting.popleft()
+        first = self._next
         if len(waiting):
-            self._sim._heap.replace(waiting.first())
+            call: _Call = waiting.popleft()
+            first.time_ns = call.time_ns
+            first.number = call.number
+            first.arg = call.arg
+            self._sim._heap.replace(first)
         else:
+            self._busy = False
+            first.arg = None
             self._sim._heap.pop()
 
 

@@ -8,11 +8,11 @@ topology, so a run repeats to the byte whatever woke them. Only `Waiter`s (and w
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from heapq import heappop, heappush
 from typing import Any, Generic, TypeVar
 
 from nodes.base.clock import NEVER, Scheduler, Timer
 from nodes.base.errors import Cancelled
+from nodes.base.heap import Heap
 
 T = TypeVar("T")
 
@@ -136,7 +136,8 @@ class TaskRunner:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self._queue: list[tuple[int, int, Task]] = []
+        #: Tasks that are ready, by order and wake-up number.
+        self._queue = Heap()
         self._count = 0
         self._drain_scheduled = False
         self._drains = scheduler.sequence(self.drain)
@@ -172,12 +173,13 @@ class TaskRunner:
         """Run every ready task, and those they make ready, until none is."""
         self._drain_scheduled = False
         queue = self._queue
-        while queue:
-            heappop(queue)[2]._step()
+        while len(queue):
+            task: Task = queue.pop().arg
+            task._step()
 
     def _ready(self, task: Task) -> None:
         self._count += 1
-        heappush(self._queue, (task.order, self._count, task))
+        self._queue.push(Timer(task.order, self._count, None, task))
         if not self._drain_scheduled:
             self._drain_scheduled = True
             self._drains.post(self.scheduler.now(), None)

@@ -101,13 +101,15 @@ class HostCounters(Counters):
 
     __slots__ = NAMES
 
+    # What is counted for most packets, side by side with that of TCP.
     IpInReceives: int
+    IpInDelivers: int
+    IpOutRequests: int
+    IpExtInNoECTPkts: int
     IpInHdrErrors: int
     IpInAddrErrors: int
     IpInUnknownProtos: int
-    IpInDelivers: int
     IpForwDatagrams: int
-    IpOutRequests: int
     IpOutNoRoutes: int
     IpOutDiscards: int
     IpReasmReqds: int
@@ -116,7 +118,6 @@ class HostCounters(Counters):
     IpFragOKs: int
     IpFragFails: int
     IpFragCreates: int
-    IpExtInNoECTPkts: int
     IpExtInECT1Pkts: int
     IpExtInECT0Pkts: int
     IpExtInCEPkts: int

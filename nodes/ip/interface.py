@@ -33,14 +33,15 @@ class InterfaceCounters:
     __slots__ = COUNTERS
 
     def __init__(self) -> None:
-        self.rx_packets = 0
-        self.rx_bytes = 0
         self.rx_errors = 0
         self.rx_dropped = 0
-        self.tx_packets = 0
-        self.tx_bytes = 0
         self.tx_errors = 0
         self.tx_dropped = 0
+        # Last, and so, compiled, in memory beside what an Interface needs for every frame.
+        self.rx_packets = 0
+        self.rx_bytes = 0
+        self.tx_packets = 0
+        self.tx_bytes = 0
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in COUNTERS}
@@ -74,12 +75,19 @@ class Interface(InterfaceCounters):
         self, index: int, name: str, label: str, trace_name: int, mac: bytes, address: bytes, prefix_len: int, mtu: int
     ) -> None:
         super().__init__()
+        # What every frame needs is side by side, in the order of memory.
         self.index = index
+        self.mac_number: i64 = int.from_bytes(mac, "big")
+        #: What becomes of IPv4 packets with the source and destination that the last one had: the next one most often
+        #: has the same. None: not known.
+        self.flow: Path | None = None
+        self.src_number: i64 = 0
+        self.dst_number: i64 = 0
+        self.src = self.dst = b""
+        self.trace_name = trace_name
         self.name = name
         self.label = label
-        self.trace_name = trace_name
         self.mac = mac
-        self.mac_number: i64 = int.from_bytes(mac, "big")
         self.address = address
         self.prefix_len = prefix_len
         self.mtu = mtu
@@ -91,12 +99,6 @@ class Interface(InterfaceCounters):
         #: Its IPv6 addresses with their prefix lengths, the link-local one first; and the groups it is in.
         self.ipv6: list[tuple[bytes, int]] = []
         self.groups: frozenset[bytes] = frozenset()
-        #: What becomes of IPv4 packets with the source and destination that the last one had: the next one most often
-        #: has the same. None: not known.
-        self.flow: Path | None = None
-        self.src = self.dst = b""
-        self.src_number: i64 = 0
-        self.dst_number: i64 = 0
 
     def add_ipv6(self, address: bytes, prefix_len: int) -> None:
         """Add an IPv6 address; the first one brings the link-local one with it (RFC 4291 section 2.1)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 FIN: Final = 0x01
 SYN: Final = 0x02
 RST: Final = 0x04
@@ -40,6 +42,7 @@ class AccEcnOption(NamedTuple):
     fields: tuple[int, ...]
 
 
+@mypyc_attr(acyclic=True)
 class Segment:
     """One TCP segment, parsed. Sequence numbers and timestamps are raw 32-bit values, `window` is not scaled.
 

@@ -104,8 +104,6 @@ class Counters:
     TcpPassiveOpens: int
     TcpAttemptFails: int
     TcpEstabResets: int
-    TcpInSegs: int
-    TcpOutSegs: int
     TcpRetransSegs: int
     TcpInErrs: int
     TcpOutRsts: int
@@ -175,9 +173,6 @@ class Counters:
     TcpExtPAWSEstab: int
     TcpExtTCPOFOQueue: int
     TcpExtTCPOFODrop: int
-    TcpExtTCPPureAcks: int
-    TcpExtTCPOrigDataSent: int
-    TcpExtTCPDelivered: int
     TcpExtTCPToZeroWindowAdv: int
     TcpExtTCPFromZeroWindowAdv: int
     TcpExtTCPAbortOnData: int
@@ -187,6 +182,12 @@ class Counters:
     TcpExtTCPAbortOnMemory: int
     TcpExtTCPTimeWaitOverflow: int
     TcpExtTCPZeroWindowDrop: int
+    # Compiled, they lie in memory in this order: what is counted for most segments is side by side with that of IP.
+    TcpInSegs: int
+    TcpOutSegs: int
+    TcpExtTCPPureAcks: int
+    TcpExtTCPOrigDataSent: int
+    TcpExtTCPDelivered: int
 
     def __init__(self) -> None:
         for name in NAMES:

@@ -207,6 +207,121 @@ class Tcb:
         "write_waits",
     )
 
+    # Compiled, attributes lie in memory in this order: what a segment touches is side by side, what both directions
+    # need, then what receiving data and what sending it needs, so that few lines of a processor's cache hold it.
+    tcp: Tcp
+    state: int
+    snd_una: int
+    snd_nxt: int
+    rcv_nxt: int
+    rcv_adv: int
+    ts_recent: int
+    ts_recent_at: int
+    last_received: int
+    last_ack_sent: int
+    ack_cause: int
+    fin_at: int
+    delack_at: int
+    wake_at: int
+    rto_at: int
+    snd_queue: SendQueue
+    board: Scoreboard
+    options: Options
+    accurate: AccEcn | None
+    urgent: Urgent | None
+    received: Received
+    on_ready: Callable[[], None] | None
+    local: bytes
+    remote: bytes
+    local_port: int
+    remote_port: int
+    number: int
+    ts_offset: int
+    buffered: int
+    window_clamp: int
+    rcv_mss: int
+    rcv_shift: int
+    snd_up: int
+    segs_in: int
+    segs_out: int
+    ack_bytes: int
+    ack_quick: int
+    ack_small: int
+    last_ack_sent_at: int
+    ready: bool
+    synchronized: bool
+    timestamps: bool
+    sack: bool
+    ecn: bool
+    closed_window: bool
+    fin_queued: bool
+    fin_sent: bool
+    fin_received: bool
+    user_closed: bool
+    error_pending: bool
+
+    ack_delay: int
+    ack_answers: int
+    data_at: int
+    data_segs_in: int
+    bytes_received: int
+    rcv_queue: list[bytes]
+    reassembly: Reassembly
+    rcv_rtt: int
+    rcv_rtt_at: int
+    rcv_rtt_seq: int
+    rcv_space: int
+    space_at: int
+    space_seq: int
+    keepalive_probes: int
+
+    congestion: CongestionControl
+    rate: Rate
+    rack: Rack
+    search: Search | None
+    undo: Undo | None
+    validation: Validation | None
+    snd_wnd: int
+    snd_wl1: int
+    snd_wl2: int
+    snd_shift: int
+    max_snd_wnd: int
+    mss: int
+    srtt: int
+    rttvar: int
+    rto: int
+    backoff: int
+    retransmits: int
+    probes: int
+    persist_backoff: int
+    persist_at: int
+    reordering_at: int
+    probe_at: int
+    probe_end: int
+    user_timeout_at: int
+    mtu_until: int
+    last_ack_received: int
+    last_sent: int
+    acked_at: int
+    bytes_acked: int
+    bytes_sent: int
+    data_segs_out: int
+    delivered: int
+    small_end: int
+    dup_acks: int
+    cwr_until: int
+    max_out: int
+    usage_end: int
+    cwnd_seen: int
+    ssthresh_seen: int
+    phase_seen: int
+    frto: int
+    chrono: int
+    in_recovery: bool
+    rto_recovery: bool
+    cwnd_limited: bool
+    blocked: bool
+
     def __init__(
         self,
         tcp: Tcp,
@@ -231,7 +346,7 @@ class Tcb:
         self.listener: Listener | None = None
         self.state = states.CLOSED
         #: Called (by Tcp, never in the middle of processing) when readable, writable, eof or error may have changed.
-        self.on_ready: Callable[[], None] | None = None
+        self.on_ready = None
         self.ready = False
 
         # send sequence space
@@ -262,7 +377,7 @@ class Tcb:
         self.rcv_shift = 0
         #: Whether the window announced last was 0.
         self.closed_window = False
-        self.rcv_queue: list[bytes] = []  # an empty deque takes 700 bytes
+        self.rcv_queue = []  # an empty deque takes 700 bytes
         #: Bytes in rcv_queue.
         self.buffered = 0
         self.reassembly = Reassembly()
@@ -271,7 +386,7 @@ class Tcb:
         self.fin_at = -1
         self.fin_received = False
         #: Urgent data that the user has not read past (urgent.py).
-        self.urgent: Urgent | None = None
+        self.urgent = None
         self.rcv_mss = DEFAULT_MSS_IPV4
         #: Bytes received since the last ACK sent, and why an ACK is due at the end of this event (NONE: it is not).
         self.ack_bytes = 0
@@ -301,7 +416,7 @@ class Tcb:
         self.mtu = 0
         self.mtu_until = NEVER
         #: The search for it without routers' help; None: there is none.
-        self.search: Search | None = None
+        self.search = None
         self.peer_mss = DEFAULT_MSS_IPV6 if len(remote) == 16 else DEFAULT_MSS_IPV4
         #: Payload of a full segment: Eff.snd.MSS of RFC 9293 section 3.7.1.
         self.mss = self.peer_mss
@@ -328,7 +443,7 @@ class Tcb:
         self.keepalive_probes = 0
 
         # congestion (RFC 5681, 6582)
-        self.congestion: CongestionControl = parameters.controls[options.congestion](self.mss, self.mss, 1)
+        self.congestion = parameters.controls[options.congestion](self.mss, self.mss, 1)
         self.cwnd_seen = 0
         self.ssthresh_seen = UNLIMITED
         self.phase_seen = causes.NONE
@@ -343,7 +458,7 @@ class Tcb:
         self.max_out = 0
         self.usage_end = iss
         #: What tcp_newcwv knows of the window; None: it is off.
-        self.validation: Validation | None = None
+        self.validation = None
         self.rate = Rate()
         #: Pacing: nothing goes before `paced_until`; the timer of it is `pacing_at`.
         self.paced_until = 0
@@ -353,7 +468,7 @@ class Tcb:
         self.ecn_offered = 0
         self.ecn = False
         #: AccECN (RFC 9768), if that is what was agreed on.
-        self.accurate: AccEcn | None = None
+        self.accurate = None
         #: Whether a packet of the peer's was marked as one of an ECN connection.
         self.ecn_seen = False
         self.ece = False
@@ -365,7 +480,7 @@ class Tcb:
         # the same with SACK (RFC 8985, 6937, 5682, 4015)
         self.rack = Rack()
         self.prr = Prr(0)
-        self.undo: Undo | None = None
+        self.undo = None
         self.frto = 0
         #: SND.NXT when a loss probe was sent, -1: none is out; and whether it was something sent before.
         self.probe_end = -1
