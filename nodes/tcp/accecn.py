@@ -2,7 +2,7 @@
 
 The three flags AE, CWR and ECE are one counter, ACE, of the packets that came marked, modulo 8. The AccECN option has
 the bytes that came with each codepoint. Here counters begin at 0; on the wire at 5, and at 1 for the bytes of ECT, so
-that one that was cleared on the way shows (section 3.2.1).
+that one that was cleared on the way shows (section 3.2.1). How it is agreed on is in accecn_handshake.py.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from typing import Final
 
 from nodes.base import causes
 from nodes.base.events import LEVEL_CONGESTION
-from nodes.packet.tcp import ACK, AE, CE, CWR, ECE, ECT_0, ECT_1, SYN, AccEcnOption, Segment
+from nodes.packet.tcp import AE, CE, CWR, ECE, ECT_0, ECT_1, SYN, AccEcnOption, Segment
 from nodes.packet.tcp_codec import MAX_OPTIONS_LEN, accecn_length
-from nodes.tcp import segments
 from nodes.tcp.seq import HALF, MASK
-from nodes.tcp.tcb import ACTIVE, TIMESTAMPS_LENGTH, Tcb
+from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
 FLAGS: Final = AE | CWR | ECE
 _ACE_SHIFT: Final = 6
 _ACE_MASK: Final = 7
 #: Where the counters begin on the wire; the byte counters by codepoint.
 _FIRST_ACE: Final = 5
-_FIRST_BYTES: Final = (0, 1, 1, 0)
+FIRST_BYTES: Final = (0, 1, 1, 0)
 _BYTES_MASK: Final = 0xFF_FFFF
 _OLD: Final = 0x80_0000
 #: How a codepoint that came is told in the handshake, as ACE (section 3.1.1, table 2, and 3.2.2.1, table 3).
-_REFLECTED: Final = (0b010, 0b011, 0b100, 0b110)
+REFLECTED: Final = (0b010, 0b011, 0b100, 0b110)
 #: The codepoints in the fields of an option of each order (section 3.2.3, figure 4).
-_ORDERS: Final = ((ECT_0, CE, ECT_1), (ECT_1, CE, ECT_0))
+ORDERS: Final = ((ECT_0, CE, ECT_1), (ECT_1, CE, ECT_0))
 #: The longest option, with its padding.
 OPTION_LENGTH: Final = 12
 #: Each byte counter is told at least once in so many bytes (section 3.2.3.3).
@@ -129,132 +128,7 @@ def ace_of(flags: int) -> int:
 
 def reflected(codepoint: int) -> int:
     """The flags by which a handshake tells that a SYN or SYN-ACK came with this codepoint."""
-    return _REFLECTED[codepoint] << _ACE_SHIFT
-
-
-# The handshake.
-
-
-def begin(c: Tcb, segment: Segment) -> None:
-    """AccECN mode (section 3.1.1): the peer's SYN asks for it, or its SYN-ACK grants it."""
-    a = c.accurate = AccEcn(segment.ecn)
-    if not segment.flags & ACK:
-        return
-    if segment.ecn:
-        # Section 3.2.2.2: once, however many SYN-ACKs come marked.
-        a.received_ce = int(segment.ecn == CE)
-        a.received_bytes[segment.ecn] += len(segment.payload)
-    _take_first_option(c, a, segment.accecn)
-    _look_for_mangling(c, a, ace_of(segment.flags))
-
-
-def syn_came_again(c: Tcb, segment: Segment) -> bool:
-    """A SYN that has come before. True: it asks for another kind of feedback, so the two ends could not know which
-    they have (section 3.1.5), and the connection is to be reset."""
-    asked = segment.flags & FLAGS
-    a = c.accurate
-    if a is None:
-        return c.ecn and asked not in (0, CWR | ECE)
-    if asked == CWR | ECE:
-        return True
-    if asked == 0:
-        a.no_ect = True
-    a.syn_ecn = segment.ecn
-    return False
-
-
-def mark_syn_ack(c: Tcb, segment: Segment) -> None:
-    """What our SYN-ACK says: how the latest SYN came (3.1.5), and an option as a test of the path. After a timeout
-    there is no option, after two no flag either (section 3.2.3.2.2)."""
-    a = c.accurate
-    assert a is not None
-    if c.retransmits > 1:
-        a.no_ect = True
-        return
-    segment.flags |= reflected(a.syn_ecn)
-    if c.tcp.parameters.tcp_ecn_option and not c.total_retrans:
-        room = MAX_OPTIONS_LEN - 4 - (TIMESTAMPS_LENGTH if c.timestamps else 4 if c.sack else 0) - 4 * int(c.scaling)
-        if segment.fast_open is not None:
-            room -= 4 + (len(segment.fast_open.cookie) + 3 & ~3)
-        order = int(c.tcp.parameters.profile == "linux")
-        for count in (3, 2, 1, 0):
-            if accecn_length(count, False) <= room:
-                segment.accecn = AccEcnOption(order, tuple(_FIRST_BYTES[known] for known in _ORDERS[order][:count]))
-                break
-
-
-def answer_syn_ack(c: Tcb, now: int) -> None:
-    """Acknowledge the SYN-ACK by a segment without data, which tells how that came (section 3.2.2.1)."""
-    assert c.accurate is not None
-    c.accurate.reflect = True
-    segments.send_ack(c, now, causes.HANDSHAKE)
-
-
-def syn_ack_came_again(c: Tcb, segment: Segment) -> None:
-    """Our ACK of a SYN-ACK was lost: the next tells how this one came."""
-    a = c.accurate
-    if a is not None and c.origin == ACTIVE and segment.flags & ACK:
-        a.syn_ecn = segment.ecn
-        a.reflect = True
-        if segment.ecn == CE and not a.received_ce:
-            a.received_ce = 1
-
-
-def done(c: Tcb, segment: Segment) -> bool:
-    """Our SYN is acknowledged. Whether that tells of congestion on the way of our SYN, or SYN-ACK."""
-    a = c.accurate
-    assert a is not None
-    ace = ace_of(segment.flags)
-    if c.origin == ACTIVE:
-        congested = segment.flags & SYN != 0 and ace == _REFLECTED[CE]
-    else:
-        if a.seen == NOT_SEEN:
-            _take_first_option(c, a, segment.accecn)
-        congested = False
-        if not segment.payload and not segment.sack and not segment.flags & SYN:
-            # Section 3.2.2.1, table 4.
-            if ace == 0:
-                a.no_ect = a.deaf = True
-                a.failed |= ACE_FAIL_RECV
-                record(c, c.last_received, causes.ECN_BLEACHED)
-            else:
-                congested = ace == _REFLECTED[CE]
-                a.delivered_ce = int(congested)
-                _look_for_mangling(c, a, ace)
-    return congested
-
-
-def start(c: Tcb, now: int) -> None:
-    """The handshake is done: from now on ACE counts."""
-    a = c.accurate
-    assert a is not None
-    a.counting = True
-    a.arrived = c.board.arrived
-    a.segs_before = c.segs_out
-    record(c, now, causes.ECN_ACCURATE)
-
-
-def _look_for_mangling(c: Tcb, a: AccEcn, ace: int) -> None:
-    """Our SYN or SYN-ACK was sent as not ECN-capable: as anything else it cannot have come (section 3.2.2.3)."""
-    if ace in _REFLECTED[1:] and c.tcp.parameters.tcp_ecn_fallback:
-        a.no_ect = True
-        a.failed |= ACE_FAIL_RECV
-        record(c, c.last_received, causes.ECN_MANGLED)
-
-
-def _take_first_option(c: Tcb, a: AccEcn, option: AccEcnOption | None) -> None:
-    """The first option that comes; zero where a counter of ECT should be means that it was cleared (3.2.3.2.4)."""
-    if option is None:
-        return
-    fields = option.fields
-    if not fields:
-        a.seen = EMPTY_SEEN
-    elif fields[0] == 0 or (len(fields) == 3 and fields[2] == 0):
-        a.seen = FAIL_SEEN
-        a.failed |= OPTION_FAIL_RECV
-        record(c, c.last_received, causes.ECN_BLEACHED)
-    else:
-        a.seen = COUNTER_SEEN
+    return REFLECTED[codepoint] << _ACE_SHIFT
 
 
 # As receiver of data.
@@ -274,7 +148,7 @@ def on_segment(c: Tcb, segment: Segment) -> None:
             before = a.received_bytes[codepoint]
             a.received_bytes[codepoint] = before + size
             for order in (0, 1):
-                a.fields[order] = max(a.fields[order], _ORDERS[order].index(codepoint) + 1)
+                a.fields[order] = max(a.fields[order], ORDERS[order].index(codepoint) + 1)
             if (before ^ (before + size)) & -_OFTEN and not a.demand:
                 a.demand = 1
         if codepoint == CE:
@@ -373,8 +247,8 @@ def _add_option(c: Tcb, now: int, a: AccEcn, segment: Segment) -> None:
             return
         blocks -= 1
     segment.sack = segment.sack[:blocks]
-    told = _ORDERS[order][:count]
-    segment.accecn = AccEcnOption(order, tuple(a.received_bytes[n] + _FIRST_BYTES[n] & _BYTES_MASK for n in told))
+    told = ORDERS[order][:count]
+    segment.accecn = AccEcnOption(order, tuple(a.received_bytes[n] + FIRST_BYTES[n] & _BYTES_MASK for n in told))
     a.fields[0] = a.fields[1] = 0
     a.option_at = now
     if a.demand:
@@ -432,6 +306,21 @@ def on_ack(c: Tcb, now: int, segment: Segment, delivered: int) -> int:
     return marked
 
 
+def take_first_option(c: Tcb, a: AccEcn, option: AccEcnOption | None) -> None:
+    """The first option that comes; zero where a counter of ECT should be means that it was cleared (3.2.3.2.4)."""
+    if option is None:
+        return
+    fields = option.fields
+    if not fields:
+        a.seen = EMPTY_SEEN
+    elif fields[0] == 0 or (len(fields) == 3 and fields[2] == 0):
+        a.seen = FAIL_SEEN
+        a.failed |= OPTION_FAIL_RECV
+        record(c, c.last_received, causes.ECN_BLEACHED)
+    else:
+        a.seen = COUNTER_SEEN
+
+
 def _read_option(c: Tcb, a: AccEcn, option: AccEcnOption | None) -> int:
     """Take over the peer's byte counters (section 3.2.3.1). How many bytes were marked since the last option; -1: there
     is no option, or it is not to be trusted."""
@@ -441,12 +330,12 @@ def _read_option(c: Tcb, a: AccEcn, option: AccEcnOption | None) -> int:
         if a.seen == NOT_SEEN and c.bytes_sent >= _OLD:
             # So late nobody knows how often the counters have wrapped.
             return -1
-        _take_first_option(c, a, option)
+        take_first_option(c, a, option)
         if a.seen == FAIL_SEEN:
             return -1
     before = a.delivered_bytes[CE]
-    for codepoint, value in zip(_ORDERS[option.order], option.fields, strict=False):
-        step = value - _FIRST_BYTES[codepoint] - a.delivered_bytes[codepoint] & _BYTES_MASK
+    for codepoint, value in zip(ORDERS[option.order], option.fields, strict=False):
+        step = value - FIRST_BYTES[codepoint] - a.delivered_bytes[codepoint] & _BYTES_MASK
         if step < _OLD:
             a.delivered_bytes[codepoint] += step
     return a.delivered_bytes[CE] - before

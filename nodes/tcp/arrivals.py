@@ -14,6 +14,7 @@ from nodes.base.events import RECEIVED
 from nodes.packet.tcp import ABSENT, ACK, FIN, RST, SYN, URG, Segment
 from nodes.tcp import (
     accecn,
+    accecn_handshake,
     acking,
     acks,
     closing,
@@ -99,7 +100,7 @@ def syn_sent(c: Tcb, now: int, segment: Segment) -> None:
         change_state(c, now, states.ESTABLISHED, causes.SYN_ACK_RECEIVED)
         handshake.established(c, now)
         if c.accurate is not None:
-            accecn.answer_syn_ack(c, now)
+            accecn_handshake.answer_syn_ack(c, now)
         elif not acking.delay_handshake(c, now):
             c.ack_cause = causes.HANDSHAKE
         if c.fast is not None:
@@ -222,11 +223,11 @@ def _refuse(c: Tcb, now: int, seq: int, segment: Segment, cause: int) -> None:
         # "The only thing that can arrive in this state is a retransmission of the remote FIN": restart 2MSL.
         closing.restart_time_wait(c, now)
     if c.state == states.SYN_RECEIVED and segments.is_syn(flags) and seq == c.irs:
-        if accecn.syn_came_again(c, segment):
+        if accecn_handshake.syn_came_again(c, segment):
             closing.reset(c, now, causes.ECN_MIXED)
             return
     elif c.accurate is not None and flags & SYN and seq == c.irs:
-        accecn.syn_ack_came_again(c, segment)
+        accecn_handshake.syn_ack_came_again(c, segment)
     linux = c.tcp.parameters.profile == "linux"
     if linux and c.state == states.SYN_RECEIVED and segments.is_syn(flags) and seq == c.irs:
         # The SYN-ACK was lost: Linux sends it again. A SYN-ACK is never answered so, or two would never end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.packet.tcp import ACK, CE, CWR, ECE, ECT_0, Segment
-from nodes.tcp import accecn, congestion_trace, newcwv, segments
+from nodes.tcp import accecn, accecn_handshake, congestion_trace, newcwv, segments
 from nodes.tcp.tcb import Tcb
 
 
@@ -37,10 +37,10 @@ def agree(c: Tcb, segment: Segment) -> None:
     elif segment.flags & ACK:
         c.ecn = told != 0 and told != accecn.FLAGS
         if c.ecn and told != ECE:
-            accecn.begin(c, segment)
+            accecn_handshake.begin(c, segment)
     elif c.tcp.parameters.tcp_ecn >= 3 and told != 0 and told != ECE | CWR:
         c.ecn = True
-        accecn.begin(c, segment)
+        accecn_handshake.begin(c, segment)
     else:
         c.ecn = told & (ECE | CWR) == ECE | CWR and (c.tcp.parameters.tcp_ecn != 0 or _exact(c))
 

@@ -6,7 +6,7 @@ from nodes.base import causes
 from nodes.base.clock import MILLISECOND
 from nodes.packet.tcp import ABSENT, ACK, PSH, SYN, FastOpenOption, Segment
 from nodes.tcp import (
-    accecn,
+    accecn_handshake,
     acks,
     autotuning,
     closing,
@@ -84,7 +84,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     """Our SYN is acknowledged: the connection's MSS, congestion control and first round trip are known."""
     syn_losses = c.total_retrans
     c.synchronized = True
-    congested = c.accurate is not None and accecn.done(c, segment)
+    congested = c.accurate is not None and accecn_handshake.done(c, segment)
     if not c.early:
         agree(c, now)
         c.last_sent = -1
@@ -101,7 +101,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
     c.snd_wl2 = ack
     acks.set_window(c, now, segment.window if segment.flags & SYN else segment.window << c.snd_shift)
     if c.accurate is not None:
-        accecn.start(c, now)
+        accecn_handshake.start(c, now)
     if not c.early:
         # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
         # RFC 5562 section 3.2: one if it met congestion.

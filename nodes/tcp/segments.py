@@ -7,7 +7,7 @@ from nodes.base.clock import MILLISECOND, NEVER
 from nodes.base.events import LEVEL_CONGESTION, SENT, TIMER_DELAYED_ACK, WINDOW_RECEIVE
 from nodes.packet.tcp import ACK, ECE, RST, SYN, FastOpenOption, Segment
 from nodes.packet.tcp_codec import MAX_OPTIONS_LEN
-from nodes.tcp import accecn, ecn, timers, urgent
+from nodes.tcp import accecn, accecn_handshake, ecn, timers, urgent
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import TIMESTAMPS_LENGTH, Tcb
 
@@ -119,7 +119,7 @@ def transmit_syn(
     segment.sack_permitted = c.sack
     if with_ack:
         if c.accurate is not None:
-            accecn.mark_syn_ack(c, segment)
+            accecn_handshake.mark_syn_ack(c, segment)
         c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + window)
         c.last_ack_sent = c.rcv_nxt
         c.ack_cause = causes.NONE
