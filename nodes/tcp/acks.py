@@ -16,7 +16,7 @@ from nodes.tcp import (
     accecn,
     autotuning,
     chronograph,
-    congestion_trace,
+    congestion_control,
     ecn,
     newcwv,
     notsent,
@@ -189,7 +189,7 @@ def told(c: Tcb, now: int, octets: int, delivered: int, lost: int, flying: int, 
     congestion = c.congestion
     congestion.on_every_ack(ack)
     if congestion.phase != c.phase_seen:
-        congestion_trace.phase(c, now)
+        congestion_control.phase(c, now)
 
 
 def grow(c: Tcb, now: int) -> None:
@@ -211,7 +211,7 @@ def grow(c: Tcb, now: int) -> None:
         congestion.on_ack(ack)
     if congestion.cwnd != c.cwnd_seen:
         growing = causes.SLOW_START if slow_start else causes.CONGESTION_AVOIDANCE
-        congestion_trace.record(c, now, congestion.phase or growing)
+        congestion_control.record(c, now, congestion.phase or growing)
     if c.tcp.parameters.tcp_pacing and not congestion.paces and c.srtt:
         congestion.pacing_rate = sender.even_rate(c)
 

@@ -19,7 +19,7 @@ from nodes.tcp import (
     acking,
     chronograph,
     closing,
-    congestion_trace,
+    congestion_control,
     fastopen,
     info,
     keepalive,
@@ -306,7 +306,7 @@ class Connection(Tcb):
         elif name == "SO_RCVLOWAT":
             receiver.want_at_least(self, now)
         elif name == "TCP_CONGESTION" and self.synchronized:
-            congestion_trace.replace(self, now)
+            congestion_control.replace(self, now)
         elif name == "SO_RCVBUF":
             receiver.update_window(self, now)
         elif name == "TCP_USER_TIMEOUT":

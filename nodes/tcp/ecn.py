@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.packet.tcp import ACK, CE, CWR, ECE, ECT_0, Segment
-from nodes.tcp import accecn, accecn_handshake, congestion_trace, newcwv, segments
+from nodes.tcp import accecn, accecn_handshake, congestion_control, newcwv, segments
 from nodes.tcp.tcb import Tcb
 
 
@@ -85,7 +85,7 @@ def on_echo(c: Tcb, now: int) -> None:
     c.congestion.on_mark(now, flight, c.tcp.parameters.tcp_abe != 0)
     if c.validation is not None:
         newcwv.on_congestion(c, now, c.validation, flight, cwnd, False)
-    congestion_trace.record(c, now, causes.ECN_ECHO)
+    congestion_control.record(c, now, causes.ECN_ECHO)
 
 
 def reduced(c: Tcb) -> None:

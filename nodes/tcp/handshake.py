@@ -10,7 +10,7 @@ from nodes.tcp import (
     acks,
     autotuning,
     closing,
-    congestion_trace,
+    congestion_control,
     ecn,
     keepalive,
     plpmtud,
@@ -106,7 +106,7 @@ def syn_acknowledged(c: Tcb, now: int, seq: int, ack: int, segment: Segment) -> 
         # RFC 5681 section 3.1: one segment if the SYN was lost; Linux forgives one loss, which may have been the RTO's.
         # RFC 5562 section 3.2: one if it met congestion.
         lost = syn_losses >= (1 if c.tcp.parameters.profile == "rfc" else 2)
-        congestion_trace.start(c, now, lost or congested)
+        congestion_control.start(c, now, lost or congested)
     elif congested:
         ecn.on_echo(c, now)
 
@@ -130,7 +130,7 @@ def open_early(c: Tcb, now: int, syn: Segment) -> None:
     """RFC 7413 section 4.2.2: the data of a SYN is taken, and ours may go before our SYN is acknowledged."""
     assert c.fast is not None
     agree(c, now)
-    congestion_trace.start(c, now, False)
+    congestion_control.start(c, now, False)
     data = syn.payload[: c.options.rcvbuf]
     if data:
         c.fast.taken = True

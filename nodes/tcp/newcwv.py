@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.clock import SECOND
-from nodes.tcp import congestion_trace
+from nodes.tcp import congestion_control
 from nodes.tcp.congestion.windowed import WindowedMax
 from nodes.tcp.tcb import Tcb
 
@@ -84,8 +84,8 @@ def _decay(c: Tcb, now: int, one: Validation) -> None:
     while now - one.since >= NON_VALIDATED_PERIOD:
         one.since += NON_VALIDATED_PERIOD
         congestion.ssthresh = max(congestion.ssthresh, congestion.cwnd * 3 // 4)
-        congestion.cwnd = max(congestion.cwnd // 2, min(congestion.cwnd, congestion_trace.initial_window(c)))
-        congestion_trace.record(c, now, causes.NOT_VALIDATED)
+        congestion.cwnd = max(congestion.cwnd // 2, min(congestion.cwnd, congestion_control.initial_window(c)))
+        congestion_control.record(c, now, causes.NOT_VALIDATED)
 
 
 def on_congestion(c: Tcb, now: int, one: Validation, flight: int, cwnd: int, repairs: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.clock import SECOND
-from nodes.tcp import congestion_trace, sender
+from nodes.tcp import congestion_control, sender
 from nodes.tcp.tcb import Tcb
 
 
@@ -64,4 +64,4 @@ def resize(c: Tcb, now: int, cause: int) -> None:
         # Larger segments, but not more bytes (RFC 4821 section 7.6.1).
         congestion.cwnd = cwnd
     c.cwnd_seen = -1  # to be recorded even so
-    congestion_trace.record(c, now, cause or (causes.MTU_REDUCED if mss < before else causes.MTU_RAISED))
+    congestion_control.record(c, now, cause or (causes.MTU_REDUCED if mss < before else causes.MTU_RAISED))

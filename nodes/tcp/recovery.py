@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nodes.base import causes
 from nodes.base.events import FAST_RECOVERY, RTO_RECOVERY
-from nodes.tcp import congestion_trace, ecn, newcwv, plpmtud, retransmit
+from nodes.tcp import congestion_control, ecn, newcwv, plpmtud, retransmit
 from nodes.tcp.seq import MASK
 from nodes.tcp.tcb import Tcb
 
@@ -17,7 +17,7 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
     tcp = c.tcp
     if c.in_recovery:
         c.congestion.on_duplicate_ack(now)
-        congestion_trace.record(c, now, causes.FAST_RECOVERY_INFLATE)
+        congestion_control.record(c, now, causes.FAST_RECOVERY_INFLATE)
         return
     # RFC 6582 section 3.2 step 1: duplicates of data sent before the last recovery mean nothing new.
     if c.dup_acks != tcp.parameters.tcp_reordering or c.snd_una <= c.recover or not c.board:
@@ -36,7 +36,7 @@ def on_duplicate_ack(c: Tcb, now: int) -> None:
     if c.validation is not None:
         newcwv.on_congestion(c, now, c.validation, flight, cwnd, True)
     ecn.reduced(c)
-    congestion_trace.record(c, now, causes.FAST_RETRANSMIT)
+    congestion_control.record(c, now, causes.FAST_RETRANSMIT)
     _resend_first(c, now, causes.RETRANSMIT_FAST)
 
 
@@ -45,7 +45,7 @@ def on_new_ack(c: Tcb, now: int, acked: int) -> bool:
     again: not after the second and later partial ACKs (RFC 6582 section 4, the impatient variant)."""
     congestion = c.congestion
     if c.snd_una < c.recover and c.board and congestion.on_partial_ack(now, acked):
-        congestion_trace.record(c, now, causes.FAST_RECOVERY_DEFLATE)
+        congestion_control.record(c, now, causes.FAST_RECOVERY_DEFLATE)
         _resend_first(c, now, causes.RETRANSMIT_PARTIAL_ACK)
         first = not c.partial_acked
         c.partial_acked = True
@@ -56,7 +56,7 @@ def on_new_ack(c: Tcb, now: int, acked: int) -> bool:
         newcwv.on_recovered(c, now, c.validation)
     tcp = c.tcp
     tcp.sink.recovery(now, tcp.node, c.number, causes.FAST_RECOVERY_EXIT, False, FAST_RECOVERY, c.recover & MASK)
-    congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)
+    congestion_control.record(c, now, causes.FAST_RECOVERY_EXIT)
     return True
 
 

@@ -15,7 +15,7 @@ from nodes.packet.tcp import SYN
 from nodes.tcp import (
     accecn,
     closing,
-    congestion_trace,
+    congestion_control,
     ecn,
     fastopen,
     handshake,
@@ -153,8 +153,8 @@ def on_timeout(c: Tcb, now: int) -> None:
         c.rto_recovery = True
         tcp.sink.recovery(now, tcp.node, c.number, causes.RTO_EXPIRED, True, RTO_RECOVERY, c.recover & MASK)
     c.board.lose_all()
-    congestion_trace.lost(c, now)
-    congestion_trace.record(c, now, causes.RTO_COLLAPSE)
+    congestion_control.lost(c, now)
+    congestion_control.record(c, now, causes.RTO_COLLAPSE)
     rtt.back_off(c)
     resend_lost(c, now)
 

@@ -10,7 +10,7 @@ from nodes.base import causes
 from nodes.base.clock import NEVER
 from nodes.base.events import FAST_RECOVERY, TIMER_FIRED, TIMER_REORDERING
 from nodes.packet.tcp import ABSENT, Segment
-from nodes.tcp import acks, congestion_trace, ecn, newcwv, plpmtud, prr, rack, recovery, sender, timers, tlp, undo
+from nodes.tcp import acks, congestion_control, ecn, newcwv, plpmtud, prr, rack, recovery, sender, timers, tlp, undo
 from nodes.tcp.recovery_state import Prr
 from nodes.tcp.scoreboard import FLYING, SACKED
 from nodes.tcp.seq import MASK, unwrap
@@ -78,10 +78,10 @@ def on_ack(c: Tcb, now: int, ack: int, segment: Segment) -> None:
         if ack >= c.recover:
             _leave(c, now)
         elif c.congestion.rules_recovery:
-            congestion_trace.record(c, now, c.congestion.phase or causes.CONTROL_RULES)
+            congestion_control.record(c, now, c.congestion.phase or causes.CONTROL_RULES)
         else:
             prr.on_ack(c, c.prr, delivered, progress and board.lost <= lost)
-            congestion_trace.record(c, now, causes.PROPORTIONAL_RATE)
+            congestion_control.record(c, now, causes.PROPORTIONAL_RATE)
     elif board.lost:
         if c.search is None or not plpmtud.lost(c, now):
             enter(c, now, outstanding, delivered)
@@ -126,10 +126,10 @@ def _find_lost(c: Tcb, now: int) -> None:
     board = c.board
     if not c.tcp.parameters.tcp_recovery:
         _count(c)
-        congestion_trace.lost(c, now)
+        congestion_control.lost(c, now)
         return
     wait = rack.detect(c, now, rack.reordering_window(c, board.sacked_segments))
-    congestion_trace.lost(c, now)
+    congestion_control.lost(c, now)
     if wait:
         c.reordering_at = now + wait
         timers.trace_set(c, now, TIMER_REORDERING, c.reordering_at, 0)
@@ -177,7 +177,7 @@ def enter(c: Tcb, now: int, outstanding: int, delivered: int) -> None:
     if not congestion.rules_recovery:
         prr.on_ack(c, c.prr, delivered, False)
     ecn.reduced(c)
-    congestion_trace.record(c, now, causes.SACK_RECOVERY)
+    congestion_control.record(c, now, causes.SACK_RECOVERY)
 
 
 def _leave(c: Tcb, now: int) -> None:
@@ -188,7 +188,7 @@ def _leave(c: Tcb, now: int) -> None:
     c.congestion.on_recovered(now)
     if c.validation is not None:
         newcwv.on_recovered(c, now, c.validation)
-    congestion_trace.record(c, now, causes.FAST_RECOVERY_EXIT)
+    congestion_control.record(c, now, causes.FAST_RECOVERY_EXIT)
 
 
 def on_reordering_timeout(c: Tcb, now: int) -> None:

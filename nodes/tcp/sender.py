@@ -9,7 +9,7 @@ from nodes.packet.tcp import ACK, FIN, PSH
 from nodes.tcp import (
     accecn,
     chronograph,
-    congestion_trace,
+    congestion_control,
     notsent,
     pathmtu,
     persist,
@@ -125,7 +125,7 @@ def _output(c: Tcb, now: int, force: bool) -> None:
         quota += min(c.dup_acks, 2) * mss
         cause = causes.LIMITED_TRANSMIT
     if c.snd_una == c.snd_nxt:
-        congestion_trace.restart_after_idle(c, now)
+        congestion_control.restart_after_idle(c, now)
         quota = congestion.cwnd
     edge = c.snd_una + c.snd_wnd
     if state == states.SYN_RECEIVED:

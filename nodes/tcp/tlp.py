@@ -6,7 +6,7 @@ from __future__ import annotations
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND, NEVER, SECOND
 from nodes.base.events import TIMER_FIRED, TIMER_LOSS_PROBE
-from nodes.tcp import congestion_trace, ecn, newcwv, retransmit, sender, timers
+from nodes.tcp import congestion_control, ecn, newcwv, retransmit, sender, timers
 from nodes.tcp.tcb import Tcb
 
 #: What a receiver may wait before it acknowledges a single segment (RFC 8985 section 7.2; Linux: TCP_RTO_MIN).
@@ -79,6 +79,6 @@ def on_ack(c: Tcb, now: int, ack: int, progress: bool, delivered: int, twice: in
             ecn.reduced(c)
             c.undo = None
             c.tcp.counters.TcpExtTCPLossProbeRecovery += 1
-            congestion_trace.record(c, now, causes.LOSS_PROBE_REPAIRED)
+            congestion_control.record(c, now, causes.LOSS_PROBE_REPAIRED)
     elif not progress and not delivered:
         c.probe_end = -1

@@ -8,7 +8,7 @@ from typing import Final
 from nodes.base import causes
 from nodes.base.clock import MILLISECOND
 from nodes.base.events import FAST_RECOVERY, RTO_RECOVERY
-from nodes.tcp import congestion_trace, newcwv
+from nodes.tcp import congestion_control, newcwv
 from nodes.tcp.recovery_state import Undo
 from nodes.tcp.seq import HALF, MASK, unwrap
 from nodes.tcp.tcb import Tcb
@@ -89,4 +89,4 @@ def _restore(c: Tcb, now: int, known: Undo) -> None:
     c.congestion.on_undo(now, known.cwnd, known.ssthresh)
     if c.validation is not None:
         newcwv.on_timeout(c, now, c.validation)
-    congestion_trace.record(c, now, causes.UNDO)
+    congestion_control.record(c, now, causes.UNDO)
