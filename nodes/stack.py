@@ -348,14 +348,17 @@ class Stack(IpOutput):
             sent = SentSegment(src, dst, segment, conn, cause, resent)
         self._link.send(now, path, packet, sent, payload)
 
-    def send_ip(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0) -> None:
+    def send_ip(
+        self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, ttl: int = 0, tos: int = 0
+    ) -> None:
         if len(dst) == 16:
-            self._ipv6.send(now, src, dst, protocol, payload, ttl)
+            self._ipv6.send(now, src, dst, protocol, payload, ttl, tos)
             return
         self.counters.IpOutRequests += 1
         path = self._path(dst)
         self._identification = identification = self._identification + 1 & 0xFFFF
-        packet = Ipv4Packet(src, dst, protocol, payload, ttl or self.parameters.ip_default_ttl, identification)
+        ttl = ttl or self.parameters.ip_default_ttl
+        packet = Ipv4Packet(src, dst, protocol, payload, ttl, identification, tos=tos)
         self._send_packet(now, path, packet, path.mtu_at(now))
 
     def send_raw_ip(self, now: int, packet: bytes, cause: int = causes.ATTACK) -> None:

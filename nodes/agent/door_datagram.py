@@ -58,7 +58,13 @@ class DatagramEnd:
         self._blocked = False
         #: As getsockopt gives them.
         self._options = dict.fromkeys(("SO_RCVBUF", "SO_SNDBUF"), RECEIVE_BUFFER)
-        self._options |= {"SO_BROADCAST": 0, "SO_REUSEADDR": 0, "IP_TTL": driver.stack.parameters.ip_default_ttl}
+        self._options |= {
+            "SO_BROADCAST": 0,
+            "SO_REUSEADDR": 0,
+            "IP_TOS": 0,
+            "IPV6_TCLASS": 0,
+            "IP_TTL": driver.stack.parameters.ip_default_ttl,
+        }
         end.setblocking(False)
         descriptors.add(end.fileno(), select.EPOLLIN, self._on_events)
 
@@ -135,6 +141,7 @@ class DatagramEnd:
         if self.socket is not None:
             self.socket.rcvbuf = self._options["SO_RCVBUF"]
             self.socket.ttl = self._options["IP_TTL"]
+            self.socket.tos = max(self._options["IPV6_TCLASS" if self.family.six else "IP_TOS"], 0)
 
     def get_option(self, level: int, name: int) -> int | bytes:
         """getsockopt(2), for what only the stack knows. Raises SocketError."""
@@ -231,9 +238,9 @@ class DatagramEnd:
 
 
 _OPTIONS: Final = {
-    (int(socket.SOL_SOCKET), int(getattr(socket, name))): name
-    for name in ("SO_RCVBUF", "SO_SNDBUF", "SO_BROADCAST", "SO_REUSEADDR")
-} | {(int(socket.IPPROTO_IP), int(socket.IP_TTL)): "IP_TTL"}
+    (options.LEVELS[name.partition("_")[0]], int(getattr(socket, name))): name
+    for name in ("SO_RCVBUF", "SO_SNDBUF", "SO_BROADCAST", "SO_REUSEADDR", "IP_TTL", "IP_TOS", "IPV6_TCLASS")
+}
 
 
 def _option(level: int, name: int) -> str:

@@ -222,7 +222,9 @@ class Ipv6:
 
     # Sending.
 
-    def send(self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, hop_limit: int) -> None:
+    def send(
+        self, now: int, src: bytes, dst: bytes, protocol: int, payload: bytes, hop_limit: int, traffic_class: int = 0
+    ) -> None:
         """Send `payload`, in fragments where it must be (RFC 8200 section 4.5). Raises SocketError ENETUNREACH."""
         counters = self._counters
         counters.Ip6OutRequests += 1
@@ -230,7 +232,7 @@ class Ipv6:
         if path is None:
             counters.Ip6OutNoRoutes += 1
             raise SocketError("ENETUNREACH", f"{self._name} has no route to {address_text(dst)}")
-        packet = Ipv6Packet(src, dst, protocol, payload, hop_limit or self._parameters.hop_limit)
+        packet = Ipv6Packet(src, dst, protocol, payload, hop_limit or self._parameters.hop_limit, traffic_class)
         mtu = path.mtu_at(now)
         if HEADER_LEN + len(payload) <= mtu:
             self._link.send(now, path, encode_ipv6(packet), None)

@@ -50,9 +50,10 @@ class UdpSocket:
         self.remote = b""
         self.remote_port = 0
         self.error = ""
-        #: SO_RCVBUF, as the kernel counts it, and IP_TTL, 0: the host's.
+        #: SO_RCVBUF, as the kernel counts it; IP_TTL, 0: the host's; IP_TOS.
         self.rcvbuf = RECEIVE_BUFFER
         self.ttl = 0
+        self.tos = 0
         self.closed = False
         self.on_ready: Callable[[], None] | None = None
 
@@ -85,7 +86,7 @@ class UdpSocket:
         else:
             self._udp.counters.Udp6OutDatagrams += 1
         wire = encode_udp(Datagram(self.port, port, data), src, remote)
-        self._udp.output.send_ip(now, src, remote, ipv4.UDP, wire, self.ttl)
+        self._udp.output.send_ip(now, src, remote, ipv4.UDP, wire, self.ttl, self.tos)
 
     def receive(self) -> Received | None:
         """The oldest datagram, None when there is none. Raises the pending error, or EBADF once closed."""

@@ -10,9 +10,8 @@ from typing import Final
 
 from nodes.base.errors import InvalidArgument
 from nodes.kernel.failures import socket_error
-from nodes.sockets.options import UNNAMED
+from nodes.sockets.options import LEVELS, UNNAMED
 
-_LEVELS: Final = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "IP": socket.IPPROTO_IP}
 _LINGER: Final = struct.Struct("=ii")
 _TEXT: Final = "TCP_CONGESTION"
 _NOT_INTS: Final = frozenset(
@@ -57,7 +56,7 @@ def get_option(one: socket.socket, name: str) -> int | str:
 
 
 def _find(name: str) -> tuple[int, int]:
-    level = _LEVELS.get(name.partition("_")[0])
+    level = LEVELS.get(name.partition("_")[0])
     number = getattr(socket, name, UNNAMED.get(name)) if level is not None and name not in _NOT_INTS else None
     if level is None or not isinstance(number, int):
         raise InvalidArgument(f"{name}: no such option; there are those of socket(7), tcp(7) and ip(7)", name)

@@ -63,6 +63,7 @@ class Segment:
         "sack_permitted",
         "seq",
         "src_port",
+        "tos",
         "tsecr",
         "tsval",
         "ttl",
@@ -92,6 +93,8 @@ class Segment:
         self.tsecr = ABSENT
         #: TTL or hop limit of the packet it is sent in; 0: the host's.
         self.ttl = 0
+        #: The Diffserv field of that packet, at its place above the ECN field: a multiple of 4.
+        self.tos = 0
         self.fast_open: FastOpenOption | None = None
         self.accecn: AccEcnOption | None = None
 

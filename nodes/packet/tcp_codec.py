@@ -110,14 +110,13 @@ def encode_headers(segment: Segment, src: bytes, dst: bytes, identification: int
     ):
         header = encode_tcp_header(segment, src, dst)
         length = ipv4.HEADER_LEN + len(header) + len(payload)
-        check = -(_IPV4_SUM + segment.ecn + length + identification + (ttl << 8) + addresses) % 65535
+        tos = segment.tos | segment.ecn
+        check = -(_IPV4_SUM + tos + length + identification + (ttl << 8) + addresses) % 65535
         return (
-            ipv4.HEADER.pack(
-                0x45, segment.ecn, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst
-            )
+            ipv4.HEADER.pack(0x45, tos, length, identification, ipv4.DONT_FRAGMENT, ttl, _PROTOCOL, check, src, dst)
             + header
         )
-    ecn = segment.ecn
+    tos = segment.tos | segment.ecn
     src_port = segment.src_port
     dst_port = segment.dst_port
     seq = segment.seq
@@ -146,12 +145,12 @@ def encode_headers(segment: Segment, src: bytes, dst: bytes, identification: int
     )
     if payload:
         total += sum16(payload)
-    check = -(_IPV4_SUM + ecn + length + identification + (ttl << 8) + addresses) % 65535
+    check = -(_IPV4_SUM + tos + length + identification + (ttl << 8) + addresses) % 65535
     if COMPILED:
         return _write_headers(segment, src, dst, length, identification, ttl, check, -total % 65535)
     return _IPV4_TIMESTAMPS.pack(
         0x45,
-        ecn,
+        tos,
         length,
         identification,
         ipv4.DONT_FRAGMENT,
@@ -178,7 +177,7 @@ def _write_headers(
     segment: Segment, src: bytes, dst: bytes, length: i64, identification: i64, ttl: i64, ip_check: i64, check: i64
 ) -> bytes:
     """The layout of _IPV4_TIMESTAMPS."""
-    ecn: i64 = segment.ecn
+    tos: i64 = segment.tos | segment.ecn
     src_port: i64 = segment.src_port
     dst_port: i64 = segment.dst_port
     seq: i64 = segment.seq
@@ -189,7 +188,7 @@ def _write_headers(
     tsval: i64 = segment.tsval
     tsecr: i64 = segment.tsecr
     out = BytesWriter()
-    write_i64_be(out, (0x4500 | ecn) << 48 | length << 32 | identification << 16 | ipv4.DONT_FRAGMENT)
+    write_i64_be(out, (0x4500 | tos) << 48 | length << 32 | identification << 16 | ipv4.DONT_FRAGMENT)
     write_i64_be(out, (ttl << 8 | _PROTOCOL) << 48 | ip_check << 32 | u32(src, 0))
     write_i64_be(out, u32(dst, 0) << 32 | src_port << 16 | dst_port)
     write_i64_be(out, seq << 32 | ack)
@@ -202,7 +201,8 @@ def _write_headers(
 def encode_tcp_packet6(segment: Segment, src: bytes, dst: bytes, hop_limit: int) -> bytes:
     """The segment in an IPv6 packet."""
     payload = encode_tcp(segment, src, dst)
-    return ipv6.HEADER.pack(0x6000_0000 | segment.ecn << 20, len(payload), _PROTOCOL, hop_limit, src, dst) + payload
+    word = 0x6000_0000 | (segment.tos | segment.ecn) << 20
+    return ipv6.HEADER.pack(word, len(payload), _PROTOCOL, hop_limit, src, dst) + payload
 
 
 def encode_options(segment: Segment) -> bytes:

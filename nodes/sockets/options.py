@@ -23,18 +23,26 @@ _LINGER: Final = struct.Struct("ii")
 #: The smallest buffers that Linux makes: half of SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF.
 _LEAST: Final = {"SO_RCVBUF": 1152, "SO_SNDBUF": 2304}
 
-_LEVELS: Final = {"SO": socket.SOL_SOCKET, "TCP": socket.IPPROTO_TCP, "IP": socket.IPPROTO_IP}
+#: The level of an option, by what its name begins with.
+LEVELS: Final[dict[str, int]] = {
+    "SO": socket.SOL_SOCKET,
+    "TCP": socket.IPPROTO_TCP,
+    "IP": socket.IPPROTO_IP,
+    "IPV6": socket.IPPROTO_IPV6,
+}
 
 #: Of linux/tcp.h, what Python does not name.
 UNNAMED: Final = {"TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34}
 #: (level, option) -> name in `nodes.tcp.options`, for all this platform has a number for.
 NAME_OF: Final[dict[tuple[int, int], str]] = {
-    (_LEVELS[name.partition("_")[0]], getattr(socket, name, UNNAMED.get(name, -1))): name
+    (LEVELS[name.partition("_")[0]], getattr(socket, name, UNNAMED.get(name, -1))): name
     for name in NAMES
     if hasattr(socket, name) or name in UNNAMED
 }
 #: Switches of which Linux takes 0 and 1 only; of others every number but 0 is on.
 _STRICT: Final = ("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN_NO_COOKIE")
+#: Those that may be given as one byte.
+_BYTES: Final = ("IP_TTL", "IP_TOS")
 #: Bytes of a key for Fast Open.
 _KEY_SIZE: Final = 16
 
@@ -52,9 +60,11 @@ def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
             raise _invalid()
         on, seconds = _LINGER.unpack_from(value)
         return seconds if on else -1
-    if not isinstance(value, int) and len(value) < _INT_SIZE and (name != "IP_TTL" or not value):
+    if not isinstance(value, int) and len(value) < _INT_SIZE and (name not in _BYTES or not value):
         raise _invalid()
     number = value if isinstance(value, int) else int.from_bytes(bytes(value)[:_INT_SIZE], sys.byteorder, signed=True)
+    if name == "IP_TOS":
+        return number & 0xFF
     if RANGES[name] == (0, 1) and name not in _STRICT:
         return int(number != 0)
     if name == "TCP_NOTSENT_LOWAT":

@@ -13,6 +13,8 @@ _LEAST_MSS: Final = 88
 #: What getsockopt says of TCP_MAXSEG that was not set, without a connection (TCP_MSS_DEFAULT).
 _USUAL_MSS: Final = 536
 
+_DIFFSERV: Final = 0xFC
+
 #: Lowest and highest value of each int option.
 RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_NODELAY": (0, 1),  # 1: no Nagle
@@ -32,6 +34,11 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_FASTOPEN_CONNECT": (0, 1),  # 1: the SYN waits for the first SEND and carries its data
     "TCP_FASTOPEN_NO_COOKIE": (0, 1),  # 1: Fast Open without cookies
     "IP_TTL": (0, 255),  # of the packets sent, over IPv6 their hop limit; 0: ip_default_ttl, hop_limit
+    "IP_TOS": (
+        0,
+        255,
+    ),  # the Diffserv field of the packets sent: the DSCP times 4; what ECN's two bits are is TCP's matter
+    "IPV6_TCLASS": (-1, 255),  # the same; -1: 0
     "SO_REUSEADDR": (0, 1),  # 1: others that have it, connections in TIME-WAIT too, may have the same port
     "SO_KEEPALIVE": (0, 1),
     "SO_OOBINLINE": (0, 1),  # 1: urgent data stays in the stream
@@ -73,6 +80,7 @@ class Options:
         "sndbuf",
         "sndbuf_fixed",
         "syncnt",
+        "tos",
         "ttl",
         "user_timeout",
         "window_clamp",
@@ -100,6 +108,7 @@ class Options:
         self.syncnt = parameters.tcp_syn_retries
         self.linger2 = 0
         self.ttl = 0
+        self.tos = 0
         self.keepalive = 0
         self.oobinline = 0
         self.linger = -1
@@ -139,7 +148,9 @@ class Options:
             raise InvalidArgument(f"{name}: {number} is not allowed; 0 and {_LEAST_MSS} to 65495 are", name)
         if name == "TCP_FASTOPEN_CONNECT" and number and not parameters.tcp_fastopen & FAST_OPEN_CLIENT:
             raise SocketError("EOPNOTSUPP", "Fast Open is off for clients: bit 1 of tcp_fastopen")
-        if name == "SO_RCVBUF":
+        if name in ("IP_TOS", "IPV6_TCLASS"):
+            number = max(number, 0) & _DIFFSERV
+        elif name == "SO_RCVBUF":
             number = min(number, parameters.rmem_max)
             self.rcvbuf_fixed = True
         elif name == "SO_SNDBUF":
@@ -163,4 +174,4 @@ class Options:
 
 
 def _attribute(name: str) -> str:
-    return name.partition("_")[2].lower()
+    return "tos" if name == "IPV6_TCLASS" else name.partition("_")[2].lower()

@@ -38,6 +38,7 @@ def transmit(c: Tcb, now: int, seq: int, flags: int, payload: bytes, cause: int,
         c.local_port, c.remote_port, seq & MASK, rcv_nxt & MASK, flags, window if window <= 65535 else 65535, payload
     )
     segment.ttl = c.options.ttl
+    segment.tos = c.options.tos
     if c.snd_up > seq:
         urgent.mark(c, segment, seq)
     if c.timestamps:
@@ -111,6 +112,7 @@ def transmit_syn(
     segment.mss = announced_mss(c)
     segment.fast_open = fast_open
     segment.ttl = c.options.ttl
+    segment.tos = c.options.tos
     if c.timestamps:
         segment.tsval = (now // MILLISECOND + c.ts_offset) & MASK
         segment.tsecr = c.ts_recent if with_ack else 0
@@ -179,6 +181,7 @@ def answer_with_reset(c: Tcb, now: int, segment: Segment, cause: int) -> None:
 def _send_reset(c: Tcb, now: int, reset: Segment, cause: int) -> None:
     tcp = c.tcp
     reset.ttl = c.options.ttl
+    reset.tos = c.options.tos
     c.segs_out += 1
     tcp.counters.TcpOutSegs += 1
     tcp.counters.TcpOutRsts += 1

@@ -194,11 +194,18 @@ for name, value in changes:
 print(E(one.setsockopt, TCP, key, bytes(range(16))), one.getsockopt(TCP, key, 16).hex(), end="; ")
 print(E(one.setsockopt, TCP, key, b"short"), E(one.setsockopt, TCP, socket.TCP_CONGESTION, b"nosuch"))
 print(one.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+six = socket.socket(socket.AF_INET6)
+for value in (0xBB, -1, 256, b"\\x2b"):
+    for end, level, name in ((one, socket.IPPROTO_IP, socket.IP_TOS), (six, socket.IPPROTO_IPV6, socket.IPV6_TCLASS)):
+        print(E(end.setsockopt, level, name, value), end.getsockopt(level, name), end="; ")
+print()
 """,
         [
             "None 1; None 1; EINVAL 1; None 1; EINVAL 1; None 1; None 5; None 60;"
             " None 000102030405060708090a0b0c0d0e0f; EINVAL ENOENT",
             "64",
+            # ip(7), ipv6(7): a byte or an int, and ECN's bits stay TCP's; an int, -1 is the default.
+            "None 184; None 184; None 252; None 0; None 0; EINVAL 0; None 40; EINVAL 0; ",
         ],
     ),
     "what is written is sent with the options of its time": (
@@ -309,7 +316,8 @@ for call in (lambda: two.send(b"again"), lambda: errno.errorcode[two.getsockopt(
         """
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 options = [(socket.SOL_SOCKET, name) for name in (socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_BROADCAST)]
-for level, name in (*options, (socket.SOL_SOCKET, socket.SO_REUSEADDR), (socket.IPPROTO_IP, socket.IP_TTL)):
+options += [(socket.SOL_SOCKET, socket.SO_REUSEADDR)]
+for level, name in (*options, (socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IP, socket.IP_TOS)):
     before = min(one.getsockopt(level, name), 9999)
     print(before, E(one.setsockopt, level, name, 9), one.getsockopt(level, name), end=" ")
     print(E(one.setsockopt, level, name, b"\\1"))
@@ -323,6 +331,7 @@ print(E(one.setsockopt, socket.IPPROTO_IP, socket.IP_TTL, 256), one.getsockopt(s
             "0 None 1 EINVAL",
             "0 None 1 EINVAL",
             "64 None 9 None",
+            "0 None 9 None",
             "None 200000",
             "EINVAL 1",
         ],

@@ -71,6 +71,7 @@ def run(text: str, *frames: bytes) -> Bench:
         ("ip.src == h1", segment(), True),
         ("ip.src == h2", segment(), False),
         ("ip.dst != h1", segment(), True),
+        ("ip.dsfield.dscp == 46 && ip.dsfield.ecn == 1", segment()[:15] + b"\xb9" + segment()[16:], True),
         ("ip.ttl == 64 && ip.proto == 6 && ip.id == 0", segment(), True),
         ("frame.len == 54", segment(), True),
         ("tcp.flags.syn || tcp.flags.fin && tcp.flags.ack", segment(flags=SYN), True),  # && binds closer

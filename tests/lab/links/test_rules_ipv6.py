@@ -51,6 +51,7 @@ LATER_FRAGMENT = packet(44, bytes((6, 0, 0, 9, 0, 0, 0, 7)) + segment(SYN)[54:])
         ("ipv6.src == h2", segment(), False),
         ("ip.src == h1", segment(), False),
         ("tcp.len == 3 && tcp.dstport == 80", segment(payload=b"abc"), True),
+        ("ipv6.tclass.dscp == 46 && ipv6.tclass.ecn == 1", segment()[:14] + b"\x6b\x90" + segment()[16:], True),
         ("ipv6.hlim == 61 && ipv6.nxt == 58 && ipv6.plen == 24", SOLICITATION, True),
         ("icmpv6.type == 135 && icmpv6.code == 0 && !icmp", SOLICITATION, True),
         ("tcp.flags.syn", BEHIND_OPTIONS, True),

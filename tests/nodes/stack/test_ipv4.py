@@ -390,7 +390,7 @@ def test_datagrams_without_data_fill_a_socket_too() -> None:
     assert None not in received and socket.receive() is None
 
 
-def test_the_buffer_and_the_ttl_of_a_socket_are_its_own() -> None:
+def test_buffer_ttl_and_tos_of_a_socket_are_its_own() -> None:
     stack = router()
     socket = stack.udp.bind(b"", 9)
     socket.rcvbuf = 2500
@@ -399,9 +399,11 @@ def test_the_buffer_and_the_ttl_of_a_socket_are_its_own() -> None:
         stack.on_frame(1, 0, frame(Ipv4Packet(SRC, ip("10.0.0.254"), 17, wire)))
     assert (stack.counters.UdpInDatagrams, stack.counters.UdpRcvbufErrors) == (2, 1)
     socket.ttl = 3
+    socket.tos = 0xBB
     socket.send_to(1, b"here", ip("127.0.0.1"), 10)
     socket.send_to(1, b"near", SRC, 10)
-    assert [decode_ipv4(out[14:]).ttl for _, out in stack.pull() if out[12:14] == b"\x08\0"] == [3]
+    sent = [decode_ipv4(out[14:]) for _, out in stack.pull() if out[12:14] == b"\x08\0"]
+    assert [(packet.ttl, packet.tos) for packet in sent] == [(3, 0xBB)]
 
 
 def test_a_syn_to_us_that_the_link_sends_to_everybody_is_ignored() -> None:

@@ -228,6 +228,36 @@ def test_errors_of_an_opening_connection(kind: int, code: int, errno_name: str) 
     assert (h1.status(opened).state_name, h1.status(opened).error) == ("CLOSED", errno_name)
 
 
+@pytest.mark.rfc("9293", "MUST-48", "SHLD-21", "SHLD-22")
+@pytest.mark.parametrize(("server", "option"), [("10.0.0.2", "IP_TOS"), ("fd00::2", "IPV6_TCLASS")])
+def test_the_diffserv_field_is_the_users_and_the_ecn_field_is_not(server: str, option: str) -> None:
+    """RFC 9293 section 3.9.1.9. A listener's is that of its connections; RFC 3168 rules what is ECN-capable."""
+    net = pair6()
+    h1, h2 = net.hosts["h1"], net.hosts["h2"]
+    h1.stack.parameters.set_all({"tcp_ecn": 1})
+    h2.listen(80, options={option: 0x28})
+    opened = h1.start_open(ip(server), 80, options={option: 0xB8 | 3, "TCP_NODELAY": 1})
+    net.run(h1.established(opened))
+
+    def seen(end: str) -> set[int]:
+        """Type of Service (RFC 791), or traffic class (RFC 8200), of all but ARP and neighbour discovery."""
+        six = len(ip(server)) == 16
+        tcp = [sent for sent in net.sent_by(end) if sent[20 if six else 23] == 6]
+        return {sent[14] << 4 & 0xF0 | sent[15] >> 4 if six else sent[15] for sent in tcp}
+
+    assert seen("h1:0") == {0xB8}
+    assert seen("h2:0") == {0x28}
+    net.captured.clear()
+    net.run(h1.send(opened, Payload(b"x", 1)))
+    assert seen("h1:0") == {0xB8 | 2}  # ECT(0)
+    h1.set_option(opened, option, 0x20)
+    assert h1.get_option(opened, option) == 0x20
+    net.captured.clear()
+    net.run(h1.send(opened, Payload(b"x", 1)))
+    h1.abort(opened)
+    assert seen("h1:0") == {0x20 | 2, 0x20}
+
+
 @pytest.mark.parametrize(("server", "at"), [("10.0.0.2", 22), ("fd00::2", 21)])
 def test_hop_limit_of_a_socket_and_of_the_host(server: str, at: int) -> None:
     net = pair6()
