@@ -120,7 +120,12 @@ def test_a_program_that_is_killed_leaves_what_a_kernel_would_leave(programs: Pro
     lab = programs.lab
     before = agents_descriptors(lab, "h1")
     # In the middle of receiving, with something unread: RST, as the kernel's.
-    victim = programs.python("h1", LISTEN_ONCE + "    one.recv(100_000, socket.MSG_WAITALL)\n    sys.stdin.read()\n")
+    victim = programs.python(
+        "h1",
+        LISTEN_ONCE
+        + "    one.recv(100_000, socket.MSG_WAITALL)\n    one.recv(1, socket.MSG_PEEK)\n    print('unread')\n"
+        "    sys.stdin.read()\n",
+    )
     victim.until("listens")
     ask = """
 import socket
@@ -133,7 +138,7 @@ except OSError as error:
     print(type(error).__name__)
 """
     sender = programs.python("l1", ask)
-    sender.until("sent")
+    victim.until("unread")
     victim.signal("KILL")
     assert victim.wait().code == 137
     assert sender.ok().split()[-1] == "ConnectionResetError"
