@@ -73,6 +73,10 @@ class Records(RecordWriter):
         return
 
 
+#: An ICMPv6 error has no more than the smallest MTU (RFC 4443 section 2.4).
+_QUOTED6: Final = ipv6.MIN_MTU - ipv6.HEADER_LEN - 8
+
+
 class Victim:
     """What both kinds have in common. `sent` is what left for `peer` since it was last emptied."""
 
@@ -207,7 +211,7 @@ class StackVictim(Victim):
             quoted = encode_ipv4(Ipv4Packet(self.here, dst, TCP, data[:28], 60))
             self.packet(self.peer, ICMP, encode_icmp(IcmpMessage(kind, code, rest, quoted)))
         else:
-            quoted = ipv6.encode_ipv6(Ipv6Packet(self.here, dst, TCP, data))
+            quoted = ipv6.encode_ipv6(Ipv6Packet(self.here, dst, TCP, data))[:_QUOTED6]
             message = IcmpMessage(_ICMP6[kind % len(_ICMP6)], code % 8, rest, quoted)
             self.packet(self.peer, ipv6.ICMP, icmp6.encode_icmp6(message, self.peer, self.here))
 
