@@ -44,8 +44,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as directory:
         lab = SimLab("bench", topology, 1, Path(directory) / "spool", LEVEL_CONGESTION, capture=False)
-        lab.start_app("h2", "sink", {"port": 80})
-        sender = lab.start_app("h1", "bulk", {"to": "h2", "port": 80, "bytes": total})
+        lab.start_app("h2", "sink", {"port": 80, "digest": False})
+        sender = lab.start_app("h1", "bulk", {"to": "h2", "port": 80, "bytes": total, "digest": False})
         garbage.settle()
         began, cpu = time.perf_counter(), time.process_time()
         lab.advance(Until(apps=(sender.name,)))

@@ -78,6 +78,15 @@ def test_bulk_to_sink() -> None:
     assert (bulk.results["sent_bytes"], bulk.results["sent_sha256"]) == (500_000, digest)
     assert int(bulk.results["duration_ns"]) > SECOND and bulk.connections == [1]
     assert net.hosts["h1"].status(1).local_port == 4000
+
+
+def test_bulk_to_sink_without_digests() -> None:
+    net = pair()
+    sink, sink_task = start(net, "h2", "sink", digest=False)
+    bulk, bulk_task = start(net, "h1", "bulk", to="h2", bytes_=500_000, digest=False)
+    finish(net, sink_task, bulk_task)
+    assert sink.results == {"accepted": 1, "received_bytes": 500_000, "connection_1": "500000 bytes"}
+    assert bulk.results["sent_bytes"] == 500_000 and "sent_sha256" not in bulk.results
     assert (states(net, "h1"), states(net, "h2")) == (["TIME-WAIT"], ["LAST-ACK"])
     assert net.hosts["h2"].listeners() == []
 
