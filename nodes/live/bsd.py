@@ -13,6 +13,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import IO, Any, Final, TypeVar
 
 from nodes.base.clock import NEVER, SECOND
@@ -222,7 +223,7 @@ class Socket:
             with contextlib.suppress(OSError):  # what has come is given first
                 while len(data) < bufsize:
                     size = bufsize - len(data)
-                    more = self._call(lambda: take(number, size, timeout_ns))  # noqa: B023 - called here
+                    more = self._call(partial(take, number, size, timeout_ns))
                     if not more:
                         break
                     data += more

@@ -184,8 +184,10 @@ class Socket(socket.socket):
             shared.name = shared.address(self._call("connect", number=number, host=host, port=port, wait=False, plug=0))
             shared.peer, shared.role = shared.address(addresses.reached(shared.family, host, port)), "connected"
             return
-        if shared.role == "connecting" and not self._has_connected() and shared.role == "connecting":
-            raise _os_error(errno.EALREADY)
+        if shared.role == "connecting":
+            self._has_connected()
+            if shared.role == "connecting":
+                raise _os_error(errno.EALREADY)
         if shared.unreported:
             shared.unreported = False
             if shared.role == "connected":

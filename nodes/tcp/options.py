@@ -13,6 +13,7 @@ _LEAST_MSS: Final = 88
 #: What getsockopt says of TCP_MAXSEG that was not set, without a connection (TCP_MSS_DEFAULT).
 _USUAL_MSS: Final = 536
 
+#: Of the TOS byte or traffic class, what is not the ECN field (RFC 2474, 3168).
 _DIFFSERV: Final = 0xFC
 
 #: Lowest and highest value of each int option.
@@ -34,10 +35,7 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "TCP_FASTOPEN_CONNECT": (0, 1),  # 1: the SYN waits for the first SEND and carries its data
     "TCP_FASTOPEN_NO_COOKIE": (0, 1),  # 1: Fast Open without cookies
     "IP_TTL": (0, 255),  # of the packets sent, over IPv6 their hop limit; 0: ip_default_ttl, hop_limit
-    "IP_TOS": (
-        0,
-        255,
-    ),  # the Diffserv field of the packets sent: the DSCP times 4; what ECN's two bits are is TCP's matter
+    "IP_TOS": (0, 255),  # the Diffserv field of the packets sent: the DSCP times 4; ECN's two bits are TCP's
     "IPV6_TCLASS": (-1, 255),  # the same; -1: 0
     "SO_REUSEADDR": (0, 1),  # 1: others that have it, connections in TIME-WAIT too, may have the same port
     "SO_KEEPALIVE": (0, 1),
