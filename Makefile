@@ -17,12 +17,11 @@ MISSING := $(if $(CI),,--allow-missing)
 # Tests start hundreds of processes; where this is set each would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-REAL_TIME := $(BIN)/pytest $(MISSING) -m real_time
-IN_NAMESPACES := --ignore=tests/contract --ignore=tests/docker
-IN_CONTAINERS := tests/contract tests/docker
 # Tests in real time share the cores with each other, and there a frame can be late or lost for want of time. What failed
 # is named and runs once more with the machine to itself; only what fails then too fails the build.
-ALONE := { [ $$? -eq 1 ] && echo "What failed runs again, alone:" && $(REAL_TIME) -rA --last-failed --last-failed-no-failures none; }
+real_time = $(BIN)/pytest $(MISSING) -m real_time -n $(1) $(2) || { [ $$? -eq 1 ] && \
+	echo "What failed runs again, alone:" && \
+	$(BIN)/pytest $(MISSING) -m real_time -rA --last-failed --last-failed-no-failures none $(2); }
 
 .PHONY: demo test check static fuzz bench proto clean user dev
 
@@ -34,8 +33,8 @@ demo: user
 test: packages dev static
 	$(BIN)/pytest -n auto --dist worksteal $(MISSING) -m "not real_time"
 	$(BIN)/pytest -n auto $(MISSING) --compiled -m "not real_time and not slow" tests/nodes tests/fuzz tests/lab/links tests/lab/attacks
-	$(REAL_TIME) -n 3 $(IN_NAMESPACES) || $(ALONE) $(IN_NAMESPACES)
-	$(REAL_TIME) -n 2 $(IN_CONTAINERS) || $(ALONE) $(IN_CONTAINERS)
+	$(call real_time,3,--ignore=tests/contract --ignore=tests/docker)
+	$(call real_time,2,tests/contract tests/docker)
 
 check: dev static
 	$(BIN)/pytest -n auto --dist worksteal $(MISSING) -m "not slow and not real_time"

@@ -1,4 +1,4 @@
-"""`tcplab measure`: how well this machine's link engine does what it is asked, measured on the wire."""
+"""`tcplab measure`: how well this machine carries a link as it is asked, measured on the wire."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import platform
 import sys
 import tempfile
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from lab.cli.output import Json, print_json
+
+#: netem keeps frames in order only where there is a rate; this one delays none.
+KEEPS_ORDER_BPS: Final = 100_000_000_000
+
+
+class Carrier(StrEnum):
+    """Engines that impair a link (docs/fidelity.md)."""
+
+    LINK = "link"
+    NETEM = "netem"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +36,7 @@ def measure(
     gemodel_p: Annotated[str, typer.Option(help="Gilbert-Elliott: chance to begin a burst of losses.")] = "1%",
     gemodel_r: Annotated[str, typer.Option(help="Gilbert-Elliott: chance to end it.")] = "20%",
     rate: Annotated[str, typer.Option(help="Rate of the link.")] = "10mbit",
+    engine: Annotated[Carrier, typer.Option(help="Who carries the link.")] = Carrier.LINK,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the link's chances.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -41,13 +53,14 @@ def measure(
     given = {"delay": delay, "jitter": jitter, "loss": loss, "gemodel_p": gemodel_p, "gemodel_r": gemodel_r}
     asked = spec.from_mapping(Impairments, {**given, "rate": rate})
     measuring.check(asked)
+    jitter_rate_bps = KEEPS_ORDER_BPS if engine is Carrier.NETEM else 0
     tell = _say_nothing if as_json else _say
-    links = [{"endpoints": "h1-h2", "engine": "link"}]
+    links = [{"endpoints": "h1-h2", "engine": engine.value}]
     topology = topology_from_mapping({"nodes": {"h1": "host", "h2": "host"}, "links": links})
     with tempfile.TemporaryDirectory(prefix="tcplab-measure-") as directory:
         lab = NetnsLab("measure", topology, seed, Path(directory) / "spool", LEVEL_OFF, capture=False)
         try:
-            measurement = measuring.Measurement(lab, "h1-h2", asked, tell)
+            measurement = measuring.Measurement(lab, "h1-h2", asked, tell, jitter_rate_bps)
             try:
                 rows = measurement.rows()
             finally:

@@ -1,4 +1,4 @@
-"""Measures a link of the engine on the wire against what was asked of it: numbered frames, tcpdump on both ends.
+"""Measures a link on the wire against what was asked of it: numbered frames, tcpdump on both ends.
 
 Each phase asks one thing of the link h1 -> h2 of a running lab, so that what is found has one cause. Nothing here is
 compared with the engine's own numbers. `Row.fine` is by the bounds in `BOUNDS` and, for chances, a chi-square test.
@@ -73,13 +73,22 @@ class Seen:
 
 
 class Measurement:
-    """Sends on `link` (its end h1:eth0) of a lab and looks at h2:eth0. `tell(words)` is called before each phase."""
+    """Sends on `link` (its end h1:eth0) of a lab and looks at h2:eth0. `tell(words)` is called before each phase.
+    Jitter is measured on a link with `jitter_rate_bps`, for an engine that needs a rate there (0: with none)."""
 
-    def __init__(self, lab: Measurable, link: str, asked: Impairments, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        lab: Measurable,
+        link: str,
+        asked: Impairments,
+        tell: Callable[[str], None],
+        jitter_rate_bps: int = 0,
+    ) -> None:
         self._lab = lab
         self._link = link
         self._asked = asked
         self._tell = tell
+        self._jitter_rate_bps = jitter_rate_bps
         self._phase = 0
         with lab.inside("h1"):
             self._socket = PacketSocket("eth0", ring_frames=0)
@@ -125,7 +134,9 @@ class Measurement:
         asked = self._asked
         self._tell("jitter")
         gap = 2 * asked.jitter_ns + MILLISECOND
-        seen = self.send(600, _SMALL, gap, delay_ns=asked.delay_ns, jitter_ns=asked.jitter_ns)
+        seen = self.send(
+            600, _SMALL, gap, delay_ns=asked.delay_ns, jitter_ns=asked.jitter_ns, rate_bps=self._jitter_rate_bps
+        )
         low = max(0, asked.delay_ns - asked.jitter_ns)
         high = asked.delay_ns + asked.jitter_ns
         bins = [0] * _BINS
@@ -239,7 +250,7 @@ class Measurement:
         under_way = impairments.get("delay_ns", 0) + impairments.get("jitter_ns", 0)
         rate = impairments.get("rate_bps", 0)
         if rate:
-            under_way += impairments["limit_packets"] * length * 8 * SECOND // rate
+            under_way += impairments.get("limit_packets", NO_IMPAIRMENTS.limit_packets) * length * 8 * SECOND // rate
         end = time.monotonic_ns() + under_way + 200 * MILLISECOND
         while time.monotonic_ns() < end:
             self._lab.pump()
