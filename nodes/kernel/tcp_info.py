@@ -10,8 +10,9 @@ from nodes.tcp import states
 from nodes.tcp.fastopen import FAILURES
 from nodes.tcp.info import TcpInfo
 
-#: To `tcpi_accecn_opt_seen` (Linux 6.18); older kernels give less, and what is missing reads as 0.
-_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2H8I2H")
+#: To `tcpi_accecn_fail_mode` (Linux 7.3); older kernels give less, and what is missing reads as 0. (6.18 has other
+#: fields in the last word, and they are 0 there: it agrees on AccECN with nobody.)
+_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2H9I")
 SIZE: Final = _LAYOUT.size
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _TIMESTAMPS: Final = 1
@@ -21,6 +22,8 @@ _ECN_SEEN: Final = 16
 _SYN_DATA: Final = 32
 _TFO_CHILD: Final = 128
 _SACK: Final = 2
+#: TCPI_ECN_MODE_ACCECN.
+_ACCECN: Final = 2
 #: What the kernel says for "no threshold yet".
 INFINITE: Final = 0x7FFF_FFFF
 #: ... for a connection that is not paced ...
@@ -98,8 +101,9 @@ class RawInfo(NamedTuple):
     received_e1_bytes: int
     received_e0_bytes: int
     received_ce_bytes: int
-    accecn_fail_mode: int
+    ecn_mode: int
     accecn_opt_seen: int
+    accecn_fail_mode: int
 
 
 class Identity(NamedTuple):
@@ -181,8 +185,9 @@ def parse(data: bytes) -> RawInfo:
         received_e1_bytes=v[63],
         received_e0_bytes=v[64],
         received_ce_bytes=v[65],
-        accecn_fail_mode=v[66],
-        accecn_opt_seen=v[67],
+        ecn_mode=v[66] & 3,
+        accecn_opt_seen=v[66] >> 2 & 3,
+        accecn_fail_mode=v[66] >> 4 & 15,
     )
 
 
@@ -208,6 +213,8 @@ def tcp_info(
         agreed.append("wscale")
     if raw.options & _ECN:
         agreed.append("ecn")
+    if raw.ecn_mode == _ACCECN:
+        agreed.append("accecn")
     if raw.options & _ECN_SEEN:
         agreed.append("ecn_seen")
     if raw.options & _SYN_DATA:

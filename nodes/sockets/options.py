@@ -120,7 +120,7 @@ def info_without_connection(listens: bool) -> bytes:
 
 
 def info_bytes(now: int, c: Tcb) -> bytes:
-    """TCP_INFO of a connection as Linux has it (struct tcp_info of include/uapi/linux/tcp.h, to tcpi_total_rto_time):
+    """TCP_INFO of a connection as Linux has it (struct tcp_info of include/uapi/linux/tcp.h, Linux 7.3):
     times in us or ms, windows in segments. What we do not count is 0."""
     one = info(c, now)
     mss = max(one.snd_mss, 1)
@@ -198,9 +198,13 @@ def info_bytes(now: int, c: Tcb) -> bytes:
         one.received_e1_bytes & _U32,
         one.received_e0_bytes & _U32,
         one.received_ce_bytes & _U32,
-        one.accecn_fail_mode,
-        one.accecn_opt_seen,
+        _ecn_mode(one.options) | one.accecn_opt_seen << 2 | one.accecn_fail_mode << 4,
     )
+
+
+def _ecn_mode(agreed: tuple[str, ...]) -> int:
+    """TCPI_ECN_MODE_ of include/uapi/linux/tcp.h: none, RFC 3168, AccECN."""
+    return 2 if "accecn" in agreed else int("ecn" in agreed)
 
 
 #: TCPI_OPT_ of include/uapi/linux/tcp.h.
@@ -208,7 +212,7 @@ _OPTIONS: Final = (
     *(("timestamps", 1), ("sack", 2), ("wscale", 4), ("ecn", 8), ("ecn_seen", 16), ("syn_data", 32)),
     ("tfo_child", 128),
 )
-_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2H8I2H")
+_INFO: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2H9I")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _INFINITE: Final = 0x7FFF_FFFF
 #: What Linux says of a rate that nothing bounds.
