@@ -112,9 +112,13 @@ def words(found: Mapping[str, Any]) -> list[str]:
     if "warning" in found:
         return [f"warning: {found['warning']}"]
     late = found["late_ns"]
+    carried = (
+        f"{found['sent']} frames, late by p50 {_ms(late['p50'])}, p99 {_ms(late['p99'])}, max {_ms(late['max'])}"
+        if found["sent"]
+        else "no frames"
+    )
     said = (
-        f"link engine: {found['sent']} frames, late by p50 {_ms(late['p50'])}, p99 {_ms(late['p99'])}, "
-        f"max {_ms(late['max'])}; {found['dropped_in_socket']} lost in its sockets; "
+        f"link engine: {carried}; {found['dropped_in_socket']} lost in its sockets; "
         f"CPU {found['engine_cpu_permille'] / 10:.0f} % of a core, machine {found['machine_cpu_permille'] / 10:.0f} %"
     )
     return [said, *(f"warning: {warning}" for warning in found["warnings"])]

@@ -17,7 +17,7 @@ from lab.fabric.libc import open_filesystem
 from lab.server.journal import Owned
 from lab.trace.bundle import MANIFEST, Bundle
 from nodes.base.errors import TcplabError
-from nodes.base.processes import owner_of
+from nodes.base.processes import ended
 
 
 def bury(owned: Owned, why: str) -> None:
@@ -37,16 +37,14 @@ def ended_instances() -> list[str]:
     with _instances() as directory:
         if directory is None:
             return []
-        with os.scandir(directory) as entries:
-            owners = {entry.name: owner_of(entry.name) for entry in entries}
-    return sorted(name for name, owner in owners.items() if owner is not None and not owner.running)
+        return sorted(ended(os.listdir(directory)))  # noqa: PTH208 - of a descriptor
 
 
 def remove_ended_instances() -> None:
     """Remove them, where we may."""
-    ended = ended_instances()
+    names = ended_instances()
     with _instances() as directory:
-        for name in ended:
+        for name in names:
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=directory)
 

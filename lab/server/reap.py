@@ -25,7 +25,7 @@ from lab.server.leftovers import (
     remove_ended_containers,
     remove_ended_instances,
 )
-from nodes.base.processes import owned_name, owner_of
+from nodes.base.processes import ended, owned_name
 
 #: A lab that is asked to end has so long to complete its run, wall seconds; then it is killed.
 _END_WITHIN_S: Final = 10.0
@@ -124,17 +124,14 @@ def make_private_directory() -> Path:
 
 def ended_directories() -> list[Path]:
     """Private directories of this user whose processes have ended."""
-    ended = []
+    found = []
     for parent in {Path(tempfile.gettempdir()), Path("/tmp")}:
-        for path in parent.iterdir():
-            owner = owner_of(path.name)
-            if owner is None or owner.running:
-                continue
+        for name in ended(path.name for path in parent.iterdir()):
             with contextlib.suppress(OSError):
-                info = path.lstat()
+                info = (parent / name).lstat()
                 if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
-                    ended.append(path)
-    return sorted(ended)
+                    found.append(parent / name)
+    return sorted(found)
 
 
 def _answers(path: Path) -> bool:

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from typing import Final
 _STATE: Final = 0
 _START: Final = 19
 _OWNED: Final = re.compile(r"tcplab-([1-9][0-9]*)-([0-9]+)-([0-9]+)(?:-|$)")
+#: Numbers of a process in all its pid namespaces, its own last (proc_pid_status(5)).
+_NUMBERS: Final = re.compile(r"^NSpid:\s*(.*)$", re.MULTILINE)
+#: The pid namespace that every other one is in (PROC_PID_INIT_INO of include/linux/proc_ns.h).
+_FIRST: Final = str(0xEFFFFFFC)
 #: States of a process that does nothing any more and whose parent has not asked how it ended.
 _DEAD: Final = ("Z", "X", "x")
 
@@ -54,7 +59,7 @@ class Process:
     @property
     def namespace(self) -> str:
         """The number of its pid namespace."""
-        return self.machine.rpartition("[")[2].rstrip("]")
+        return _namespace(self.machine)
 
     @property
     def running(self) -> bool:
@@ -95,20 +100,55 @@ class Process:
 
 def owned_name() -> str:
     """A name for what the calling process makes outside itself, such as a directory; it tells whose it is, so that it
-    can be removed when the process was killed (`owner_of`). More may be added after a hyphen."""
+    can be removed when the process was killed (`ended`). More may be added after a hyphen."""
     process = Process.of(os.getpid())
     if process is None:
         return "tcplab"  # a system without /proc
     return f"tcplab-{process.pid}-{process.start}-{process.namespace}"
 
 
-def owner_of(name: str) -> Process | None:
-    """Whose a thing of that name is; None when it is nobody's here: no such name, or of another pid namespace."""
-    match = _OWNED.match(name)
-    if match is None:
-        return None
-    owner = Process(int(match[1]), int(match[2]), machine())
-    return owner if owner.namespace == match[3] else None
+def ended(names: Iterable[str]) -> list[str]:
+    """Those of the names (`owned_name`) whose makers have ended. A maker in another pid namespace, as of a container,
+    is looked for where every process of the machine is seen, in its first pid namespace; elsewhere nobody can tell."""
+    found = []
+    inside: set[tuple[int, int, str]] | None = None
+    for name in names:
+        match = _OWNED.match(name)
+        if match is None:
+            continue
+        pid, start, namespace = int(match[1]), int(match[2]), match[3]
+        if namespace == _namespace(machine()):
+            gone = not Process(pid, start, machine()).running
+        elif _namespace(machine()) == _FIRST:
+            if inside is None:
+                inside = _inside()
+            gone = inside.isdisjoint({(pid, start, namespace), (pid, start, "")})
+        else:
+            gone = False
+        if gone:
+            found.append(name)
+    return found
+
+
+def _inside() -> set[tuple[int, int, str]]:
+    """Processes that are seen: number in their own pid namespace, start, and this namespace ("": not to be told)."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        process = Process.of(int(entry.name)) if entry.name.isdecimal() else None
+        if process is None:
+            continue
+        namespace = ""
+        with contextlib.suppress(OSError):
+            numbers = _NUMBERS.search((entry / "status").read_text("utf-8", "replace"))
+            with contextlib.suppress(PermissionError):
+                namespace = _namespace(str((entry / "ns/pid").readlink()))
+            if numbers is not None:
+                found.add((int(numbers[1].split()[-1]), process.start, namespace))
+    return found
+
+
+def _namespace(machine: str) -> str:
+    return machine.rpartition("[")[2].rstrip("]")
 
 
 @cache

@@ -177,6 +177,7 @@ class Observer:
         """Ask the kernel for its TCP sockets now; returns whether numbers moved since it was asked before."""
         congestion = self._sink.level >= LEVEL_CONGESTION
         listed = self._diag.sockets(with_info=congestion)
+        listed_ns = self._scheduler.real_now()
         ours = [
             (connection, one)
             for one in listed
@@ -192,7 +193,7 @@ class Observer:
         if congestion:
             for connection, one in ours:
                 if one.info:
-                    moved |= self._take_listed(now, connection, one)
+                    moved |= self._take_listed(listed_ns, connection, one)
         return moved
 
     def _take_listed(self, now: int, connection: Connection, one: Listed) -> bool:

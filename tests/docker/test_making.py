@@ -63,11 +63,14 @@ def test_a_name_that_is_taken_is_said(docker: Docker) -> None:
         docker.run("rm", "tcplab-taken-h1")
 
 
-def test_without_a_daemon_it_is_said_what_to_do(tmp_path: Path) -> None:
-    server = Server(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/docker.sock")
+@pytest.mark.parametrize(
+    ("host", "advice"), [("unix:///no/docker.sock", "start dockerd"), ("tcp://127.0.0.1:2375", "of this machine")]
+)
+def test_without_a_daemon_it_is_said_what_to_do(host: str, advice: str, tmp_path: Path) -> None:
+    server = Server(tmp_path, DOCKER_HOST=host)
     with Controller(server.address) as controller:
         (found,) = [one for one in controller.backends() if one.name == "docker"]
-        assert (found.available, "start dockerd" in found.reason) == (False, True)
+        assert (found.available, advice in found.reason) == (False, True)
         with pytest.raises(errors.FailedPrecondition, match="DOCKER_HOST"):
             controller.create_lab(PAIR, backend="docker")
         assert controller.labs() == []

@@ -70,7 +70,7 @@ def test_accecn(opener: str, kernel: int, agreed: set[str], tmp_path: Path) -> N
             "h1": {"kind": "host", "parameters": {"tcp_ecn": 3}},
             "h2": {"kind": "linux", "parameters": {"net.ipv4.tcp_ecn": kernel}},
         },
-        "links": [{"endpoints": "h1-h2", "rate": "20mbit", "delay": "5ms", "ecn_threshold": 20_000}],
+        "links": [{"endpoints": "h1-h2", "rate": "5mbit", "delay": "20ms", "ecn_threshold": 10_000}],
     }
     # What a kernel asks for when it opens.
     if opener == "h2" and kernel in (2, 5):

@@ -26,7 +26,7 @@ import pytest
 from lab.fabric.libc import open_filesystem
 from lab.trace.bundle import Bundle
 from lab.trace.spool_reader import SpoolReader
-from nodes.base.processes import Process, owned_name
+from nodes.base.processes import Process
 from tcplab.v1 import lab_pb2, node_pb2, run_pb2, tcp_pb2, trace_pb2
 from tests.namespaces import Namespace, veth
 from tests.server.api import Api, Server, fails, failure
@@ -91,7 +91,12 @@ class Machine:
                 if found is not None:
                     self.seen.add(found)
 
-    def reap(self, *options: str) -> Any:
+    def reap(self, *options: str) -> list[dict[str, Any]]:
+        """What `tcplab reap` says, but for instances of the kernel's tracer: these are the machine's, and may be of
+        another test's processes."""
+        return [one for one in self.reap_all(*options) if one["what"] != "tracefs instance"]
+
+    def reap_all(self, *options: str) -> Any:
         """What `tcplab reap` says."""
         where = ["--state", str(self.directory / "state"), "--socket", str(self.directory / "s")]
         done = subprocess.run(
@@ -363,34 +368,46 @@ def test_reap_leaves_what_a_controller_holds(machine: Machine, bystanders: None)
     assert machine.reap() == []
 
 
-def test_reap_removes_tracer_instances_of_the_dead_alone(machine: Machine) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        found = Process.of(process.pid)
-        assert found is not None
-        process.kill()
-    dead = f"tcplab-{found.pid}-{found.start}-{found.namespace}-test"
-    living, foreign = f"{owned_name()}-test", "not-tcplabs-1-2-3"
-    root = open_filesystem("tracefs")
+@pytest.mark.parametrize(
+    "inside", [(), ("unshare", "--pid", "--fork", "--mount-proc")], ids=["here", "in a pid namespace"]
+)
+def test_reap_removes_tracer_instances_of_the_dead_alone(machine: Machine, inside: tuple[str, ...]) -> None:
+    program = (
+        "import sys; from nodes.base.processes import owned_name; print(owned_name(), flush=True); sys.stdin.read()"
+    )
+    names, root = [], open_filesystem("tracefs")
 
     def there() -> set[str]:
         return {one.name for one in Path(f"/proc/self/fd/{root}/instances").iterdir()} & {dead, living, foreign}
 
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, root)
+        makers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*inside, sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for _ in range(2)
+        ]
+        for maker in makers:
+            assert maker.stdout is not None
+            names.append(f"{maker.stdout.readline().strip()}-test")
+        (dead, living), foreign = names, "not-tcplabs-1-2-3"
+        makers[0].communicate()
         for name in (living, foreign):
             os.mkdir(f"instances/{name}", dir_fd=root)
         try:
             # These directories are the machine's, where another test may reap at this moment: then once more.
             for _ in range(20):
                 os.mkdir(f"instances/{dead}", dir_fd=root)
-                reaped = [one["name"] for one in machine.reap() if one["what"] == "tracefs instance"]
+                reaped = [one["name"] for one in machine.reap_all() if one["what"] == "tracefs instance"]
                 if dead in reaped or dead in there():
                     break
         finally:
             left = sorted(there())
             for name in left:
                 os.rmdir(f"instances/{name}", dir_fd=root)
-    finally:
-        os.close(root)
     assert dead in reaped
     assert left == sorted([living, foreign])
 

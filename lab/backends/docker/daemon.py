@@ -32,8 +32,15 @@ def default_image() -> str:
 
 
 def connect() -> Any:
-    """A client of the daemon that DOCKER_HOST names, or of this machine's. Raises Unsupported when none answers."""
+    """A client of the daemon that DOCKER_HOST names, or of the usual one. Raises Unsupported when none answers, and for
+    one that may be another machine's: numbers of processes there mean others here."""
     client: Any = None
+    host = os.environ.get("DOCKER_HOST") or "unix://"
+    if not host.startswith(("unix://", "http+unix://")):
+        raise Unsupported(
+            f"backend docker needs the daemon of this machine, by its unix socket; DOCKER_HOST is {host}: unset it, or "
+            "run tcplab there; backend netns needs no daemon"
+        )
     try:
         client = docker.from_env(timeout=_ANSWERS_WITHIN_S).api
         client.ping()

@@ -11,7 +11,7 @@ from docker.errors import APIError, DockerException, NotFound
 
 from lab.backends.docker.daemon import OWNER, connect
 from nodes.base.errors import Unsupported
-from nodes.base.processes import owner_of
+from nodes.base.processes import ended
 
 #: So many are removed at once.
 _THREADS: Final = 8
@@ -55,9 +55,6 @@ def remove(client: Any, containers: Iterable[str]) -> None:
 
 
 def _ended(client: Any) -> list[Any]:
-    found = []
-    for one in client.containers(all=True, filters={"label": [OWNER]}):
-        owner = owner_of(one["Labels"][OWNER])
-        if owner is not None and not owner.running:
-            found.append(one)
-    return found
+    found = client.containers(all=True, filters={"label": [OWNER]})
+    owners = set(ended(one["Labels"][OWNER] for one in found))
+    return [one for one in found if one["Labels"][OWNER] in owners]
