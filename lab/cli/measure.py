@@ -49,6 +49,7 @@ def measure(
     from lab.links.impairments import Impairments
     from lab.topology.loader import topology_from_mapping
     from nodes.base.events import LEVEL_OFF
+    from nodes.base.processes import owned_name
 
     given = {"delay": delay, "jitter": jitter, "loss": loss, "gemodel_p": gemodel_p, "gemodel_r": gemodel_r}
     asked = spec.from_mapping(Impairments, {**given, "rate": rate})
@@ -57,7 +58,7 @@ def measure(
     tell = _say_nothing if as_json else _say
     links = [{"endpoints": "h1-h2", "engine": engine.value}]
     topology = topology_from_mapping({"nodes": {"h1": "host", "h2": "host"}, "links": links})
-    with tempfile.TemporaryDirectory(prefix="tcplab-measure-") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"{owned_name()}-") as directory:
         lab = NetnsLab("measure", topology, seed, Path(directory) / "spool", LEVEL_OFF, capture=False)
         try:
             measurement = measuring.Measurement(lab, "h1-h2", asked, tell, jitter_rate_bps)

@@ -15,6 +15,7 @@ from lab.trace.pcapng import INBOUND, OUTBOUND, PcapngWriter, write_captures
 from lab.trace.spool_reader import SpoolReader
 from nodes.base.causes import NONE
 from nodes.base.events import DELIVERY, FRAME, RECEIVED, SEGMENT, SENT, VERDICT, VERDICT_DUPLICATED, VERDICT_INJECTED
+from nodes.base.processes import owned_name
 
 _KINDS: Final = (FRAME, VERDICT, DELIVERY, SEGMENT)
 _CHUNK: Final = 1 << 18
@@ -22,7 +23,7 @@ _CHUNK: Final = 1 << 18
 
 def capture_so_far(spool: Path, interface: str) -> bytes:
     """The whole file. It takes a while: to be called in a thread."""
-    with tempfile.TemporaryDirectory(prefix="tcplab-") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"{owned_name()}-") as directory:
         write_captures(spool, directory)
         path = Path(directory) / f"{interface.replace(':', '-', 1)}.pcapng"
         if path.exists():

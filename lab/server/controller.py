@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import ipaddress
 import logging
@@ -11,9 +10,8 @@ import os
 import shutil
 import signal
 import socket as sockets
-import stat
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +27,7 @@ from lab.server import line as lines
 from lab.server.app_service import AppKinds
 from lab.server.backends import BackendService
 from lab.server.children import Nursery
+from lab.server.claim import check_path, claim, held
 from lab.server.journal import default_state
 from lab.server.labs import Labs, LabsService
 from lab.server.reap import make_private_directory
@@ -36,8 +35,7 @@ from lab.server.router import Router
 from lab.server.runs import ExperimentService, Runs, RunService
 from lab.server.serving import OPTIONS, Context, Handlers
 from lab.server.trace_service import TraceService
-from nodes.base.errors import FailedPrecondition, InvalidArgument, NotFound
-from tcplab.client.address import default_socket
+from nodes.base.errors import InvalidArgument
 from tcplab.v1 import (
     app_pb2,
     attack_pb2,
@@ -53,8 +51,6 @@ from tcplab.v1 import (
 
 #: Calls that go on when the controller ends have so long, wall seconds.
 _GRACE: Final = 0.5
-#: A path of a unix socket has at most 107 bytes on Linux, 103 on macOS.
-_MAX_PATH: Final = 103
 
 log = logging.getLogger("tcplab")
 
@@ -78,8 +74,7 @@ class Settings:
     allow_code: bool = False
 
     def __post_init__(self) -> None:
-        if len(os.fsencode(self.socket)) > _MAX_PATH:
-            raise InvalidArgument(f"{self.socket}: longer than the {_MAX_PATH} bytes of a socket's path", "socket")
+        check_path(self.socket)
         if (self.certificate is None) != (self.key is None):
             raise InvalidArgument("certificate and key are needed together", "key" if self.certificate else "cert")
         if not self.listen:
@@ -112,7 +107,7 @@ def serve(settings: Settings, ready: Callable[[str], None], until_eof: bool = Fa
     InvalidArgument for an address that cannot be had. To be called before this process has threads.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    _claim(settings.socket)
+    claim(settings.socket)
     settings.runs.mkdir(parents=True, exist_ok=True)
     private = make_private_directory()
     pid, control = nursery.start(_child, private)
@@ -134,27 +129,6 @@ def _child(line: sockets.socket) -> None:
             "validate": run_process.validate,
             "backends": backends.tell,
         }[job["what"]](job, line)
-
-
-def _claim(path: Path) -> None:
-    """Make the socket's directory; a socket that nobody serves any more goes away. Raises FailedPrecondition."""
-    if path.parent == default_socket().parent:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    elif not path.parent.is_dir():
-        raise NotFound(f"{path.parent}: no such directory for the socket")
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FailedPrecondition(f"{path}: is there and is no socket; give another --socket")
-    with sockets.socket(sockets.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise FailedPrecondition(f"{path}: a controller serves there already; use it, or give another --socket")
 
 
 class Controller:
@@ -258,36 +232,34 @@ async def _serve(
     controller = Controller(settings, pid, control, private)
     servers = [controller.server()]
     address = f"unix:{settings.socket.absolute()}"
-    try:
-        await controller.labs.adopt()
-        with _owner_only():
-            _bind(servers[0], address, None)
-        if settings.listen:
-            servers.append(_tcp_server(controller))
-        for server in servers:
-            await server.start()
-        await controller.set_serving(True)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, stop.set)
-        if until_eof:
-            _stop_at_eof(stop)
-        ready(address)
-        log.info(
-            "serving on %s%s; runs are in %s",
-            address,
-            f" and {settings.listen}" if settings.listen else "",
-            controller.runs.directory,
-        )
-        await stop.wait()
-        log.info("ending %d labs", len(controller.labs.by_name))
-        await controller.set_serving(False)
-    finally:
-        ending = [asyncio.create_task(server.stop(_GRACE)) for server in servers]
-        await controller.close()
-        await asyncio.wait(ending)
-        settings.socket.unlink(missing_ok=True)
+    with held(settings.socket, lambda unnamed: _bind(servers[0], unnamed, None)):
+        try:
+            await controller.labs.adopt()
+            if settings.listen:
+                servers.append(_tcp_server(controller))
+            for server in servers:
+                await server.start()
+            await controller.set_serving(True)
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(signum, stop.set)
+            if until_eof:
+                _stop_at_eof(stop)
+            ready(address)
+            log.info(
+                "serving on %s%s; runs are in %s",
+                address,
+                f" and {settings.listen}" if settings.listen else "",
+                controller.runs.directory,
+            )
+            await stop.wait()
+            log.info("ending %d labs", len(controller.labs.by_name))
+            await controller.set_serving(False)
+        finally:
+            ending = [asyncio.create_task(server.stop(_GRACE)) for server in servers]
+            await controller.close()
+            await asyncio.wait(ending)
 
 
 def _tcp_server(controller: Controller) -> grpc.aio.Server:
@@ -309,16 +281,6 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
             server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise InvalidArgument(f"{address}: cannot be listened on: {error}", "listen") from None
-
-
-@contextlib.contextmanager
-def _owner_only() -> Iterator[None]:
-    """What is made meanwhile is for this user alone."""
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _stop_at_eof(stop: asyncio.Event) -> None:

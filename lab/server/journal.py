@@ -18,7 +18,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,6 +92,9 @@ class Owned:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+_FACTS: Final = tuple(one.name for one in fields(Owned) if one.name not in ("path", "process"))
+
+
 def claim(state: Path, **facts: Any) -> Owned:
     """The calling process's entry, written. `facts` are fields of Owned."""
     process = Process.current()
@@ -120,12 +123,19 @@ def owned_in(state: Path) -> Iterator[Owned]:
     return iter(sorted(found, key=lambda one: (one.started, one.path.name)))
 
 
+def owned_by(state: Path, pid: int) -> Owned | None:
+    """What a process of this machine and pid namespace owns, or the last that had its number did."""
+    found = [one for one in owned_in(state) if one.process.pid == pid and one.process.machine == machine()]
+    return max(found, key=lambda one: one.process.start, default=None)
+
+
 def _read(path: Path, named: Process) -> Owned:
     try:
         content = json.loads((path / _JOURNAL).read_text("utf-8"))
         process = Process(**content.pop("process"))
-        return Owned(**{**content, "path": path, "process": process})
-    except (OSError, ValueError, TypeError, KeyError):  # killed before the journal was there
+        known = {name: content[name] for name in _FACTS if name in content}  # another version may have said more
+        return Owned(**known, path=path, process=process)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # killed before the journal was there
         with contextlib.suppress(OSError):
             return Owned(path, named, started=path.stat().st_mtime)
         return Owned(path, named)

@@ -178,7 +178,7 @@ class Labs:
                 child = await self.nursery.child(f"lab {name}", job, keep)
                 while (answer := await child.heard()) is not None and "progress" in answer:
                     self._on_progress(name, request.backend, answer["progress"])
-                owned = self._owned_by(child) if real else None
+                owned = journal.owned_by(self._state, child.pid) if real else None
                 if answer is None:
                     raise LabFailed(f"labs/{name} could not be made: {_with(await child.ended(), owned)}")
                 if "error" in answer:
@@ -320,13 +320,10 @@ class Labs:
             return child, None
         return child, lab_pb2.Lab.FromString(base64.b64decode(answer["lab"]))
 
-    def _owned_by(self, child: Child) -> Owned | None:
-        return next((one for one in journal.owned_in(self._state) if one.process.pid == child.pid), None)
-
     def _clean(self, child: Child) -> None:
         """Remove what a process left that was killed while it made a lab."""
-        owned = self._owned_by(child)
-        if owned is not None and not owned.process.running and not owned.process.elsewhere:
+        owned = journal.owned_by(self._state, child.pid)
+        if owned is not None and not owned.process.running:
             bury(owned, "")
 
     async def delete(self, name: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.server import line as lines
+from lab.server.claim import serves
 from lab.server.journal import Owned, owned_in
 from lab.server.leftovers import (
     bury,
@@ -84,10 +85,12 @@ def _judge(owned: Owned) -> Found:
 
     if owned.process.elsewhere:
         return say("lab", "it is of another pid namespace, as of a container: reap it there", stays=True)
-    if owned.controller and _answers(Path(owned.controller)):
-        return say("lab", f"the controller at {owned.controller} holds it: tcplab down", stays=True)
     if not owned.process.running:
         return say("leftovers", "its process has ended")
+    if not owned.controller:
+        return say("lab", "it is being made, or its journal cannot be read", stays=True)
+    if serves(Path(owned.controller)):
+        return say("lab", f"the controller at {owned.controller} holds it: tcplab down", stays=True)
     return say("lab", "its controller has ended")
 
 
@@ -134,18 +137,8 @@ def ended_directories() -> list[Path]:
     return sorted(found)
 
 
-def _answers(path: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX) as probe:
-        probe.settimeout(_END_WITHIN_S)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
-
-
 def _is_stale(path: Path) -> bool:
     try:
-        return stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path)
+        return stat.S_ISSOCK(path.lstat().st_mode) and not serves(path)
     except OSError:
         return False

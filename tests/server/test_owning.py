@@ -1,0 +1,100 @@
+"""What a controller and `tcplab reap` take for theirs: a socket nobody serves on, entries of the journal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.server import journal
+from lab.server.claim import claim
+from lab.server.reap import reap
+from nodes.base.errors import FailedPrecondition
+from nodes.base.processes import Process
+from tcplab.v1 import lab_pb2
+from tests.server.api import Api, Server
+
+
+def test_a_socket_of_another_kind_is_somebody_elses(tmp_path: Path) -> None:
+    """As /dev/log is, of datagrams."""
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as theirs:
+        theirs.bind(str(path))
+        assert reap(tmp_path / "state", path) == []
+        with pytest.raises(FailedPrecondition, match="serves there already"):
+            claim(path)
+        assert path.is_socket()
+    assert [one.what for one in reap(tmp_path / "state", path)] == ["socket"]
+    assert not path.exists()
+
+
+def test_a_controller_that_ends_leaves_the_socket_of_the_next(tmp_path: Path) -> None:
+    """Somebody removed the first one's, so there are two."""
+    (tmp_path / "2").mkdir()
+    first = Server(tmp_path)
+    first.socket.unlink()
+    second = Server(tmp_path / "2", "--socket", str(first.socket))
+    try:
+        first.process.send_signal(signal.SIGTERM)
+        assert first.stop() == 0
+        assert list(Api(second.address).labs.ListLabs(lab_pb2.ListLabsRequest()).labs) == []
+    finally:
+        second.stop()
+    assert not first.socket.exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.fixture
+def running() -> Iterator[Process]:
+    with subprocess.Popen(["sleep", "infinity"]) as sleeping:
+        process = Process.of(sleeping.pid)
+        assert process is not None
+        yield process
+        sleeping.kill()
+
+
+def entry(state: Path, process: Process, **more: object) -> Path:
+    """Of a lab, as another version might write it."""
+    path = state / f"{process.pid}-{process.start}"
+    path.mkdir(parents=True)
+    content = {"path": None, "process": dataclasses.asdict(process), "lab": "demo", "started": 1.0, **more}
+    (path / "journal.json").write_text(json.dumps(content))
+    return path
+
+
+def test_an_entry_that_cannot_be_read_is_not_for_reap_while_its_process_runs(tmp_path: Path, running: Process) -> None:
+    """It is just being written, say."""
+    path = tmp_path / f"{running.pid}-{running.start}"
+    path.mkdir()
+    (found,) = reap(tmp_path, tmp_path / "s")
+    assert (found.stays, "is being made" in found.why) == (True, True)
+    assert running.running and path.exists()
+
+
+def test_an_entry_of_a_later_version_is_understood(tmp_path: Path, running: Process) -> None:
+    """Its controller serves, so its lab stays, whatever else is said of it."""
+    with socket.socket(socket.AF_UNIX) as controller:
+        controller.bind(str(tmp_path / "c"))
+        controller.listen()
+        entry(tmp_path / "state", running, controller=str(tmp_path / "c"), unheard_of={"in": 2030})
+        (found,) = reap(tmp_path / "state", tmp_path / "s")
+    assert (found.stays, found.name) == (True, "demo")
+    assert running.running
+
+
+def test_whose_entry_it_is(tmp_path: Path, running: Process) -> None:
+    """Of another boot, of another pid namespace as of the container before this one, and of one that had the number."""
+    boot, _, namespace = running.machine.partition(" ")
+    entry(tmp_path, dataclasses.replace(running, start=5, machine=f"{boot} pid:[1]"))
+    entry(tmp_path, dataclasses.replace(running, start=6, machine=f"another-boot {namespace}"))
+    assert journal.owned_by(tmp_path, running.pid) is None
+    entry(tmp_path, dataclasses.replace(running, start=7))
+    ours = entry(tmp_path, running)
+    found = journal.owned_by(tmp_path, running.pid)
+    assert found is not None and found.path == ours
