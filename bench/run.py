@@ -61,7 +61,10 @@ def scale() -> None:
     for kind, numbers in (("flows", (1, 10, 100, 1000)), ("nodes", (10, 100, 1000)), ("quiet", (10, 100, 1000))):
         for number in numbers:
             found = measure("scale_tcplab.py", kind, number)
-            print(f"{number:>8,} {kind:<28} {found['cpu_us_per_packet']:>10.1f}")
+            words = f"{number:>8,} {kind:<28} {found['cpu_us_per_packet']:>10.1f}"
+            if kind == "nodes":
+                words += f"      ns-3: {measure('pairs_ns3.py', number)['cpu_us_per_packet']:.1f}"
+            print(words)
     for name, value in measure("scale_tcplab.py", "memory").items():
         print(f"{name:>37} {value:>10,}")
 
