@@ -143,22 +143,22 @@ class Nursery:
 
         Raises ResourceExhausted when that cannot be done.
         """
-        ours, theirs = socket.socketpair()
-        errors, errors_in = os.pipe()
-        born: asyncio.Future[tuple[int, asyncio.Future[int | None]]] = self._loop.create_future()
         try:
-            nursery.ask(self._control, theirs, errors_in, keep)
-            self._births.append(born)
-            pid, status = await born
+            with contextlib.ExitStack() as undo:
+                ours, theirs = socket.socketpair()
+                undo.callback(ours.close)
+                with theirs:
+                    errors, errors_in = os.pipe()
+                    undo.callback(os.close, errors)
+                    try:
+                        pid, status = await self._born(theirs, errors_in, keep)
+                    finally:
+                        os.close(errors_in)
+                undo.pop_all()
         except OSError as error:
-            ours.close()
-            os.close(errors)
             gone = isinstance(error, BrokenPipeError)
-            why = "the process that makes processes has ended; restart the controller" if gone else str(error)
+            why = "the process that makes processes has ended; restart the controller" if gone else error.strerror
             raise ResourceExhausted(f"no process can be started for {name}: {why}") from None
-        finally:
-            theirs.close()
-            os.close(errors_in)
         reader, writer = await asyncio.open_connection(sock=ours)
         child = Child(name, pid, partial(_kill, pid), reader, writer, status)
         error_reader = asyncio.StreamReader()
@@ -167,6 +167,13 @@ class Nursery:
         child.listen(error_reader)
         child.tell(job)
         return child
+
+    async def _born(self, line: socket.socket, errors: int, keep: bool) -> tuple[int, asyncio.Future[int | None]]:
+        """The number of a new process, and what will be its status. Raises OSError."""
+        born: asyncio.Future[tuple[int, asyncio.Future[int | None]]] = self._loop.create_future()
+        nursery.ask(self._control, line, errors, keep)
+        self._births.append(born)
+        return await born
 
     def close(self) -> None:
         """Let the nursery end what is left, and itself."""
@@ -201,5 +208,9 @@ class Nursery:
                 if birth.cancelled():  # nobody wants it any more; the end of its line ends it
                     continue
                 birth.set_result((pid, ended))
+            elif what == nursery.FAILED:
+                birth = self._births.popleft()
+                if not birth.cancelled():
+                    birth.set_exception(OSError(status, os.strerror(status)))
             else:
                 self._statuses.pop(pid).set_result(status)

@@ -9,6 +9,7 @@ were asked for with `keep` it leaves alone: they know themselves what to do then
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import shutil
@@ -24,9 +25,11 @@ from typing import Final
 
 from nodes.base import garbage
 
-#: From the nursery: the process id of a new child, or of one that has ended with its wait status.
+#: From the nursery: the process id of a new child, or of one that has ended with its wait status; or the error number
+#: for which there is no new one.
 BORN: Final = 1
 ENDED: Final = 2
+FAILED: Final = 3
 REPORT: Final = struct.Struct("<iii")
 
 #: What is to become of a child when the controller is gone.
@@ -62,7 +65,8 @@ def start(main: Main, directory: Path) -> tuple[int, socket.socket]:
 
 
 def ask(nursery: socket.socket, line: socket.socket, errors: int, keep: bool = False) -> None:
-    """Ask for a child that has `line` and whose standard error is the descriptor `errors`; BORN answers."""
+    """Ask for a child that has `line` and whose standard error is the descriptor `errors`; BORN or FAILED
+    answers."""
     socket.send_fds(nursery, [_KEEP if keep else _END], [line.fileno(), errors])
 
 
@@ -96,21 +100,32 @@ def _serve(control: socket.socket, main: Main, directory: Path) -> None:
                 break
             if not asked:
                 break
-            pid = os.fork()
+            try:
+                if len(descriptors) < 2:  # there was no room for both
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                pid = os.fork()
+            except OSError as error:
+                _close(descriptors)
+                _report(control, FAILED, 0, error.errno or 0)
+                continue
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 for descriptor in (wake, woken):
                     os.close(descriptor)
                 control.close()
                 _be_child(main, *descriptors)
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close(descriptors)
             children.add(pid)
             if asked == _KEEP:
                 kept.add(pid)
             _report(control, BORN, pid, 0)
     _end(children - kept)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _be_child(main: Main, line: int, errors: int) -> None:

@@ -27,6 +27,7 @@ from lab.server.leftovers import (
     remove_ended_instances,
 )
 from nodes.base.processes import ended, owned_name
+from tcplab.client.process import SOCKET
 
 #: A lab that is asked to end has so long to complete its run, wall seconds; then it is killed.
 _END_WITHIN_S: Final = 10.0
@@ -84,7 +85,7 @@ def _judge(owned: Owned) -> Found:
         return Found(what, owned.lab or owned.path.name, str(owned.path), owned.process.pid, why, stays)
 
     if owned.process.elsewhere:
-        return say("lab", "it is of another pid namespace, as of a container: reap it there", stays=True)
+        return say("lab", "it is of another pid namespace, as of a container, or machine: reap it there", stays=True)
     if not owned.process.running:
         return say("leftovers", "its process has ended")
     if not owned.controller:
@@ -126,13 +127,15 @@ def make_private_directory() -> Path:
 
 
 def ended_directories() -> list[Path]:
-    """Private directories of this user whose processes have ended."""
+    """Private directories of this user whose processes have ended, but for those of clients that left their controller
+    to a process they had forked."""
     found = []
     for parent in {Path(tempfile.gettempdir()), Path("/tmp")}:
         for name in ended(path.name for path in parent.iterdir()):
             with contextlib.suppress(OSError):
                 info = (parent / name).lstat()
-                if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
+                ours = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
+                if ours and not serves(parent / name / SOCKET):
                     found.append(parent / name)
     return sorted(found)
 

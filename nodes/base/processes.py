@@ -8,7 +8,7 @@ import re
 import select
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -27,11 +27,13 @@ _DEAD: Final = ("Z", "X", "x")
 
 @dataclass(frozen=True)
 class Process:
-    """`start` is in clock ticks after boot, `machine` tells this boot and this pid namespace apart from others."""
+    """`start` is in clock ticks after boot, `machine` tells this boot and this pid namespace apart from others, `host`
+    tells machines apart, where they say (machine-id(5)); it is "" where not."""
 
     pid: int
     start: int
     machine: str
+    host: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
@@ -42,7 +44,7 @@ class Process:
             return None
         if fields[_STATE] in _DEAD:
             return None
-        return cls(pid, int(fields[_START]), machine())
+        return cls(pid, int(fields[_START]), machine(), _host())
 
     @classmethod
     def current(cls) -> Process:
@@ -53,8 +55,12 @@ class Process:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it may run where its number means nothing here: in another pid namespace, of a container say."""
-        return self.machine != machine() and self.machine.partition(" ")[0] == machine().partition(" ")[0]
+        """Whether it may run where its number means nothing here: in another pid namespace, of a container say, or on
+        another machine, with the same home directory say."""
+        if self.machine == machine():
+            return False
+        this_boot = self.machine.partition(" ")[0] == machine().partition(" ")[0]
+        return this_boot or (self.host != _host() and self.host != "" and _host() != "")
 
     @property
     def namespace(self) -> str:
@@ -109,7 +115,10 @@ def owned_name() -> str:
 
 def ended(names: Iterable[str]) -> list[str]:
     """Those of the names (`owned_name`) whose makers have ended. A maker in another pid namespace, as of a container,
-    is looked for where every process of the machine is seen, in its first pid namespace; elsewhere nobody can tell."""
+    is looked for where every process of the machine is seen, in its first pid namespace; elsewhere nobody can tell, nor
+    can who is not shown processes of others (`hidepid` of proc(5))."""
+    if Process.of(1) is None:
+        return []
     found = []
     inside: set[tuple[int, int, str]] | None = None
     for name in names:
@@ -145,6 +154,14 @@ def _inside() -> set[tuple[int, int, str]]:
             if numbers is not None:
                 found.add((int(numbers[1].split()[-1]), process.start, namespace))
     return found
+
+
+@cache
+def _host() -> str:
+    try:
+        return Path("/etc/machine-id").read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _namespace(machine: str) -> str:

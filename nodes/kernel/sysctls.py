@@ -24,6 +24,8 @@ NAME_WORDS: Final = "a parameter such as tcp_retries2, or a sysctl such as net.i
 KERNEL_PREFIXES: Final = ("net.", "tcp_", "ip_", "icmp_", "udp_", "ipfrag_", "igmp_", "fib_", "inet_peer_")
 
 _PLACE: Final = "/proc/sys/"
+#: In every namespace there is, and yet the whole machine's, where it can only be turned on (nf_hooks_lwtunnel.c).
+_OF_THE_MACHINE: Final = "net.netfilter.nf_hooks_lwtunnel"
 _CONGESTION: Final = "net.ipv4.tcp_congestion_control"
 _AVAILABLE: Final = "net.ipv4.tcp_available_congestion_control"
 _CORE: Final = ("somaxconn", "rmem_max", "wmem_max")
@@ -132,6 +134,8 @@ def write_all(values: Mapping[str, object]) -> None:
 
 
 def _write(name: str, full: str, text: str) -> None:
+    if full == _OF_THE_MACHINE:
+        raise Unsupported(f"{name}: {full} is not the network namespace's but the whole machine's")
     try:
         _path(full).write_text(text)
     except PermissionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from tcplab.client.errors import Unavailable
 
 #: Wall seconds it has to end its labs after its standard input was closed.
 _PATIENCE: Final = 10.0
+#: Its name in the directory.
+SOCKET: Final = "socket"
+#: In a directory whose path has so many characters, a socket's has no room for long names (unix(7), sun_path).
+_LONG: Final = 40
 
 
 class PrivateController:
@@ -23,7 +28,7 @@ class PrivateController:
     """
 
     def __init__(self, runs: Path | str | None = None) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="tcplab-"))
+        self._directory = Path(tempfile.mkdtemp(prefix=_prefix()))
         log = self._directory / "log"
         # -P: a lab.py in the user's directory is not ours.
         command = [
@@ -33,7 +38,7 @@ class PrivateController:
             "lab.cli.main",
             "serve",
             "--socket",
-            str(self._directory / "socket"),
+            str(self._directory / SOCKET),
             "--runs",
             str(Path(runs).absolute() if runs is not None else self._directory / "runs"),
             "--until-eof",
@@ -75,3 +80,14 @@ class PrivateController:
             process.wait()
         process.stdout.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _prefix() -> str:
+    """Tells this process from whoever has its number later, as the names of what `tcplab reap` removes do, so that the
+    directory does not stay for ever when we are killed."""
+    try:
+        start = Path("/proc/self/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
+        namespace = str(Path("/proc/self/ns/pid").readlink()).partition("[")[2].rstrip("]")
+    except OSError:  # a system without /proc
+        return "tcplab-"
+    return f"tcplab-{os.getpid()}-{start}-{namespace}-" if len(tempfile.gettempdir()) < _LONG else "tcplab-"

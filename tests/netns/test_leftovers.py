@@ -25,9 +25,12 @@ from lab.backends.netns.lab import NetnsLab
 from lab.fabric import libc, rootless
 from lab.fabric.namespaces import Namespace
 from lab.fabric.netlink import Netlink
+from lab.server.leftovers import remove_ended_instances
 from lab.topology.loader import topology_from_mapping
 from nodes.agent.payload import Payload
 from nodes.base.errors import TcplabError
+from nodes.base.events import LEVEL_CONGESTION
+from nodes.base.processes import Process, ended, machine, owned_name
 
 pytestmark = pytest.mark.requires("root")
 
@@ -79,6 +82,7 @@ def on_a_machine_of_its_own(work: Callable[[], Any]) -> Any:
                     hide(place)
             os.environ["HOME"] = "/tmp"
             os.chdir("/tmp")
+            machine.cache_clear()
             os.write(write, json.dumps(work()).encode())
             status = 0
         except BaseException:
@@ -120,7 +124,24 @@ def facts() -> Facts:
             if path.is_file() and path.stat().st_mode & 0o400 and path.name != "stable_secret"
         ],
         "children": children(),
+        "tracers": tracers(),
     }
+
+
+@contextlib.contextmanager
+def instances() -> Iterator[Path]:
+    """The directory of the tracer's instances, which is the whole machine's."""
+    root = libc.open_filesystem("tracefs")
+    try:
+        yield Path(f"/proc/self/fd/{root}/instances")
+    finally:
+        os.close(root)
+
+
+def tracers() -> list[str]:
+    """Instances of the kernel's tracer that processes of this process namespace have made."""
+    with instances() as directory:
+        return sorted(path.name for path in directory.iterdir() if f"-{Process.current().namespace}-" in path.name)
 
 
 def children() -> list[str]:
@@ -153,7 +174,9 @@ MIXED: dict[str, Any] = {
 def run_a_lab(number: int) -> None:
     """A lab with every kind of node and carrier, a transfer, a link that changes hands, a program that stays."""
     spool = Path(f"spool{number}")
-    lab = NetnsLab("mixed", topology_from_mapping(MIXED), 1, spool, level=1, capture=False)
+    lab = NetnsLab("mixed", topology_from_mapping(MIXED), 1, spool, level=LEVEL_CONGESTION, capture=False)
+    if rootless.standing() == rootless.ROOT:
+        assert tracers()
     listener = lab.listen("h2", 80)
     accepted = lab.accept("h2", listener.number)
     opened = lab.open("h1", "h2", 80)
@@ -195,11 +218,21 @@ def leave_everything(number: int) -> None:
         )
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     threading.Thread(target=threading.Event().wait, daemon=True).start()
+    with instances() as directory:
+        (directory / f"{owned_name()}-left").mkdir()
+
+
+def left_everything() -> list[Any]:
+    try:
+        return [three_times(leave_everything), list(facts())]
+    finally:
+        with instances() as directory:  # which no namespace takes along
+            (directory / f"{owned_name()}-left").rmdir()
 
 
 def test_what_is_left_is_seen() -> None:
     """Or the other tests could not fail."""
-    found, all_there_is = on_a_machine_of_its_own(lambda: [three_times(leave_everything), list(facts())])
+    found, all_there_is = on_a_machine_of_its_own(left_everything)
     assert set(found[0]) == set(found[2]) == set(all_there_is)
 
 
@@ -287,8 +320,28 @@ def be_killed(number: int) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     reap_orphans()
+    remove_ended_instances()  # as the next controller does
     Path(f"spool{number}").unlink()
 
 
-def test_a_killed_lab_process_leaves_its_trace_only() -> None:
+def test_a_killed_lab_process_leaves_its_trace_and_tracers() -> None:
     assert on_a_machine_of_its_own(lambda: three_times(be_killed)) == [{}, {}, {}]
+
+
+def test_who_is_not_shown_others_processes_takes_none_for_ended() -> None:
+    """`/proc` mounted so that it shows nobody but one's own."""
+
+    def work() -> list[bool]:
+        assert ctypes.CDLL(None).mount(b"proc", b"/proc", b"proc", 0, b"hidepid=2") == 0
+        mine = owned_name()
+        gone = mine.replace("tcplab-1-", "tcplab-99999-")
+        seen = [ended([mine, gone]) == [gone]]
+        child = os.fork()
+        if not child:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            os._exit(0 if ended([mine, gone]) == [] else 1)
+        return [*seen, os.waitpid(child, 0)[1] == 0]
+
+    assert on_a_machine_of_its_own(work) == [True, True]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +17,12 @@ import pytest
 
 from lab.server import journal
 from lab.server.claim import claim
-from lab.server.reap import reap
+from lab.server.reap import ended_directories, reap
 from nodes.base.errors import FailedPrecondition
 from nodes.base.processes import Process
 from tcplab.v1 import lab_pb2
 from tests.server.api import Api, Server
+from tests.server.test_processes import wait_for
 
 
 def test_a_socket_of_another_kind_is_somebody_elses(tmp_path: Path) -> None:
@@ -98,3 +102,51 @@ def test_whose_entry_it_is(tmp_path: Path, running: Process) -> None:
     ours = entry(tmp_path, running)
     found = journal.owned_by(tmp_path, running.pid)
     assert found is not None and found.path == ours
+
+
+def test_what_a_killed_client_left_is_removed_when_its_controller_has_ended(tmp_path: Path) -> None:
+    program = (
+        "from tcplab.client.process import PrivateController; one = PrivateController()\n"
+        "print(one.address, one.pid, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": "/tmp"},
+    ) as client:
+        assert client.stdin is not None and client.stdout is not None
+        address, pid = client.stdout.readline().split()
+        directory = Path(address.removeprefix("unix:")).parent
+        assert directory not in ended_directories()
+        client.kill()
+    wait_for(int(pid))
+    assert directory in ended_directories()
+    shutil.rmtree(directory)
+
+
+def test_the_directory_of_a_client_that_forked_stays_while_its_controller_serves() -> None:
+    """As of a program that became a daemon."""
+    program = "from nodes.base.processes import owned_name; print(owned_name())"
+    name = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.strip()
+    directory = Path("/tmp") / f"{name}-test"
+    directory.mkdir()
+    try:
+        with socket.socket(socket.AF_UNIX) as controller:
+            controller.bind(str(directory / "socket"))
+            controller.listen()
+            assert directory not in ended_directories()
+        assert directory in ended_directories()
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_an_entry_of_another_machine_stays(tmp_path: Path, running: Process) -> None:
+    """Of the same home directory, mounted there."""
+    there = dataclasses.replace(running, machine="another-boot pid:[4026531836]", host="1" * 32)
+    before = dataclasses.replace(there, host=running.host, start=1)
+    for one in (there, before):
+        entry(tmp_path, one)
+    stays = {Path(found.path).name: found.stays for found in reap(tmp_path, tmp_path / "s", dry_run=True)}
+    assert stays == {f"{running.pid}-{running.start}": running.host != "", f"{running.pid}-1": False}

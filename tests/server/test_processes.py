@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -158,6 +159,23 @@ def test_a_killed_controller_takes_its_processes_along(fresh: Server) -> None:
     for pid in pids:
         wait_for(pid)
     assert list(fresh.private.iterdir()) == []
+
+
+@pytest.mark.parametrize("whose", ["controller", "nursery"])
+def test_without_descriptors_there_is_no_new_lab_and_nothing_else_is_lost(fresh: Server, whose: str) -> None:
+    """Those that are left are too few for one more process, in the one that asks and in the one that forks."""
+    api = Api(fresh.address)
+    controller = fresh.process.pid
+    (nursery,) = [one for one in fresh.processes() if one != controller]
+    first = api.lab()
+    pid = controller if whose == "controller" else nursery
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = max(int(one) for one in os.listdir(f"/proc/{pid}/fd")) + 1  # noqa: PTH208
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 1, before[1]))
+    found = fails(api.labs.CreateLab, lab_pb2.CreateLabRequest(topology="pair"))
+    assert (found.code, "Too many open files" in found.message) == ("RESOURCE_EXHAUSTED", True)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert {api.get(one).state for one in (first, api.lab())} == {lab_pb2.Lab.STATE_READY}
 
 
 def test_a_stale_socket_is_taken_over_and_a_live_one_is_not(fresh: Server, tmp_path: Path) -> None:
