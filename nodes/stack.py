@@ -73,7 +73,7 @@ class Stack(IpOutput):
         self.reassembly = Reassembly(parameters)
         self.interfaces: list[Interface] = []
         self.tcp = Tcp(name, self, parameters, randomness, sink, self.counters)
-        self.udp = Udp(self, parameters, randomness.stream(f"node/{name}/udp-ports"), self.counters)
+        self.udp = Udp(self, parameters, randomness.stream(f"node/{name}/udp-ports"), self.tcp.isn, self.counters)
         self.icmp = Icmp(self, self.tcp, self.udp, parameters, self.counters)
         lo = f"{name}:lo"
         loopback = Interface(LOOPBACK_INDEX, "lo", lo, sink.name(lo), _NO_MAC, b"\x7f\x00\x00\x01", 8, ipv4.MAX_LEN)

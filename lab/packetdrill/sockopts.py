@@ -15,7 +15,6 @@ from nodes.tcp.parameters import Parameters
 #: Options of the layers around TCP: what they change, no script of packets can see, or the packets then differ.
 _WITHOUT_EFFECT: Final = frozenset(
     (
-        "SO_REUSEPORT",
         "SO_PRIORITY",
         "SO_MARK",
         "IP_TOS",

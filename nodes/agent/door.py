@@ -135,18 +135,20 @@ class Door:
         number = self._count
         made: End
         if kind == "stream":
-            made = self._stream_end(number, inode, owner, end, Family(family))
+            made = self._stream_end(number, inode, owner, line.uid, end, Family(family))
         else:
             driver, descriptors = self._host.driver, self._descriptors
-            made = DatagramEnd(driver, descriptors, number, inode, owner, end, Family(family), self._on_over)
+            made = DatagramEnd(driver, descriptors, number, inode, owner, line.uid, end, Family(family), self._on_over)
         self._ends[number] = made
         if isinstance(made, StreamEnd) and isinstance(old := self._ended.get(like), StreamEnd):
             made.succeed(old)
         return number
 
-    def _stream_end(self, number: int, inode: int, owner: str, end: socket.socket, family: Family) -> StreamEnd:
-        driver = self._host.driver
-        return StreamEnd(driver, self._scheduler, self._descriptors, number, inode, owner, end, family, self._on_over)
+    def _stream_end(
+        self, number: int, inode: int, owner: str, uid: int, end: socket.socket, family: Family
+    ) -> StreamEnd:
+        driver, descriptors, on_over = self._host.driver, self._descriptors, self._on_over
+        return StreamEnd(driver, self._scheduler, descriptors, number, inode, owner, uid, end, family, on_over)
 
     def _on_over(self, end: End) -> None:
         del self._ends[end.number]
@@ -198,7 +200,8 @@ class Door:
             raise
         self._count += 1
         inode = os.fstat(theirs.fileno()).st_ino
-        end = self._ends[self._count] = self._stream_end(self._count, inode, owner, ours, listener.family.copy())
+        family = listener.family.copy()
+        end = self._ends[self._count] = self._stream_end(self._count, inode, owner, line.uid, ours, family)
         line.give_socket(theirs)
         end.adopt(stream, listener)
         return [end.number, inode, end.name, end.peer]

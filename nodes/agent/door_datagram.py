@@ -37,6 +37,7 @@ class DatagramEnd:
         number: int,
         inode: int,
         owner: str,
+        uid: int,
         end: socket.socket,
         family: Family,
         on_over: Callable[[DatagramEnd], None],
@@ -49,6 +50,7 @@ class DatagramEnd:
         self.number = number
         self.inode = inode
         self.owner = owner
+        self._uid = uid
         self.over = False
         self.socket: UdpSocket | None = None
         self._driver = driver
@@ -61,9 +63,11 @@ class DatagramEnd:
         self._options |= {
             "SO_BROADCAST": 0,
             "SO_REUSEADDR": 0,
+            "SO_REUSEPORT": 0,
             "IP_TOS": 0,
             "IPV6_TCLASS": 0,
-            "IP_TTL": driver.stack.parameters.ip_default_ttl,
+            "IP_TTL": 0,
+            "IPV6_UNICAST_HOPS": 0,
         }
         end.setblocking(False)
         descriptors.add(end.fileno(), select.EPOLLIN, self._on_events)
@@ -93,7 +97,8 @@ class DatagramEnd:
         """bind(2). Raises SocketError."""
         if self.socket is not None:
             raise SocketError("EINVAL", "the socket has an address")
-        self.socket = self._driver.stack.udp.bind(self.family.local(local), port)
+        reuse, reuseport = (bool(self._options[name]) for name in ("SO_REUSEADDR", "SO_REUSEPORT"))
+        self.socket = self._driver.stack.udp.bind(self.family.local(local), port, reuse, reuseport, self._uid)
         self.socket.on_ready = self._to_program
         self._apply()
         return self.name
@@ -118,8 +123,9 @@ class DatagramEnd:
         return self.name
 
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
-        """setsockopt(2). SO_SNDBUF has no meaning here (what is sent leaves at once), nor has SO_REUSEADDR (one socket
-        has a port). Raises SocketError ENOPROTOOPT, InvalidArgument, OSError EINVAL."""
+        """setsockopt(2). SO_SNDBUF has no meaning here (what is sent leaves at once). Raises SocketError ENOPROTOOPT,
+        InvalidArgument, OSError EINVAL."""
+        options.check_level(level, self.family.six, "ENOPROTOOPT")
         if (level, name) == V6ONLY:
             set_v6only(self.family, value, self.socket is None)
             return
@@ -134,22 +140,27 @@ class DatagramEnd:
             chosen = 2 * min(chosen, parameters.rmem_max)
         elif option == "SO_SNDBUF":
             chosen = 2 * min(chosen, parameters.wmem_max)
+        chosen = max(chosen, 0)  # -1 of IPv6's: as it was at first
         self._options[option] = chosen
         self._apply()
 
     def _apply(self) -> None:
         if self.socket is not None:
             self.socket.rcvbuf = self._options["SO_RCVBUF"]
-            self.socket.ttl = self._options["IP_TTL"]
-            self.socket.tos = max(self._options["IPV6_TCLASS" if self.family.six else "IP_TOS"], 0)
+            self.socket.reuse = bool(self._options["SO_REUSEADDR"])
+            self.socket.reuseport = bool(self._options["SO_REUSEPORT"])
+            self.socket.ttl = self._options["IPV6_UNICAST_HOPS"] or self._options["IP_TTL"]
+            self.socket.tos = self._options["IPV6_TCLASS" if self.family.six else "IP_TOS"]
 
     def get_option(self, level: int, name: int) -> int | bytes:
         """getsockopt(2), for what only the stack knows. Raises SocketError."""
         if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return options.errno_of(self.take_error())
+        options.check_level(level, self.family.six, "EOPNOTSUPP")
         if (level, name) == V6ONLY:
             return int(self.family.v6only)
-        return self._options[_option(level, name)]
+        option = _option(level, name)
+        return options.encode(option, options.told(self._driver.stack.parameters, option, self._options[option]))
 
     def take_error(self) -> str:
         """The errno name of a pending error, which nobody is told any more; "" for none."""
@@ -237,9 +248,19 @@ class DatagramEnd:
             self._on_over(self)
 
 
+_OF_IPV6: Final = ("IPV6_TCLASS", "IPV6_UNICAST_HOPS")
 _OPTIONS: Final = {
     (options.LEVELS[name.partition("_")[0]], int(getattr(socket, name))): name
-    for name in ("SO_RCVBUF", "SO_SNDBUF", "SO_BROADCAST", "SO_REUSEADDR", "IP_TTL", "IP_TOS", "IPV6_TCLASS")
+    for name in (
+        "SO_RCVBUF",
+        "SO_SNDBUF",
+        "SO_BROADCAST",
+        "SO_REUSEADDR",
+        "SO_REUSEPORT",
+        "IP_TTL",
+        "IP_TOS",
+        *_OF_IPV6,
+    )
 }
 
 

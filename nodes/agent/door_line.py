@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable, Coroutine
 from select import EPOLLIN
 from typing import Any, Final
@@ -24,6 +25,8 @@ from nodes.sockets.gate import Gate
 #: The most one message of a program may hold.
 _MAX_MESSAGE: Final = 1 << 20
 _CHUNK: Final = 1 << 16
+#: struct ucred: pid, uid, gid.
+_PEER: Final = struct.Struct("=iII")
 #: Descriptors that come are not left to programs that we start.
 _RECEIVE: Final = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 
@@ -71,6 +74,8 @@ class DoorLine:
         on_end: Callable[[DoorLine], None],
     ) -> None:
         self._line = line
+        #: The user of the program.
+        self.uid = _PEER.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
         self._descriptors = descriptors
         self._call = call
         self._on_end = on_end

@@ -42,7 +42,8 @@ Name = list[Any]
 
 
 class StreamEnd:
-    """Our end. `number` names it for programs, `inode` is that of the program's end, `owner` says who made it.
+    """Our end. `number` names it for programs, `inode` is that of the program's end, `owner` says who made it,
+    of user `uid`.
 
     It begins unconnected, then either listens or is connected, and is over when the program's end or the connection
     is; `on_over(self)` is called then.
@@ -58,6 +59,7 @@ class StreamEnd:
         number: int,
         inode: int,
         owner: str,
+        uid: int,
         end: socket.socket,
         family: Family,
         on_over: Callable[[StreamEnd], None],
@@ -66,6 +68,7 @@ class StreamEnd:
         self.family = family
         self.inode = inode
         self.owner = owner
+        self._uid = uid
         #: Errno name the connection ended with, once, for `take_error`.
         self.error = ""
         self.over = False
@@ -128,8 +131,8 @@ class StreamEnd:
         """bind(2). Raises SocketError."""
         if self._binding is not None or self.stream is not None or self.listener is not None:
             raise SocketError("EINVAL", "the socket has an address")
-        reuse = bool(self._options.get("SO_REUSEADDR"))
-        self._binding = self._driver.stack.tcp.bind(self.family.local(local), port, reuse)
+        reuse, reuseport = (bool(self._options.get(name)) for name in ("SO_REUSEADDR", "SO_REUSEPORT"))
+        self._binding = self._driver.stack.tcp.bind(self.family.local(local), port, reuse, reuseport, self._uid)
         return self.name
 
     def connect(self, remote: bytes, port: int, plug: int, fast: bool = False) -> Name:
@@ -219,6 +222,7 @@ class StreamEnd:
     def set_option(self, level: int, name: int, value: int | bytes) -> None:
         """setsockopt(2), after all that was written before. Raises SocketError ENOPROTOOPT, InvalidArgument, OSError
         EINVAL."""
+        options.check_level(level, self.family.six, "ENOPROTOOPT")
         if (level, name) == V6ONLY:
             set_v6only(self.family, value, self.role == "new" and self._binding is None)
             return
@@ -234,6 +238,8 @@ class StreamEnd:
         self._options[option] = chosen
         if option == "SO_REUSEADDR" and self._binding is not None:
             self._binding.reuse = bool(chosen)
+        if option == "SO_REUSEPORT" and self._binding is not None:
+            self._binding.reuseport = bool(chosen)
         if option == "SO_RCVBUF" and isinstance(chosen, int) and not self.over:
             self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, min(chosen, _HELD))
 
@@ -241,6 +247,7 @@ class StreamEnd:
         """getsockopt(2), for what only the stack knows, after all that was written before. Raises SocketError."""
         if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return options.errno_of(self.take_error())
+        options.check_level(level, self.family.six, "EOPNOTSUPP")
         if (level, name) == V6ONLY:
             return int(self.family.v6only)
         self._look()

@@ -14,8 +14,10 @@ from nodes.packet import icmp, icmp6, ipv4, ipv6
 from nodes.packet.address import address_text, is_any, overlap
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.udp import HEADER_LEN, Datagram, decode_udp, encode_udp
+from nodes.tcp.isn import IsnGenerator
 from nodes.tcp.parameters import Parameters
 from nodes.tcp.ports import local_ports
+from nodes.tcp.sharing import index
 
 #: Largest payload of one datagram over IPv4 and over IPv6, bytes.
 MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
@@ -41,8 +43,12 @@ class UdpSocket:
     raised and cleared by the next receive or send.
     """
 
-    def __init__(self, udp: Udp, local: bytes, port: int) -> None:
+    def __init__(self, udp: Udp, local: bytes, port: int, reuse: bool, reuseport: bool, owner: int) -> None:
         self._udp = udp
+        #: SO_REUSEADDR and SO_REUSEPORT, and the uid of whom it is.
+        self.reuse = reuse
+        self.reuseport = reuseport
+        self._owner = owner
         self._queue: deque[Received] = deque()
         self._queued = 0
         self.local = local
@@ -60,6 +66,14 @@ class UdpSocket:
     @property
     def readable(self) -> bool:
         return bool(self._queue) or self.error != "" or self.closed
+
+    def may_share(self, other: UdpSocket) -> bool:
+        """Whether both may have one port (udp_lib_lport_inuse)."""
+        return (self.reuse and other.reuse) or self.shares_with(other)
+
+    def shares_with(self, other: UdpSocket) -> bool:
+        """Whether both take their part of what comes (SO_REUSEPORT)."""
+        return self.reuseport and other.reuseport and self._owner == other._owner
 
     def connect(self, remote: bytes, port: int) -> None:
         """Fix the other end: only its datagrams arrive, its ICMP errors are reported, and `send` needs no address."""
@@ -140,24 +154,34 @@ class Udp:
     """The sockets of one host."""
 
     def __init__(
-        self, output: IpOutput, parameters: Parameters, randomness: RandomStream, counters: HostCounters
+        self,
+        output: IpOutput,
+        parameters: Parameters,
+        randomness: RandomStream,
+        isn: IsnGenerator,
+        counters: HostCounters,
     ) -> None:
+        """`isn` is the host's, for its keyed hash."""
         self.output = output
         self.counters = counters
         self._parameters = parameters
         self._randomness = randomness
+        self._isn = isn
         self._sockets: dict[int, list[UdpSocket]] = {}
 
-    def bind(self, local: bytes = b"", port: int = 0) -> UdpSocket:
-        """A new socket; port 0: an ephemeral one. Raises SocketError EADDRINUSE or EADDRNOTAVAIL."""
+    def bind(
+        self, local: bytes = b"", port: int = 0, reuse: bool = False, reuseport: bool = False, owner: int = 0
+    ) -> UdpSocket:
+        """A new socket, of uid `owner`; port 0: an ephemeral one. Several with SO_REUSEADDR (`reuse`) may have a port,
+        and those of one owner with SO_REUSEPORT. Raises SocketError EADDRINUSE or EADDRNOTAVAIL."""
         if not is_any(local) and not self.output.is_local(local):
             raise SocketError("EADDRNOTAVAIL", "no interface has the local address")
         if port == 0:
             port = self._free_port()
+        socket = UdpSocket(self, local, port, reuse, reuseport, owner)
         for other in self._sockets.get(port, ()):
-            if overlap(local, other.local):
+            if overlap(local, other.local) and not socket.may_share(other):
                 raise SocketError("EADDRINUSE", f"UDP port {port} is taken")
-        socket = UdpSocket(self, local, port)
         self._sockets.setdefault(port, []).append(socket)
         return socket
 
@@ -176,18 +200,24 @@ class Udp:
             del self._sockets[socket.port]
 
     def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpSocket | None:
-        """The most specific socket: a connected one, then one bound to the address, then any."""
+        """The most specific socket: a connected one, then one bound to the address, then any. Of several the newest, as
+        on Linux, and of those that share the port (SO_REUSEPORT) one by a hash of the 4-tuple."""
         best: UdpSocket | None = None
         best_score = -1
         for socket in self._sockets.get(port, ()):
-            if socket.local not in (b"", local, bytes(len(local))) or (
-                socket.remote and (socket.remote, socket.remote_port) != (remote, remote_port)
-            ):
+            if not _takes(socket, local, remote, remote_port):
                 continue
             score = (2 if socket.remote else 0) + (0 if is_any(socket.local) else 1)
-            if score > best_score:
+            if score >= best_score:
                 best, best_score = socket, score
-        return best
+        if best is None or not best.reuseport or best.remote:
+            return best
+        group = [
+            socket
+            for socket in self._sockets[port]
+            if not socket.remote and socket.local == best.local and socket.shares_with(best)
+        ]
+        return group[index(self._isn, len(group), local, port, remote, remote_port)]
 
     def on_packet(self, src: bytes, dst: bytes, payload: bytes, broadcast: bool) -> bool:
         """A UDP packet for this host. False when no socket has its port."""
@@ -203,22 +233,32 @@ class Udp:
                 counters.UdpInErrors += 1
                 counters.UdpInCsumErrors += 1
             return True
-        socket = self._find(bytes(len(dst)) if broadcast else dst, datagram.dst_port, src, datagram.src_port)
-        if socket is None:
+        port, remote_port = datagram.dst_port, datagram.src_port
+        received = Received(datagram.payload, src, remote_port)
+        if broadcast:
+            # To everybody who takes it (__udp4_lib_mcast_deliver).
+            wanted = bytes(len(dst))
+            all_of_port = self._sockets.get(port, ())
+            sockets = [one for one in all_of_port if _takes(one, wanted, src, remote_port)]
+        else:
+            socket = self._find(dst, port, src, remote_port)
+            sockets = [] if socket is None else [socket]
+        if not sockets:
             if six:
                 counters.Udp6NoPorts += 1
             else:
                 counters.UdpNoPorts += 1
             return False
-        fits = socket.put(Received(datagram.payload, src, datagram.src_port))
-        if six:
-            counters.Udp6InDatagrams += fits
-            counters.Udp6InErrors += not fits
-            counters.Udp6RcvbufErrors += not fits
-        else:
-            counters.UdpInDatagrams += fits
-            counters.UdpInErrors += not fits
-            counters.UdpRcvbufErrors += not fits
+        for socket in sockets:
+            fits = socket.put(received)
+            if six:
+                counters.Udp6InDatagrams += fits
+                counters.Udp6InErrors += not fits
+                counters.Udp6RcvbufErrors += not fits
+            else:
+                counters.UdpInDatagrams += fits
+                counters.UdpInErrors += not fits
+                counters.UdpRcvbufErrors += not fits
         return True
 
     def on_icmp_error(self, local: bytes, remote: bytes, quoted: bytes, kind: int, code: int) -> bool:
@@ -235,6 +275,13 @@ class Udp:
         if socket.remote and errors and code in errors:
             socket.fail(errors[code])
         return True
+
+
+def _takes(socket: UdpSocket, local: bytes, remote: bytes, remote_port: int) -> bool:
+    """Whether it takes what comes from the remote end to an address of ours."""
+    if socket.local not in (b"", local, bytes(len(local))):
+        return False
+    return not socket.remote or (socket.remote, socket.remote_port) == (remote, remote_port)
 
 
 _HARD_ERRORS: Final = {

@@ -54,10 +54,12 @@ async def start_server(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
     host: str,
     port: int,
+    *,
+    reuse_port: bool | None = None,
     **settings: Any,
 ) -> asyncio.Server:
     """As `asyncio.start_server`. Raises OSError."""
-    one = net.create_server((host, port))
+    one = net.create_server((host, port), reuse_port=bool(reuse_port))
     one.setblocking(False)
     return await asyncio.start_server(serve, sock=_as_socket(one), **settings)
 

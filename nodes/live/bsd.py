@@ -78,7 +78,8 @@ class Socket:
         if self._bound is not None or self._connection or self._listener:
             raise _os_error("EINVAL")
         local, port = self._address(address, self._family.local)
-        number, port = self._call(lambda: self._calls.bind(local, port, bool(self._options.get("SO_REUSEADDR"))))
+        reuse, reuseport = (bool(self._options.get(name)) for name in ("SO_REUSEADDR", "SO_REUSEPORT"))
+        number, port = self._call(lambda: self._calls.bind(local, port, reuse, reuseport))
         self._bound = number, local, port
 
     def connect(self, address: Address) -> None:
@@ -87,20 +88,30 @@ class Socket:
         if self._listener:
             raise _os_error("EISCONN")
         if not self._connection:
-            remote, port = self._address(address, self._family.remote)
-            binding = self._bound[0] if self._bound is not None else 0
-            chosen = dict(self._options)
-            self._connection = self._call(lambda: self._calls.open(remote, port, binding, chosen))
-            self._connecting = True
-            self._watch()
+            self._open(address, self._options)
             if self._timeout == 0:
                 raise _os_error("EINPROGRESS")
         elif not self._connecting:
             raise _os_error("EISCONN")
         try:
-            self._call(lambda: self._calls.established(self._connection, self._timeout_ns()))
+            self._establish(self._timeout_ns())
         except BlockingIOError:
             raise _os_error("EALREADY") from None
+
+    def _open(self, address: Address, options: Mapping[str, object]) -> None:
+        remote, port = self._address(address, self._family.remote)
+        binding = self._bound[0] if self._bound is not None else 0
+        chosen = dict(options)
+        self._connection = self._call(lambda: self._calls.open(remote, port, binding, chosen))
+        self._connecting = True
+        self._watch()
+
+    def _establish(self, timeout_ns: int) -> None:
+        """Wait for the end of the handshake. Raises BlockingIOError when there is no time for that."""
+        try:
+            self._call(lambda: self._calls.established(self._connection, timeout_ns))
+        except BlockingIOError:
+            raise
         except TimeoutError as error:
             if error.errno is None:
                 raise  # ours; the handshake goes on
@@ -179,14 +190,42 @@ class Socket:
             self._call(lambda: self._calls.send_all(number, data, self._timeout_ns(flags), *_ends(flags)))
 
     def sendmsg(
-        self, buffers: Iterable[Buffer], ancdata: Iterable[Any] = (), flags: int = 0, address: None = None
+        self, buffers: Iterable[Buffer], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None
     ) -> int:
-        """`send` of several buffers; there is no ancillary data."""
-        if address is not None:
-            raise _os_error("EISCONN")
+        """`send` of several buffers, or `sendto` for `address`; there is no ancillary data."""
         if list(ancdata):
             raise _os_error("EOPNOTSUPP")
-        return self.send(b"".join(map(_bytes, buffers)), flags)
+        data = b"".join(map(_bytes, buffers))
+        return self._send_opening(data, flags, address) if flags & socket.MSG_FASTOPEN else self.send(data, flags)
+
+    def sendto(self, data: Buffer, *more: Any) -> int:
+        """`sendto(data, address)`, `sendto(data, flags, address)`: as `send`, for TCP takes no address from anybody but
+        with MSG_FASTOPEN: connect there, with the data in the SYN where that may be (RFC 7413)."""
+        if len(more) not in (1, 2):
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(more)} given)")
+        flags, address = more if len(more) == 2 else (0, *more)
+        return (
+            self._send_opening(_bytes(data), flags, address) if flags & socket.MSG_FASTOPEN else self.send(data, flags)
+        )
+
+    def _send_opening(self, data: bytes, flags: int, address: Address | None) -> int:
+        self._check_open()
+        if self._connection or self._listener:
+            raise _os_error("EALREADY" if self._connecting else "EISCONN")
+        if address is None:
+            raise _os_error("EINVAL")
+        flags &= ~socket.MSG_FASTOPEN
+        timeout_ns = self._timeout_ns(flags)
+        self._open(address, {**self._options, "TCP_FASTOPEN_CONNECT": 1})
+        try:
+            self._establish(timeout_ns)  # at once with a cookie: the SYN waits for the data
+            sent = self.send(data, flags)
+            self._connecting = True
+            if timeout_ns:
+                self._establish(timeout_ns)
+        except BlockingIOError:
+            raise _os_error("EINPROGRESS") from None
+        return sent
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
         """Send what is in a file from `offset`, at most `count` bytes; returns how many."""
@@ -246,6 +285,33 @@ class Socket:
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
         """`recv`; on a connection no address comes with it."""
         return self.recv(bufsize, flags), None
+
+    def recvfrom_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> tuple[int, None]:
+        """`recv_into`; on a connection no address comes with it."""
+        if nbytes > memoryview(buffer).nbytes:
+            raise ValueError("nbytes is greater than the length of the buffer")
+        return self.recv_into(buffer, nbytes, flags), None
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, None]:
+        """`recv`; there is no ancillary data."""
+        if bufsize < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        if ancbufsize < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        return self.recv(bufsize, flags), [], 0, None
+
+    def recvmsg_into(
+        self, buffers: Iterable[bytearray | memoryview], ancbufsize: int = 0, flags: int = 0
+    ) -> tuple[int, list[Any], int, None]:
+        """`recvmsg` into several buffers, one after the other."""
+        views = [memoryview(one).cast("B") for one in buffers]
+        data = self.recvmsg(sum(map(len, views)), ancbufsize, flags)[0]
+        taken = 0
+        for view in views:
+            piece = data[taken : taken + len(view)]
+            view[: len(piece)] = piece
+            taken += len(piece)
+        return taken, [], 0, None
 
     def makefile(
         self,
@@ -412,6 +478,7 @@ class Socket:
     def setsockopt(self, level: int, optname: int, value: int | Buffer) -> None:
         """Set an option: those of `nodes.tcp.options`, and IPV6_V6ONLY."""
         self._check_open()
+        self._call(lambda: options.check_level(level, self._family.six, "ENOPROTOOPT"))
         if (level, optname) == V6ONLY:
             given = value if isinstance(value, int) else bytes(value)
             unbound = not (self._bound or self._connection or self._listener)
@@ -435,6 +502,7 @@ class Socket:
         return value[:buflen] if buflen else int.from_bytes(value[:4], sys.byteorder)
 
     def _option(self, level: int, optname: int) -> int | bytes:
+        self._call(lambda: options.check_level(level, self._family.six, "EOPNOTSUPP"))
         if (level, optname) == V6ONLY:
             return int(self._family.v6only)
         if level == socket.SOL_SOCKET:

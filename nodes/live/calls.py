@@ -30,9 +30,9 @@ class Calls(ABC):
         """AF_INET6 for a host with an IPv6 address only, else AF_INET."""
 
     @abstractmethod
-    def bind(self, local: bytes, port: int, reuse: bool) -> tuple[int, int]:
-        """Hold a local port until `unbind`; returns the number of the binding, and the port. `reuse` is SO_REUSEADDR
-        (nodes/tcp/ports.py). Raises SocketError EADDRINUSE, EADDRNOTAVAIL."""
+    def bind(self, local: bytes, port: int, reuse: bool, reuseport: bool) -> tuple[int, int]:
+        """Hold a local port until `unbind`; returns the number of the binding, and the port. `reuse` and `reuseport`
+        are SO_REUSEADDR and SO_REUSEPORT (nodes/tcp/ports.py). Raises SocketError EADDRINUSE, EADDRNOTAVAIL."""
 
     @abstractmethod
     def unbind(self, binding: int) -> None:

@@ -131,12 +131,20 @@ class LiveStack:
         return one
 
     def create_server(
-        self, address: Address, *, family: int = _INET, backlog: int = 128, dualstack_ipv6: bool = False
+        self,
+        address: Address,
+        *,
+        family: int = _INET,
+        backlog: int = 128,
+        reuse_port: bool = False,
+        dualstack_ipv6: bool = False,
     ) -> Socket:
         """As `socket.create_server`."""
         one = self.socket(family)
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack_ipv6))
             one.bind(address)

@@ -53,9 +53,9 @@ class StackCalls(Calls):
         except NotFound:
             return int(socket.AF_INET)  # connect says what is wrong
 
-    def bind(self, local: bytes, port: int, reuse: bool) -> tuple[int, int]:
+    def bind(self, local: bytes, port: int, reuse: bool, reuseport: bool) -> tuple[int, int]:
         def work() -> tuple[int, int]:
-            binding = self._stack.tcp.bind(local, port, reuse)
+            binding = self._stack.tcp.bind(local, port, reuse, reuseport)
             self._bound += 1
             self._bindings[self._bound] = binding
             return self._bound, binding.port

@@ -67,9 +67,10 @@ V6ONLY: Final = (int(socket.IPPROTO_IPV6), int(socket.IPV6_V6ONLY))
 
 
 def set_v6only(family: Family, value: int | bytes, unbound: bool) -> None:
-    """setsockopt(IPV6_V6ONLY). Raises SocketError ENOPROTOOPT for a socket of IPv4, EINVAL once it is bound."""
-    if not family.six:
-        raise SocketError("ENOPROTOOPT", "the socket is of IPv4")
+    """setsockopt(IPV6_V6ONLY) of an AF_INET6 socket. Raises SocketError EINVAL once it is bound, and for less than an
+    int."""
     if not unbound:
         raise SocketError("EINVAL", "the socket has an address")
+    if not isinstance(value, int) and len(value) < 4:
+        raise SocketError("EINVAL", "IPV6_V6ONLY is an int")
     family.v6only = bool(value if isinstance(value, int) else any(value))

@@ -47,6 +47,13 @@ _BYTES: Final = ("IP_TTL", "IP_TOS")
 _KEY_SIZE: Final = 16
 
 
+def check_level(level: int, six: bool, errno_name: str) -> None:
+    """IPv6's options are of no socket of IPv4. Raises SocketError `errno_name`: Linux's setsockopt has ENOPROTOOPT,
+    its getsockopt EOPNOTSUPP (ip_setsockopt, ip_getsockopt)."""
+    if level == socket.IPPROTO_IPV6 and not six:
+        raise SocketError(errno_name, "the socket is of IPv4")
+
+
 def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
     """What setsockopt was given, as our option has it. Raises OSError EINVAL."""
     if name == "TCP_CONGESTION":
@@ -65,6 +72,10 @@ def decode(name: str, value: int | bytes | bytearray | memoryview) -> object:
     number = value if isinstance(value, int) else int.from_bytes(bytes(value)[:_INT_SIZE], sys.byteorder, signed=True)
     if name == "IP_TOS":
         return number & 0xFF
+    if name == "IP_TTL":
+        if not number:
+            raise _invalid()
+        return 0 if number == -1 else number
     if RANGES[name] == (0, 1) and name not in _STRICT:
         return int(number != 0)
     if name == "TCP_NOTSENT_LOWAT":
@@ -106,6 +117,8 @@ def told(parameters: Parameters, name: str, value: int | str) -> int | str:
         return parameters.tcp_fin_timeout
     if value == 0 and name == "IP_TTL":
         return parameters.ip_default_ttl
+    if value == 0 and name == "IPV6_UNICAST_HOPS":
+        return parameters.hop_limit
     return value
 
 

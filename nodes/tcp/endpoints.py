@@ -13,7 +13,19 @@ from nodes.base.random import Randomness
 from nodes.packet.address import address_text, is_any, is_multicast
 from nodes.packet.tcp import RST, SYN, Segment
 from nodes.packet.trace import record_segment
-from nodes.tcp import arrivals, autotuning, closing, expiry, fastopen, handshake, icmp, pathmtu, segments, states
+from nodes.tcp import (
+    arrivals,
+    autotuning,
+    closing,
+    expiry,
+    fastopen,
+    handshake,
+    icmp,
+    pathmtu,
+    segments,
+    sharing,
+    states,
+)
 from nodes.tcp.challenge import ChallengeLimit
 from nodes.tcp.congestion.base import Ack
 from nodes.tcp.connection import Connection
@@ -57,6 +69,7 @@ class Tcp:
         self.node = sink.name(node)
         #: Every connection by its number, which is never used again; see ENDED_KEPT.
         self.connections: dict[int, Connection] = {}
+        #: By address and port, the first of those that share them.
         self.listeners: dict[tuple[bytes, int], Listener] = {}
         self.timers = TimerHeap()
         self.challenge_limit = ChallengeLimit(parameters)
@@ -129,6 +142,9 @@ class Tcp:
     def _unconnected(self, now: int, src: Address, dst: Address, segment: Segment, isn_after: int) -> None:
         listener = self.listener_for(dst, segment.dst_port)
         if listener is not None:
+            if listener.group is not None:
+                count, port = len(listener.group), segment.dst_port
+                listener = listener.group[sharing.index(self.isn, count, dst, port, src, segment.src_port)]
             listener.arrive(now, src, dst, segment, isn_after)
         else:
             # 3.10.7.1: in CLOSED everything but a RST is answered with one.
@@ -215,7 +231,9 @@ class Tcp:
             raise SocketError("ENETUNREACH", f"{address_text(remote)} is not the address of one host")
         self._check_local(local)
         bound = local_port != 0
-        if bound and self.ports.taken(local, local_port, chosen.reuseaddr != 0, binding):
+        if binding is not None:
+            chosen.owner = binding.owner
+        if bound and self.ports.taken(local, local_port, chosen.reuseaddr != 0, chosen.share, binding):
             self._refuse_held(now, CALL_OPEN, states.CLOSED)
         if is_any(local):
             local = self.network.source_for(remote)
@@ -260,10 +278,12 @@ class Tcp:
             raise InvalidArgument(f"backlog: {backlog} is not allowed; 0 and more is", "backlog")
         self._check_local(local)
         chosen = self._options(options)
-        if self.ports.taken(local, local_port, chosen.reuseaddr != 0, binding):
+        if binding is not None:
+            chosen.owner = binding.owner
+        if self.ports.taken(local, local_port, chosen.reuseaddr != 0, chosen.share, binding):
             self._refuse_held(now, CALL_LISTEN, states.LISTEN)
         listener = Listener(self, local, local_port, min(backlog, self.parameters.somaxconn), chosen)
-        self.listeners[(local, local_port)] = listener
+        sharing.join(self.listeners, listener)
         self.sink.call(now, self.node, 0, CALL_LISTEN, backlog)
         listener.open(now)
         return listener
@@ -359,8 +379,8 @@ class Tcp:
             self.connections.pop(self._ended.popleft(), None)
 
     def forget_listener(self, listener: Listener) -> None:
-        """`listener` is CLOSED: its port is free again."""
-        self.listeners.pop((listener.local, listener.local_port), None)
+        """`listener` is CLOSED: its port is free again, unless others share it."""
+        sharing.leave(self.listeners, listener)
 
     def notify(self, c: Tcb) -> None:
         """Tell whoever waits that something may have changed, if it has."""
@@ -378,12 +398,13 @@ class Tcp:
             if listener.on_ready is not None:
                 listener.on_ready()
 
-    def bind(self, local: Address, local_port: int, reuse: bool) -> Binding:
+    def bind(self, local: Address, local_port: int, reuse: bool, reuseport: bool = False, owner: int = 0) -> Binding:
         """Hold a local address (b"": any, zeros: any of that family) and port (0: one is chosen) for a `listen` or
-        `open` to come. Raises InvalidArgument for a bad port, SocketError EADDRINUSE, EADDRNOTAVAIL."""
+        `open` to come, of a socket of uid `owner` (see ports.py). Raises InvalidArgument for a bad port, SocketError
+        EADDRINUSE, EADDRNOTAVAIL."""
         _check_port("local_port", local_port, 0)
         self._check_local(local)
-        return self.ports.bind(local, local_port, reuse)
+        return self.ports.bind(local, local_port, reuse, reuseport, owner)
 
     def _check_local(self, local: Address) -> None:
         if not is_any(local) and not self.network.is_local(local):

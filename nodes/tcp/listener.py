@@ -51,6 +51,8 @@ class Listener:
         #: Called when `accept` would return a connection; never in the middle of processing.
         self.on_ready: Callable[[], None] | None = None
         self.fast_open = FastOpenServer()
+        #: Those at the same address and port, this one too (SO_REUSEPORT); None when there was never another.
+        self.group: list[Listener] | None = None
         self._local_name = tcp.sink.name(address_text(local))
 
     def open(self, now: int) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from nodes.base.errors import InvalidArgument, SocketError
 from nodes.tcp.parameters import FAST_OPEN_CLIENT, Parameters, parse_int, parse_key
+from nodes.tcp.sharing import ALONE
 
 _INT: Final = 2**31 - 1
 #: Linux: TCP_MIN_MSS.
@@ -37,7 +38,9 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "IP_TTL": (0, 255),  # of the packets sent, over IPv6 their hop limit; 0: ip_default_ttl, hop_limit
     "IP_TOS": (0, 255),  # the Diffserv field of the packets sent: the DSCP times 4; ECN's two bits are TCP's
     "IPV6_TCLASS": (-1, 255),  # the same; -1: 0
+    "IPV6_UNICAST_HOPS": (-1, 255),  # as IP_TTL; -1: 0
     "SO_REUSEADDR": (0, 1),  # 1: others that have it, connections in TIME-WAIT too, may have the same port
+    "SO_REUSEPORT": (0, 1),  # 1: others of the same owner that have it may have the same port, and listen there
     "SO_KEEPALIVE": (0, 1),
     "SO_OOBINLINE": (0, 1),  # 1: urgent data stays in the stream
     "SO_LINGER": (-1, 32767),  # s; -1: off; 0: CLOSE sends RST
@@ -45,6 +48,8 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "SO_RCVBUF": (256, 2**30 - 1),  # bytes; more than rmem_max is that
     "SO_SNDBUF": (1, 2**30 - 1),  # bytes; more than wmem_max is that
 }
+#: What of IPv6 has another name in IPv4.
+_OF_IPV6: Final = {"IPV6_TCLASS": "tos", "IPV6_UNICAST_HOPS": "ttl"}
 #: Every option `set_option` knows.
 NAMES: Final = (*RANGES, "TCP_CONGESTION", "TCP_FASTOPEN_KEY")
 
@@ -70,11 +75,13 @@ class Options:
         "nodelay",
         "notsent_lowat",
         "oobinline",
+        "owner",
         "quickack",
         "rcvbuf",
         "rcvbuf_fixed",
         "rcvlowat",
         "reuseaddr",
+        "reuseport",
         "sndbuf",
         "sndbuf_fixed",
         "syncnt",
@@ -93,6 +100,9 @@ class Options:
         self.notsent_lowat = 0
         self.rcvlowat = 1
         self.reuseaddr = 0
+        self.reuseport = 0
+        #: The uid of whom the socket is.
+        self.owner = 0
         self.maxseg = 0
         self.user_timeout = 0
         self.keepidle = parameters.tcp_keepalive_time
@@ -117,12 +127,18 @@ class Options:
         self.sndbuf_fixed = False
         self.congestion = parameters.tcp_congestion_control
 
+    @property
+    def share(self) -> int:
+        """Who may have the same port: sockets of this uid, ALONE: none."""
+        return self.owner if self.reuseport else ALONE
+
     def copy(self, parameters: Parameters) -> Options:
         """A copy that changes on its own."""
         other = Options(parameters)
         for name in NAMES:
             attribute = _attribute(name)
             setattr(other, attribute, getattr(self, attribute))
+        other.owner = self.owner
         other.rcvbuf_fixed = self.rcvbuf_fixed
         other.sndbuf_fixed = self.sndbuf_fixed
         return other
@@ -148,6 +164,8 @@ class Options:
             raise SocketError("EOPNOTSUPP", "Fast Open is off for clients: bit 1 of tcp_fastopen")
         if name in ("IP_TOS", "IPV6_TCLASS"):
             number = max(number, 0) & _DIFFSERV
+        elif name == "IPV6_UNICAST_HOPS":
+            number = max(number, 0)
         elif name == "SO_RCVBUF":
             number = min(number, parameters.rmem_max)
             self.rcvbuf_fixed = True
@@ -172,4 +190,4 @@ class Options:
 
 
 def _attribute(name: str) -> str:
-    return "tos" if name == "IPV6_TCLASS" else name.partition("_")[2].lower()
+    return _OF_IPV6.get(name) or name.partition("_")[2].lower()

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from nodes.base.errors import SocketError
 from nodes.base.random import RandomStream
 from nodes.packet.address import overlap
+from nodes.tcp import states
 from nodes.tcp.parameters import Parameters
+from nodes.tcp.sharing import ALONE
 
 if TYPE_CHECKING:
+    from nodes.tcp.connection import Connection
     from nodes.tcp.endpoints import Tcp
 
 
@@ -27,14 +30,22 @@ def local_ports(parameters: Parameters, stream: RandomStream) -> Iterator[int]:
 
 
 class Binding:
-    """What one socket holds from its bind until `Ports.release`; `reuse` is its SO_REUSEADDR."""
+    """What one socket holds from its bind until `Ports.release`; `reuse` is its SO_REUSEADDR, `reuseport` its
+    SO_REUSEPORT, `owner` the uid of whom it is."""
 
-    __slots__ = ("local", "port", "reuse")
+    __slots__ = ("local", "owner", "port", "reuse", "reuseport")
 
-    def __init__(self, local: bytes, port: int, reuse: bool) -> None:
+    def __init__(self, local: bytes, port: int, reuse: bool, reuseport: bool, owner: int) -> None:
         self.local = local
         self.port = port
         self.reuse = reuse
+        self.reuseport = reuseport
+        self.owner = owner
+
+    @property
+    def share(self) -> int:
+        """As `Options.share`."""
+        return self.owner if self.reuseport else ALONE
 
 
 class Ports:
@@ -45,13 +56,12 @@ class Ports:
         self._tcp = tcp
         self._bound: dict[int, list[Binding]] = {}
 
-    def bind(self, local: bytes, port: int, reuse: bool) -> Binding:
+    def bind(self, local: bytes, port: int, reuse: bool, reuseport: bool, owner: int) -> Binding:
         """Hold a port, for 0 one that nobody holds. Raises SocketError EADDRINUSE."""
-        if not port:
-            port = self._unheld()
-        if not port or self.taken(local, port, reuse, None):
+        binding = Binding(local, port or self._unheld(), reuse, reuseport, owner)
+        port = binding.port
+        if not port or self.taken(local, port, reuse, binding.share, None):
             raise SocketError("EADDRINUSE", f"port {port} is taken" if port else "every local port is taken")
-        binding = Binding(local, port, reuse)
         self._bound.setdefault(port, []).append(binding)
         return binding
 
@@ -69,17 +79,25 @@ class Ports:
             return True
         return port in self._bound and any(overlap(local, each.local) for each in self._bound[port])
 
-    def taken(self, local: bytes, port: int, reuse: bool, own: Binding | None) -> bool:
+    def taken(self, local: bytes, port: int, reuse: bool, share: int, own: Binding | None) -> bool:
         """Whether somebody but `own` holds the port on an overlapping address. Two sockets with SO_REUSEADDR are not in
-        each other's way, unless one listens (socket(7); inet_csk_bind_conflict)."""
+        each other's way, unless one listens; nor are two of the same owner with SO_REUSEPORT, whose `share` is the same
+        (socket(7); inet_csk_bind_conflict)."""
+        shares = share != ALONE
         for each in self._bound.get(port, ()):
-            if each is not own and not (reuse and each.reuse) and overlap(local, each.local):
+            if each is own or (reuse and each.reuse) or (shares and each.share == share):
+                continue
+            if overlap(local, each.local):
                 return True
         for listener in self._tcp.listeners.values():
-            if listener.local_port == port and overlap(local, listener.local):
+            if listener.local_port != port or (shares and listener.options.share == share):
+                continue
+            if overlap(local, listener.local):
                 return True
         for c in self._tcp.table.values():
-            if c.local_port == port and not (reuse and c.options.reuseaddr) and overlap(local, c.local):
+            if c.local_port != port or (reuse and c.options.reuseaddr) or (shares and _lets_share(c, share)):
+                continue
+            if overlap(local, c.local):
                 return True
         return False
 
@@ -91,3 +109,8 @@ class Ports:
             if port not in held:
                 return port
         return 0
+
+
+def _lets_share(c: Connection, share: int) -> bool:
+    """In TIME-WAIT it is nobody's any more."""
+    return c.options.share == share or (c.state == states.TIME_WAIT and c.options.reuseport != 0)

@@ -30,6 +30,13 @@ def wait(one, event=select.POLLIN):
     poll = select.poll()
     poll.register(one, event)
     poll.poll()
+def taken(ones, count, take):
+    came = [0] * len(ones)
+    while sum(came) < count:
+        for one in select.select(ones, [], [])[0]:
+            take(one)
+            came[ones.index(one)] += 1
+    return came
 def reset(one):
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     one.close()
@@ -208,6 +215,33 @@ print()
             "None 184; None 184; None 252; None 0; None 0; EINVAL 0; None 40; EINVAL 0; ",
         ],
     ),
+    "options of IPv6": (
+        """
+SIX = socket.IPPROTO_IPV6
+names = [socket.IPV6_TCLASS, socket.IPV6_UNICAST_HOPS, socket.IPV6_V6ONLY, socket.IPV6_MULTICAST_HOPS]
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    four, six = (socket.socket(family, kind) for family in (socket.AF_INET, socket.AF_INET6))
+    print({(E(four.setsockopt, SIX, name, 1), E(four.getsockopt, SIX, name)) for name in names})
+    for name in names[:3]:
+        for value in (-1, 1, 255, 256, b"\\1"):
+            print(E(six.setsockopt, SIX, name, value), six.getsockopt(SIX, name), end="; ")
+        print()
+    for value in (-1, 0, 1, 255, b"\\1", b"\\0", -2):
+        print(E(four.setsockopt, 0, socket.IP_TTL, value), four.getsockopt(0, socket.IP_TTL), end="; ")
+    print(E(six.setsockopt, 0, socket.IP_TTL, 9))
+""",
+        [
+            line
+            for tclass in ("None 0; None 252; EINVAL 252; EINVAL 252; ", "None 1; None 255; EINVAL 255; EINVAL 255; ")
+            for line in (
+                "{('ENOPROTOOPT', 'ENOTSUP')}",
+                "None 0; " + tclass,
+                "None 64; None 1; None 255; EINVAL 255; EINVAL 255; ",
+                "None 1; None 1; None 1; None 1; EINVAL 1; ",
+                "None 64; EINVAL 64; None 1; None 255; None 1; EINVAL 1; EINVAL 1; None",
+            )
+        ],
+    ),
     "what is written is sent with the options of its time": (
         """
 listener = socket.create_server((HERE, 0))
@@ -335,6 +369,103 @@ print(E(one.setsockopt, socket.IPPROTO_IP, socket.IP_TTL, 256), one.getsockopt(s
             "None 200000",
             "EINVAL 1",
         ],
+    ),
+    "who may have one port": (
+        """
+SOL, A, P = socket.SOL_SOCKET, socket.SO_REUSEADDR, socket.SO_REUSEPORT
+def made(kind, options):
+    one = socket.socket(socket.AF_INET, kind)
+    for option in options:
+        one.setsockopt(SOL, option, 1)
+    return one
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    for first in ((), (A,), (P,), (A, P)):
+        for second in ((), (A,), (P,), (A, P)):
+            one, other = made(kind, first), made(kind, second)
+            one.bind((HERE, 7000))
+            said = [E(other.bind, (HERE, 7000))]
+            if kind == socket.SOCK_STREAM and said == [None]:
+                said += [E(one.listen), E(other.listen), E(made(kind, second).bind, ("", 7000))]
+                said += [E(made(kind, first).connect, (HERE, 7000))]
+            print(*said, end="; ")
+            one.close()
+            other.close()
+        print()
+one = made(socket.SOCK_STREAM, (P,))
+one.bind((HERE, 0))
+one.listen()
+print(one.getsockopt(SOL, P), E(made(socket.SOCK_STREAM, (P,)).bind, ("", one.getsockname()[1])))
+sys.stdout.flush()
+if not os.fork():
+    os.setuid(65534)
+    print(E(made(socket.SOCK_STREAM, (P,)).bind, one.getsockname()))
+    sys.stdout.flush()
+    os._exit(0)
+os.wait()
+""",
+        [
+            "EADDRINUSE; EADDRINUSE; EADDRINUSE; EADDRINUSE; ",
+            "EADDRINUSE; None None EADDRINUSE EADDRINUSE None; EADDRINUSE; None None EADDRINUSE EADDRINUSE None; ",
+            "EADDRINUSE; EADDRINUSE; None None None None None; None None None None None; ",
+            "EADDRINUSE; None None EADDRINUSE EADDRINUSE None; None None None None None; None None None None None; ",
+            *["EADDRINUSE; EADDRINUSE; EADDRINUSE; EADDRINUSE; "],
+            *["EADDRINUSE; None; EADDRINUSE; None; "],
+            *["EADDRINUSE; EADDRINUSE; None; None; "],
+            *["EADDRINUSE; None; None; None; "],
+            "1 None",
+            "EADDRINUSE",
+        ],
+    ),
+    "listeners that share a port": (
+        """
+import asyncio
+listeners = [socket.create_server((HERE, 7000), reuse_port=True) for _ in range(3)]
+ones = [socket.create_connection((HERE, 7000)) for _ in range(120)]
+print(min(taken(listeners, 120, socket.socket.accept)) > 10)
+listeners.pop(0).close()
+ones += [socket.create_connection((HERE, 7000)) for _ in range(60)]
+print(min(taken(listeners, 60, socket.socket.accept)) > 5)
+for listener in listeners:
+    listener.close()
+print(E(socket.create_connection, (HERE, 7000)))
+async def serve():
+    async def answer(reader, writer):
+        writer.write(b"hello")
+        writer.close()
+    servers = [await asyncio.start_server(answer, HERE, 7001, reuse_port=True) for _ in range(2)]
+    for _ in range(8):
+        reader, writer = await asyncio.open_connection(HERE, 7001)
+        assert await reader.read() == b"hello"
+        writer.close()
+    for server in servers:
+        server.close()
+    print(len(servers))
+asyncio.run(serve())
+""",
+        ["True", "True", "ECONNREFUSED", "2"],
+    ),
+    "datagram sockets that share a port": (
+        """
+def made(option):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, option, 1)
+    one.bind((HERE, 7000))
+    return one
+def sent(count):
+    for _ in range(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.sendto(b"x", (HERE, 7000))
+    return taken(ones, count, lambda one: one.recv(9))
+ones = [made(socket.SO_REUSEPORT) for _ in range(3)]
+print(min(sent(120)) > 10)
+for one in ones:
+    one.close()
+ones = [made(socket.SO_REUSEADDR) for _ in range(3)]
+print(sent(9))  # the newest
+ones.pop().close()
+print(sent(9))
+""",
+        ["True", "[0, 0, 9]", "[0, 9]"],
     ),
     "no descriptors left": (
         """

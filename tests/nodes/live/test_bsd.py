@@ -15,6 +15,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -186,6 +187,21 @@ def test_ports_are_kept_and_found_taken(nets: Pair) -> None:
         other.bind(("", port))
         accepted.close()
         client.close()
+
+
+def test_servers_that_share_a_port(nets: Pair) -> None:
+    h1, h2 = nets
+    with h2.create_server(("", 80), reuse_port=True) as one, h2.create_server(("", 80), reuse_port=True) as other:
+        assert failing(lambda: h2.create_server(("", 80))) == errno.EADDRINUSE
+        ends = [h1.create_connection(("h2", 80)) for _ in range(24)]
+        came = {one.fileno(): 0, other.fileno(): 0}
+        while sum(came.values()) < 24:
+            for ready in select.select([one, other], [], [])[0]:
+                ready.accept()[0].close()
+                came[ready.fileno()] += 1
+        assert min(came.values()) > 0  # 1 of 2**23 runs has all of them at one
+        for end in ends:
+            end.close()
 
 
 def test_ipv6(nets: Pair) -> None:
@@ -502,6 +518,72 @@ def test_only_bytes_are_sent_and_only_what_fits_is_received(nets: Pair) -> None:
             client.send(5)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="too small"):
             accepted.recv_into(bytearray(2), 3)
+
+
+def test_messages_of_a_connection(nets: Pair) -> None:
+    """As Linux has it of TCP (tcp_sendmsg, tcp_recvmsg): addresses given are not looked at, none comes back."""
+    client, accepted = joined(nets)
+    nobody = ("192.0.2.1", 9)
+    with client, accepted:
+        assert client.sendto(b"ab", nobody) == 2
+        assert client.sendto(b"cd", socket.MSG_DONTWAIT, nobody) == 2
+        assert client.sendmsg([b"e", memoryview(b"f")], [], 0, nobody) == 2
+        assert accepted.recvmsg(6, 100, socket.MSG_PEEK | socket.MSG_WAITALL) in [
+            (b"abcdef"[:n], [], 0, None) for n in (2, 4, 6)
+        ]
+        assert accepted.recvmsg(3, 0, socket.MSG_WAITALL) == (b"abc", [], 0, None)
+        buffers = bytearray(1), bytearray(4)
+        client.sendall(b"gh")
+        assert accepted.recvmsg_into(buffers, 0, socket.MSG_WAITALL) == (5, [], 0, None)
+        assert [bytes(each) for each in buffers] == [b"d", b"efgh"]
+        client.sendall(b"xyz")
+        wide = bytearray(4)
+        assert accepted.recvfrom_into(wide, 2) == (2, None)
+        assert accepted.recvfrom_into(wide) == (1, None)
+        assert wide == b"zy\0\0"
+        assert failing(lambda: accepted.recvmsg_into([wide], 0, socket.MSG_DONTWAIT)) == errno.EAGAIN
+        with pytest.raises(ValueError, match="nbytes is greater than the length of the buffer"):
+            accepted.recvfrom_into(wide, 5)
+        with pytest.raises(TypeError, match="2 or 3 arguments"):
+            client.sendto(b"x")
+        client.close()
+        assert accepted.recvmsg(9) == (b"", [], 0, None)
+    with nets[0].socket() as one:
+        assert failing(lambda: one.sendto(b"x", nobody)) == errno.EPIPE
+        assert failing(lambda: one.recvmsg(1)) == errno.ENOTCONN
+
+
+def test_fast_open() -> None:
+    """MSG_FASTOPEN connects and sends: at first for a cookie (RFC 7413 section 4.1), then with the data in the SYN."""
+    with live_pair({"tcp_fastopen": 3}) as (h1, h2), h2.create_server(("", 80)) as server:
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+        for timeout in (None, 0, None):
+            with h1.socket() as one:
+                one.settimeout(timeout)
+                assert one.sendto(b"question", socket.MSG_FASTOPEN, ("h2", 80)) == 8
+                with server.accept()[0] as accepted:
+                    assert accepted.recv(8, socket.MSG_WAITALL) == b"question"
+                    one.settimeout(None)
+                    accepted.sendall(b"answer")
+                    assert one.recv(6, socket.MSG_WAITALL) == b"answer"
+        assert h1.counters()["TcpExtTCPFastOpenActive"] == 2
+        with h1.create_connection(("h2", 80)) as one:
+            assert failing(lambda: one.sendto(b"x", socket.MSG_FASTOPEN, ("h2", 80))) == errno.EISCONN
+        with h1.socket() as one:
+            assert failing(lambda: one.sendto(b"x", socket.MSG_FASTOPEN, ("h2", 81))) == errno.ECONNREFUSED
+            assert failing(lambda: one.sendmsg([b"x"], [], socket.MSG_FASTOPEN)) == errno.EINVAL
+        with h1.socket() as one:
+            one.setblocking(False)
+            nobody = ("10.0.0.9", 80)
+            assert failing(lambda: one.sendto(b"x", socket.MSG_FASTOPEN, nobody)) == errno.EINPROGRESS
+
+
+def test_options_of_ipv6_and_sockets_of_ipv4(nets: Pair) -> None:
+    with nets[0].socket() as four, nets[0].socket(socket.AF_INET6) as six:
+        for name in (socket.IPV6_TCLASS, socket.IPV6_UNICAST_HOPS, socket.IPV6_V6ONLY):
+            assert failing(partial(four.setsockopt, socket.IPPROTO_IPV6, name, 1)) == errno.ENOPROTOOPT
+            assert failing(partial(four.getsockopt, socket.IPPROTO_IPV6, name)) == errno.EOPNOTSUPP
+            six.setsockopt(socket.IPPROTO_IPV6, name, 1)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -13,6 +13,7 @@ from nodes.tcp.connection import Connection
 from tests.nodes.tcp.harness import HERE, HTTP, PEER, Host, Peer, client, server
 
 REUSE: dict[str, object] = {"SO_REUSEADDR": 1}
+SHARED: dict[str, object] = {"SO_REUSEPORT": 1}
 ANY4 = bytes(4)
 ANY6 = bytes(16)
 PEER6 = bytes.fromhex("fd00") + bytes(13) + b"\2"
@@ -83,6 +84,42 @@ def test_of_two_bound_with_so_reuseaddr_the_first_may_listen() -> None:
     listener.close(0)
     host.tcp.ports.release(one)
     host.tcp.listen(0, HERE, HTTP, 4, REUSE, other)
+
+
+def test_listeners_that_share_a_port() -> None:
+    """SO_REUSEPORT: who has a connection is a hash of its 4-tuple, the same in every run; all must be of one owner."""
+
+    def spread(host: Host) -> list[int]:
+        bindings = [host.tcp.bind(b"", HTTP, False, True, 1000) for _ in range(3)]
+        listeners = [host.tcp.listen(0, b"", HTTP, 64, SHARED, binding) for binding in bindings]
+        for owner, reuseport in ((1001, True), (1000, False)):
+            with pytest.raises(SocketError, match="EADDRINUSE"):
+                host.tcp.bind(HERE, HTTP, True, reuseport, owner)
+        peers = [Peer(host, 5000 + number, HTTP) for number in range(60)]
+        for peer in peers:
+            host.tcp.on_segment(0, PEER, HERE, peer.segment(SYN, 0, mss=1460), 0, 0)
+            (answer,) = host.take()
+            assert (answer.flags, answer.dst_port) == (SYN | ACK, peer.port)
+            peer.irs = answer.seq
+        waiting = [len(listener.syn_queue) for listener in listeners]
+        for peer in peers:
+            peer.send(ACK, 1, 1)
+        assert [len(listener.accept_queue) for listener in listeners] == waiting
+        listeners[0].close(0)
+        host.tcp.ports.release(bindings[0])
+        host.take()
+        assert Peer(host, 6000, HTTP).send(SYN, 0, mss=1460)[0].startswith("S.")
+        for listener, binding in zip(listeners[1:], bindings[1:], strict=True):
+            listener.close(0)
+            host.tcp.ports.release(binding)
+        host.take()
+        assert Peer(host, 6001, HTTP).send(SYN, 0, mss=1460)[0].startswith("R.")
+        return waiting
+
+    waiting = spread(Host())
+    assert sum(waiting) == 60
+    assert min(waiting) > 5
+    assert spread(Host()) == waiting
 
 
 def test_what_is_bound_is_let_go() -> None:
