@@ -49,6 +49,10 @@ _PIECE: Final = 1 << 16
 class Socket(socket.socket):
     """TCP and UDP are the node's; other kinds (unix, netlink, packet) are the kernel's, as ever."""
 
+    # What programs print, in repr(socket) and warnings, is what it is to them.
+    __module__ = "socket"
+    __qualname__ = "socket"
+
     known: Known
     _shared: Shared | None = None
 

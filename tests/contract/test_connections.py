@@ -122,6 +122,23 @@ def test_a_listener_queues_and_says_how_much(pair: Pair) -> None:
     assert caught.value.errno_name == "EADDRINUSE"
 
 
+def test_listeners_share_a_port(pair: Pair) -> None:
+    """SO_REUSEPORT of socket(7): all must have it, and each has its part of the connections."""
+    port = pair.port()
+    listeners = [pair.h2.listen(port, options={"SO_REUSEPORT": 1}) for _ in range(2)]
+    with pytest.raises(SocketError) as caught:
+        pair.h2.listen(port)
+    assert caught.value.errno_name == "EADDRINUSE"
+    for _ in range(24):
+        pair.h1.open("h2", port)
+    pair.rtts(1)
+    queues = [one.accept_queue for one in pair.h2.listeners() if one.local_port == port]
+    assert (len(queues), sum(queues)) == (2, 24)
+    assert min(queues) > 0
+    for listener in listeners:
+        listener.close()
+
+
 def test_status_has_what_tcp_knows(pair: Pair) -> None:
     pair.link.update(delay="5ms")
     client, server = pair.connect()

@@ -174,6 +174,21 @@ for flags in (socket.MSG_MORE, socket.MSG_EOR):
 """,
         ["b'ab' b'!' b'cd'"] * 4,
     ),
+    "what a socket prints": (
+        """
+one = socket.socket()
+print(repr(one).replace(str(one.fileno()), "N", 1), type(one) is socket.socket)
+one.bind((HERE, 7000))
+print(str(one).partition("laddr=")[2])
+one.close()
+print(one)
+""",
+        [
+            "<socket.socket fd=N, family=2, type=1, proto=0, laddr=('0.0.0.0', 0)> True",
+            "('127.0.0.1', 7000)>",
+            "<socket.socket [closed] fd=-1, family=2, type=1, proto=0>",
+        ],
+    ),
     "flags": (
         """
 one, other = pair()
