@@ -275,7 +275,11 @@ class LabHost:
         except TcplabError as error:  # the disk is full, say
             why = why or str(error)
         facts = {"failure": why} if why else {}
-        self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **self.lab.facts(), **facts)
+        try:
+            self.bundle.finish(lab_time_ns=self.lab.now(), events=self.lab.sink.sequence, **self.lab.facts(), **facts)
+        except TcplabError as error:
+            why = why or str(error)
+        self._failure = self._failure or why
         self.news.tell()
 
     async def settle(self) -> None:

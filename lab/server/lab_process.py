@@ -46,7 +46,7 @@ from lab.topology.loader import NONE, find_topology, topology_from_text
 from lab.topology.model import Topology
 from lab.topology.sources import Sources
 from nodes.base import garbage
-from nodes.base.errors import InvalidArgument, NotFound
+from nodes.base.errors import InvalidArgument, NotFound, TcplabError
 from nodes.base.events import LEVEL_SEGMENTS
 from tcplab.v1 import app_pb2, attack_pb2, lab_pb2, link_pb2, node_pb2, operation_pb2, tcp_pb2, trace_pb2
 
@@ -166,12 +166,16 @@ async def _serve(host: LabHost, path: str, line: socket.socket, owned: Owned | N
         await control.listen(owned.control)
     await control.take(*await asyncio.open_connection(sock=line.dup()))
     told = await control.told
-    if host.failure:
-        control.say({"failed": host.failure})
     host.end(host.failure)
+    failure = host.failure
     await server.stop(GRACE if told else None)
     if told.get("export"):
-        host.bundle.export()
+        try:
+            host.bundle.export()
+        except (TcplabError, OSError) as error:  # the disk is full, say
+            failure = failure or f"{host.bundle.path}: captures and tables cannot be written: {error}"
+    if failure:
+        control.say({"failed": failure})
     control.say({"ended": {name: host.bundle.manifest[name] for name in _FACTS if name in host.bundle.manifest}})
     await control.close()
 

@@ -344,11 +344,11 @@ class Labs:
             await record.gone
         self._spawn(record.channel.close(_CALLS_END_WITHIN))
         if not record.run.ended and child is not None:
-            if record.ended_well:
+            if record.ended_well and not record.why:
                 record.run.end(run_pb2.Run.STATE_PASSED)
             else:
                 record.run.message.time_ns = message.time_ns
-                record.run.end(run_pb2.Run.STATE_ERROR, await child.ended())
+                record.run.end(run_pb2.Run.STATE_ERROR, record.why or await child.ended())
         self._tell(message, True)
 
     async def close(self) -> None:

@@ -10,6 +10,8 @@ plots/           PNG files, when asked for
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.metadata
 import json
 import platform
@@ -19,7 +21,14 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from lab.trace.spool_reader import SpoolReader
-from nodes.base.errors import AlreadyExists, InvalidArgument, NotFound
+from nodes.base.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    TcplabError,
+)
 from nodes.base.events import LEVEL_NAMES, VERDICT
 
 MANIFEST: Final = "manifest.json"
@@ -37,11 +46,15 @@ class Bundle:
         cls, path: Path | str, *, spec: str, seed: int, backend: str, level: int, more: Mapping[str, Any] | None = None
     ) -> Self:
         """Make the directory and its manifest. `spec` is the text that was run; `more` goes into the manifest as it
-        is (JSON values). Raises AlreadyExists when the directory has anything in it."""
+        is (JSON values). Raises AlreadyExists when the directory has anything in it, ResourceExhausted when the disk is
+        full, FailedPrecondition when it cannot be written otherwise."""
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise AlreadyExists(f"{path}: exists and is not empty; give another directory")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise AlreadyExists(f"{path}: exists and is not empty; give another directory")
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_written(path, error) from None
         manifest = {
             "spec": spec,
             "seed": seed,
@@ -96,7 +109,7 @@ class Bundle:
         return self.path / "plots"
 
     def finish(self, **facts: Any) -> None:
-        """Add the end time and `facts` (JSON values: outcome, wall seconds ...) to the manifest."""
+        """Add the end time and `facts` (JSON values: outcome, wall seconds ...) to the manifest. Raises as `create`."""
         self.manifest = {**self.manifest, "finished": datetime.now(UTC).isoformat(), **facts}
         self._write_manifest()
 
@@ -112,8 +125,18 @@ class Bundle:
 
     def _write_manifest(self) -> None:
         temporary = self.path / (MANIFEST + ".new")
-        temporary.write_text(json.dumps(self.manifest, indent=2) + "\n", "utf-8")
-        temporary.replace(self.path / MANIFEST)
+        try:
+            temporary.write_text(json.dumps(self.manifest, indent=2) + "\n", "utf-8")
+            temporary.replace(self.path / MANIFEST)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise _not_written(self.path / MANIFEST, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> TcplabError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return (ResourceExhausted if full else FailedPrecondition)(f"{path}: cannot be written: {error.strerror}")
 
 
 def write_verdicts(spool: Path | str, path: Path | str) -> None:

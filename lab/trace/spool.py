@@ -8,6 +8,7 @@ spec and seed give the same bytes. A last record that is cut short (kill -9) is 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -35,8 +36,13 @@ class SpoolWriter(RecordWriter):
             raise AlreadyExists(f"{self.path}: exists; a spool is written once") from None
         except FileNotFoundError:
             raise NotFound(f"{self.path}: its directory does not exist") from None
-        self._file.write(MAGIC)
-        self._file.flush()
+        try:
+            self._file.write(MAGIC)
+            self._file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise ResourceExhausted(f"cannot write the trace {self.path}: {error.strerror}") from error
 
     def flush(self) -> None:
         """Hand everything held to the operating system, so that readers see it."""

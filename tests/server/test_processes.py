@@ -178,6 +178,27 @@ def test_without_descriptors_there_is_no_new_lab_and_nothing_else_is_lost(fresh:
     assert {api.get(one).state for one in (first, api.lab())} == {lab_pb2.Lab.STATE_READY}
 
 
+def test_files_that_cannot_be_written_are_said(fresh: Server) -> None:
+    """As on a full disk; here by the largest size of a file that a process may write."""
+
+    def allow(pid: int, size: int) -> None:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    api = Api(fresh.address)
+    (nursery,) = [one for one in fresh.processes() if one != fresh.process.pid]
+    allow(nursery, 0)
+    found = fails(api.labs.CreateLab, lab_pb2.CreateLabRequest(topology="pair", lab_id="never"))
+    words = f"{fresh.runs}/never/manifest.json: cannot be written: File too large"
+    assert (found.code, found.message, list(fresh.runs.iterdir())) == ("RESOURCE_EXHAUSTED", words, [])
+    allow(nursery, resource.RLIM_INFINITY)
+    lab, pid = process_of(fresh, api)
+    run = api.get(lab).run
+    allow(pid, 0)
+    api.delete(lab)
+    ended = api.runs.GetRun(run_pb2.GetRunRequest(name=run))
+    assert (ended.state, ended.error.rpartition(": ")[2]) == (run_pb2.Run.STATE_ERROR, "File too large")
+
+
 def test_a_stale_socket_is_taken_over_and_a_live_one_is_not(fresh: Server, tmp_path: Path) -> None:
     second = Server(tmp_path)  # the same directory, so the same socket
     assert (second.address, second.process.wait(20)) != ("", 0)
