@@ -85,6 +85,7 @@ def _listen(name: str, given: Options) -> int:
     with socket.socket(family, kind) as one:
         try:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as OpenBSD's: several may listen at a port
             one.bind(address)
             if not given.udp:
                 one.listen(128 if given.keep else 1)

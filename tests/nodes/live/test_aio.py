@@ -41,8 +41,10 @@ def test_an_http_client_and_a_server_of_many_connections() -> None:
         await writer.wait_closed()
 
     async def main() -> None:
-        server = await aio.start_server(h2, serve, "", 80)
-        async with server:
+        server = await aio.start_server(h2, serve, "", 80, reuse_port=True)
+        with pytest.raises(OSError, match="in use"):
+            await aio.start_server(h2, serve, "", 80)
+        async with server, await aio.start_server(h2, serve, "", 80, reuse_port=True):
 
             async def get(path: str) -> tuple[int, bytes]:
                 return await fetch(await aio.open_connection(h1, "h2", 80), path)
