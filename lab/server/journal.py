@@ -113,13 +113,19 @@ def claim(state: Path, **facts: Any) -> Owned:
 
 
 def owned_in(state: Path) -> Iterator[Owned]:
-    """What is owned by lab processes that are there or were, oldest first."""
+    """What is owned by lab processes that are there or were, oldest first. Raises FailedPrecondition."""
     found = []
-    with contextlib.suppress(FileNotFoundError):
+    try:
         for path in state.absolute().iterdir():
             match = _NAME.fullmatch(path.name)
             if match is not None and path.is_dir() and not path.is_symlink():
                 found.append(_read(path, Process(int(match[1]), int(match[2]), machine())))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise FailedPrecondition(
+            f"the journal in {state} cannot be read ({error.strerror}); give another --state"
+        ) from None
     return iter(sorted(found, key=lambda one: (one.started, one.path.name)))
 
 
@@ -134,7 +140,11 @@ def _read(path: Path, named: Process) -> Owned:
         content = json.loads((path / _JOURNAL).read_text("utf-8"))
         process = Process(**content.pop("process"))
         known = {name: content[name] for name in _FACTS if name in content}  # another version may have said more
-        return Owned(**known, path=path, process=process)
+        found = Owned(**known, path=path, process=process)
+        usual = Owned(path, named)
+        if not all(isinstance(getattr(found, name), type(getattr(usual, name))) for name in known):
+            raise TypeError
+        return found
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # killed before the journal was there
         with contextlib.suppress(OSError):
             return Owned(path, named, started=path.stat().st_mtime)

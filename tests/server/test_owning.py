@@ -81,6 +81,24 @@ def test_an_entry_that_cannot_be_read_is_not_for_reap_while_its_process_runs(tmp
     assert running.running and path.exists()
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"process": 5}', "\xff", "started", "controller", "lab"])
+def test_an_entry_that_makes_no_sense_is_known_by_its_name(tmp_path: Path, running: Process, text: str) -> None:
+    """None of them keeps the others from being read."""
+    field = text in ("started", "controller", "lab")
+    path = entry(tmp_path, running, **{text: None} if field else {})
+    if not field:
+        (path / "journal.json").write_text(text)
+    entry(tmp_path, dataclasses.replace(running, start=1), lab="other")
+    found = {one.process.start: one.lab for one in journal.owned_in(tmp_path)}
+    assert found == {1: "other", running.start: ""}
+
+
+def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(FailedPrecondition, match="cannot be read"):
+        reap(tmp_path / "state", tmp_path / "s")
+
+
 def test_an_entry_of_a_later_version_is_understood(tmp_path: Path, running: Process) -> None:
     """Its controller serves, so its lab stays, whatever else is said of it."""
     with socket.socket(socket.AF_UNIX) as controller:
