@@ -297,8 +297,9 @@ class Follower:
 
     # The kernel's word.
 
-    def reconcile(self, now: int, listed: Iterable[Listed]) -> None:
-        """What the kernel lists, of all TCP sockets, is so; what it does not list is CLOSED."""
+    def reconcile(self, asked_ns: int, listed: Iterable[Listed]) -> None:
+        """What the kernel, asked at that instant, lists of all TCP sockets, is so; what it does not list is CLOSED.
+        Segments that have passed by since know better."""
         known = {(one.local, one.local_port, one.remote, one.remote_port): one for one in listed}
         for connection in self._connections:
             if connection.state == states.CLOSED:
@@ -307,14 +308,14 @@ class Follower:
             if one is not None:
                 connection.cookie = one.cookie
             state = one.state if one is not None else states.CLOSED
-            if state != connection.state and now - connection.seen_ns > SETTLED_NS:
-                self.told(now, connection, state, SOURCE_SOCK_DIAG)
+            if state != connection.state and asked_ns - connection.seen_ns > SETTLED_NS:
+                self.told(asked_ns, connection, state, SOURCE_SOCK_DIAG)
 
-    def asked(self, now: int, connection: Connection, state: int) -> None:
-        """The kernel was asked for the state of this one. Where the wire is seen, segments that are on their way to us
-        may say more than the kernel did when it was asked."""
-        if not self.sees or now - connection.seen_ns > SETTLED_NS:
-            self.told(now, connection, state, SOURCE_SOCK_DIAG)
+    def asked(self, asked_ns: int, connection: Connection, state: int) -> None:
+        """The kernel was asked for the state of this one at that instant. Where the wire is seen, segments that are on
+        their way to us may say more than the kernel did when it was asked."""
+        if not self.sees or asked_ns - connection.seen_ns > SETTLED_NS:
+            self.told(asked_ns, connection, state, SOURCE_SOCK_DIAG)
 
     def told(self, now: int, connection: Connection, state: int, source: int) -> None:
         """The kernel says that the connection is in this state."""

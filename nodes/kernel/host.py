@@ -231,21 +231,22 @@ class KernelHost(Host):
 
     def statuses(self) -> list[TcpInfo]:
         self.follower.catch_up()
+        asked_ns = self._scheduler.real_now()
         listed = _by_ends(self.diag.sockets())
-        return [self._info(self._take(one, listed.get(one.key))) for one in self.connections]
+        return [self._info(self._take(one, listed.get(one.key), asked_ns)) for one in self.connections]
 
     def _refresh(self, connection: Connection) -> Connection:
         """Have the state and the numbers of a connection from the kernel."""
         if connection.state != states.CLOSED or connection.info is None:
             self.follower.catch_up()
-            return self._take(connection, _by_ends(self.diag.sockets()).get(connection.key))
+            asked_ns = self._scheduler.real_now()
+            return self._take(connection, _by_ends(self.diag.sockets()).get(connection.key), asked_ns)
         return connection
 
-    def _take(self, connection: Connection, listed: Listed | None) -> Connection:
+    def _take(self, connection: Connection, listed: Listed | None, asked_ns: int) -> Connection:
         newest = self.connections.at(connection.key) is connection
-        now = self._scheduler.real_now()
         state = listed.state if listed is not None and newest else states.CLOSED
-        self.follower.asked(now, connection, state)
+        self.follower.asked(asked_ns, connection, state)
         stream = self._context.streams.get(connection.number)
         data, congestion = b"", ""
         if listed is not None and newest and listed.info:
@@ -260,7 +261,14 @@ class KernelHost(Host):
             unacked = max(listed.unacked - raw.notsent_bytes, 0) if listed is not None else 0
             numbers = self.follower.flow(connection).numbers
             connection.info = tcp_info.tcp_info(
-                raw, _who(connection), now, congestion, unread, unacked, numbers, self._not_data(connection, raw.state)
+                raw,
+                _who(connection),
+                asked_ns,
+                congestion,
+                unread,
+                unacked,
+                numbers,
+                self._not_data(connection, raw.state),
             )
         return connection
 

@@ -176,6 +176,7 @@ class Observer:
     def ask(self) -> bool:
         """Ask the kernel for its TCP sockets now; returns whether numbers moved since it was asked before."""
         congestion = self._sink.level >= LEVEL_CONGESTION
+        asked_ns = self._scheduler.real_now()
         listed = self._diag.sockets(with_info=congestion)
         listed_ns = self._scheduler.real_now()
         ours = [
@@ -188,8 +189,7 @@ class Observer:
         traced = self._tracefs.read(self._cookies) if self._tracefs is not None else []
         self.catch_up()
         moved = self._take_traced(traced, congestion)
-        now = self._scheduler.real_now()
-        self._follower.reconcile(now, listed)
+        self._follower.reconcile(asked_ns, listed)
         if congestion:
             for connection, one in ours:
                 if one.info:
