@@ -56,6 +56,7 @@ class _Canned(Measurement):
         self._asked = asked
         self._seen = seen
         self._tell = lambda words: None
+        self._jitter_rate_bps = 0
 
     def send(self, count: int, length: int, gap_ns: int, **impairments: int) -> Seen:
         return self._seen
