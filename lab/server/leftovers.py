@@ -37,7 +37,7 @@ def ended_instances() -> list[str]:
     with _instances() as directory:
         if directory is None:
             return []
-        return sorted(ended(os.listdir(directory)))  # noqa: PTH208 - of a descriptor
+        return sorted(ended(os.listdir(directory), of_this_kernel=True))  # noqa: PTH208 - of a descriptor
 
 
 def remove_ended_instances() -> None:

@@ -113,10 +113,10 @@ def owned_name() -> str:
     return f"tcplab-{process.pid}-{process.start}-{process.namespace}"
 
 
-def ended(names: Iterable[str]) -> list[str]:
-    """Those of the names (`owned_name`) whose makers have ended. A maker in another pid namespace, as of a container,
-    is looked for where every process of the machine is seen, in its first pid namespace; elsewhere nobody can tell, nor
-    can who is not shown processes of others (`hidepid` of proc(5))."""
+def ended(names: Iterable[str], of_this_kernel: bool = False) -> list[str]:
+    """Those of the names (`owned_name`) whose makers have ended. Where all the names are `of_this_kernel`, a maker in
+    another pid namespace, as of a container, is looked for too, from the machine's first pid namespace, which shows
+    every process. Nobody can tell elsewhere, or who is not shown processes of others (`hidepid` of proc(5))."""
     if Process.of(1) is None:
         return []
     found = []
@@ -128,7 +128,7 @@ def ended(names: Iterable[str]) -> list[str]:
         pid, start, namespace = int(match[1]), int(match[2]), match[3]
         if namespace == _namespace(machine()):
             gone = not Process(pid, start, machine()).running
-        elif _namespace(machine()) == _FIRST:
+        elif of_this_kernel and _namespace(machine()) == _FIRST:
             if inside is None:
                 inside = _inside()
             gone = inside.isdisjoint({(pid, start, namespace), (pid, start, "")})
