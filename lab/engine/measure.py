@@ -1,7 +1,7 @@
 """Measures a link on the wire against what was asked of it: numbered frames, tcpdump on both ends.
 
 Each phase asks one thing of the link h1 -> h2 of a running lab, so that what is found has one cause. Nothing here is
-compared with the engine's own numbers. `Row.fine` is by the bounds in `BOUNDS` and, for chances, a chi-square test.
+compared with the engine's own numbers. `Row.fine` is by the bounds below and, for chances, a chi-square test.
 """
 
 from __future__ import annotations

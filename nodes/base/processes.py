@@ -120,7 +120,7 @@ def ended(names: Iterable[str], of_this_kernel: bool = False) -> list[str]:
     if Process.of(1) is None:
         return []
     found = []
-    inside: set[tuple[int, int, str]] | None = None
+    seen: set[tuple[int, int, str]] | None = None
     for name in names:
         match = _OWNED.match(name)
         if match is None:
@@ -129,9 +129,9 @@ def ended(names: Iterable[str], of_this_kernel: bool = False) -> list[str]:
         if namespace == _namespace(machine()):
             gone = not Process(pid, start, machine()).running
         elif of_this_kernel and _namespace(machine()) == _FIRST:
-            if inside is None:
-                inside = _inside()
-            gone = inside.isdisjoint({(pid, start, namespace), (pid, start, "")})
+            if seen is None:
+                seen = _seen()
+            gone = seen.isdisjoint({(pid, start, namespace), (pid, start, "")})
         else:
             gone = False
         if gone:
@@ -139,7 +139,7 @@ def ended(names: Iterable[str], of_this_kernel: bool = False) -> list[str]:
     return found
 
 
-def _inside() -> set[tuple[int, int, str]]:
+def _seen() -> set[tuple[int, int, str]]:
     """Processes that are seen: number in their own pid namespace, start, and this namespace ("": not to be told)."""
     found = set()
     for entry in Path("/proc").iterdir():
@@ -158,6 +158,7 @@ def _inside() -> set[tuple[int, int, str]]:
 
 @cache
 def _host() -> str:
+    """The machine-id(5); "" where there is none."""
     try:
         return Path("/etc/machine-id").read_text("utf-8").strip()
     except (OSError, ValueError):

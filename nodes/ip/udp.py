@@ -14,10 +14,10 @@ from nodes.packet import icmp, icmp6, ipv4, ipv6
 from nodes.packet.address import address_text, is_any, overlap
 from nodes.packet.malformed import MalformedPacket
 from nodes.packet.udp import HEADER_LEN, Datagram, decode_udp, encode_udp
+from nodes.tcp import sharing
 from nodes.tcp.isn import IsnGenerator
 from nodes.tcp.parameters import Parameters
 from nodes.tcp.ports import local_ports
-from nodes.tcp.sharing import index
 
 #: Largest payload of one datagram over IPv4 and over IPv6, bytes.
 MAX_PAYLOAD: Final = ipv4.MAX_LEN - ipv4.HEADER_LEN - HEADER_LEN
@@ -217,7 +217,7 @@ class Udp:
             for socket in self._sockets[port]
             if not socket.remote and socket.local == best.local and socket.shares_with(best)
         ]
-        return group[index(self._isn, len(group), local, port, remote, remote_port)]
+        return group[sharing.index(self._isn, len(group), local, port, remote, remote_port)]
 
     def on_packet(self, src: bytes, dst: bytes, payload: bytes, broadcast: bool) -> bool:
         """A UDP packet for this host. False when no socket has its port."""

@@ -170,7 +170,7 @@ def test_without_descriptors_there_is_no_new_lab_and_nothing_else_is_lost(fresh:
     first = api.lab()
     pid = controller if whose == "controller" else nursery
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = max(int(one) for one in os.listdir(f"/proc/{pid}/fd")) + 1  # noqa: PTH208
+    used = max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()) + 1
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 1, before[1]))
     found = fails(api.labs.CreateLab, lab_pb2.CreateLabRequest(topology="pair"))
     assert (found.code, "Too many open files" in found.message) == ("RESOURCE_EXHAUSTED", True)
